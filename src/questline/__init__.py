@@ -1,0 +1,1 @@
+"""Questline, the open-source engagement engine."""

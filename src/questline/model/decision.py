@@ -1,0 +1,122 @@
+"""What the engine says of one event: a refusal, or effects, and the reasons for either."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from questline.model.reasons import Reason
+from questline.model.state import AchievementState, MetricState, StreakState
+
+
+class Account(StrEnum):
+    USER = "user"
+    DEBT = "debt"
+    ISSUANCE = "issuance"
+    BURN = "burn"
+    ESCROW = "escrow"
+    COMMISSION = "commission"
+
+
+class Transfer(msgspec.Struct, frozen=True, gc=False):
+    """A movement of `amount` > 0 smallest units of `currency`; USER and DEBT are accounts of the event's user.
+
+    `rule` names the cause: `rule:NAME`, `level:TRACK:N`, `streak:NAME:N`, `achievement:NAME` (with `:TIER` when tiered),
+    `command:spend`.
+    """
+
+    currency: str
+    debit: str
+    credit: str
+    amount: int
+    rule: str
+
+
+class LevelChange(msgspec.Struct, frozen=True, gc=False):
+    track: str
+    before: int
+    after: int
+
+
+class MetricChange(msgspec.Struct, frozen=True, gc=False):
+    """The metric's new state; `seen_value` is the 16-byte hash a `distinct` metric counted for the first time."""
+
+    metric: str
+    state: MetricState
+    seen_value: bytes | None = None
+
+
+class StreakChange(msgspec.Struct, frozen=True, gc=False):
+    """The streak's new state. `added_active` and `added_excused` are multirange texts to unite with the stored sets."""
+
+    streak: str
+    state: StreakState
+    added_active: str
+    added_excused: str
+    length_before: int  # 0: the user had no such streak
+    longest_before: int
+
+
+class RuleUse(msgspec.Struct, frozen=True, gc=False):
+    rule: str
+    window_start: int
+    uses: int  # the new total
+
+
+class Unlock(msgspec.Struct, frozen=True, gc=False):
+    achievement: str
+    state: AchievementState
+    tier_before: int  # 0: locked until now
+    times_before: int
+
+
+class BoardMode(StrEnum):
+    ADD = "add"  # score + points
+    MAX = "max"  # the larger of the two
+    SET = "set"  # the points are the score
+
+
+class BoardPoints(msgspec.Struct, frozen=True, gc=False):
+    """One change of the user's score on one period of a board; `at` is the event's occurredAt."""
+
+    board: str
+    period: str
+    mode: BoardMode
+    points: int
+    at: datetime
+
+
+class ProfileChange(msgspec.Struct, frozen=True, gc=False):
+    """The whole new profile after a `$profile_update`."""
+
+    attributes: dict[str, Any]
+    display_name: str | None
+    timezone: str | None
+    zone_history: tuple[tuple[datetime, str | None], ...]
+
+
+class Outcome(StrEnum):
+    PROCESSED = "processed"
+    REFUSED = "refused"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """`reads` are the state values that conditions, multipliers and limits of fired or tried rules looked at."""
+
+    event_id: UUID
+    program_version: int
+    outcome: Outcome
+    reason: Reason
+    message: str = ""
+    fired: tuple[str, ...] = ()
+    reads: dict[str, Any] = {}
+    transfers: tuple[Transfer, ...] = ()
+    levels: tuple[LevelChange, ...] = ()
+    metrics: tuple[MetricChange, ...] = ()
+    streaks: tuple[StreakChange, ...] = ()
+    rule_uses: tuple[RuleUse, ...] = ()
+    unlocks: tuple[Unlock, ...] = ()
+    board_points: tuple[BoardPoints, ...] = ()
+    profile: ProfileChange | None = None

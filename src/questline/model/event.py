@@ -1,0 +1,51 @@
+"""An event in its two lives: accepted at the edge, and handed to the engine."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+SPEND = "$spend"
+PROFILE_UPDATE = "$profile_update"
+SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
+
+
+class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A verified, normalised event with its dedupe key, ready to be stored.
+
+    `key_hash` and `content_hash` are 16 bytes; `alias_hash` is set when the event can also be found by the customer's
+    eventId under another key. `user_hash` is a signed 64-bit hash of (project, user); the partition is its lowest six bits.
+    """
+
+    id: UUID
+    project_id: int
+    type: str
+    user: str
+    payload: str  # compact JSON object
+    occurred_at: datetime  # aware
+    received_at: datetime  # aware
+    key_hash: bytes
+    content_hash: bytes
+    user_hash: int
+    idempotency_key: str  # as answered to the client
+    alias_hash: bytes | None = None
+    external_id: str | None = None
+    source: str | None = None
+    schema_version: str | None = None
+    spec_version: str | None = None
+    partition_key: str | None = None
+    correlation_id: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A fact about a user, as the engine sees it. `occurred_at` is aware and in UTC."""
+
+    id: UUID
+    project_id: int
+    type: str
+    user: str
+    payload: dict[str, Any]
+    occurred_at: datetime
+    source: str | None = None
+    schema_version: str | None = None

@@ -1,0 +1,55 @@
+"""Every bound in Questline, in one place, with its reason. A setting may lower or raise those marked (setting)."""
+
+# ── what a client may send
+EVENT_BYTES_MAX = 256 * 1024  # (setting) one event; a larger fact belongs in the customer's own storage
+BATCH_EVENTS_MAX = 1_000  # (setting) items in one POST /v1/events/batch
+STREAM_BYTES_MAX = 128 * 1024 * 1024  # (setting) one body on /v1/ingest/stream, before decompression is counted too
+REQUEST_BODY_BYTES_MAX = 8 * 1024 * 1024  # any other body
+PROGRAM_BYTES_MAX = 1024 * 1024  # one program document
+USER_ID_CHARS_MAX = 256
+EVENT_TYPE_CHARS_MAX = 128
+KEY_CHARS_MAX = 512  # event ids and idempotency keys
+SHORT_TEXT_CHARS_MAX = 256  # source, versions, partition key, correlation id
+PAYLOAD_DEPTH_MAX = 32  # nesting of a payload; deeper is a mistake or an attack
+EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahead
+WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
+
+# ── ingest
+STREAM_CHUNK_EVENTS = 1_000  # events of a stream stored by one statement
+ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
+ACCEPT_QUEUE_EVENTS_MAX = 20_000  # single events waiting for a commit; beyond, 503 with Retry-After
+
+# ── processing
+PARTITIONS = 64  # fixed: a user's partition must not move
+APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
+COMMAND_GROUP_MAX = 128  # commands that share one transaction
+COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
+DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
+LANES_PER_WORKER = 2  # one lane computes while the other waits for PostgreSQL
+LANE_LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
+LANE_RENEW_SECONDS = 2.0
+IDLE_POLL_SECONDS = 0.025  # how soon a worker looks again when nothing waits
+RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
+
+# ── engine
+CONDITION_DEPTH_MAX = 16
+CONDITION_LEAVES_MAX = 256  # in one condition
+CHAIN_ROUNDS_MAX = 8  # award → level → achievement → award ...; the engine refuses what goes on beyond
+EFFECTS_PER_EVENT_MAX = 1_000
+AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
+DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
+LEVELS_MAX = 10_000
+RULES_MAX = 5_000
+PATTERN_CHARS_MAX = 512  # of `matches`
+
+# ── reads
+PAGE_ITEMS_DEFAULT = 50
+PAGE_ITEMS_MAX = 200
+BOARD_SHARDS = 256  # writers that count board entries side by side
+
+# ── caches and connections
+KEY_CACHE_SECONDS = 1.0  # a revoked key stops within twice this, in every process
+KEY_CACHE_ENTRIES_MAX = 50_000
+PROGRAM_CACHE_ENTRIES_MAX = 1_000  # compiled programs held by one process
+POOL_CONNECTIONS_MAX = 10  # (setting) of one process to PostgreSQL
+SHUTDOWN_SECONDS_MAX = 10.0  # to finish what was taken

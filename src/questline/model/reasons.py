@@ -1,0 +1,50 @@
+"""Why an event ended as it did. One enum; each member's docs line is REASONS[member]."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    PROCESSED = "PROCESSED"
+    DUPLICATE = "DUPLICATE"
+    INVALID_ENVELOPE = "INVALID_ENVELOPE"
+    INVALID_COMMAND = "INVALID_COMMAND"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    UNTRUSTED_EVENT_TYPE = "UNTRUSTED_EVENT_TYPE"
+    SCHEMA_VIOLATION = "SCHEMA_VIOLATION"
+    EVENT_IN_FUTURE = "EVENT_IN_FUTURE"
+    USER_BLOCKED = "USER_BLOCKED"
+    GUARD_HELD = "GUARD_HELD"
+    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
+    UNKNOWN_CURRENCY = "UNKNOWN_CURRENCY"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    OVERFLOW = "OVERFLOW"
+    CHAIN_TOO_LONG = "CHAIN_TOO_LONG"
+    TRANSIENT_ERROR = "TRANSIENT_ERROR"
+    RETRY_EXHAUSTED = "RETRY_EXHAUSTED"
+    ENGINE_ERROR = "ENGINE_ERROR"
+    STORE_ERROR = "STORE_ERROR"
+
+
+REASONS: dict[Reason, str] = {
+    Reason.PROCESSED: "The program was applied; the decision says what changed.",
+    Reason.DUPLICATE: "An event with the same dedupe key and content was accepted before; this one adds nothing.",
+    Reason.INVALID_ENVELOPE: "The event lacks a field or a field has the wrong form; the message names it.",
+    Reason.INVALID_COMMAND: "The command's payload lacks a field or a field has the wrong form; the message names it.",
+    Reason.PAYLOAD_TOO_LARGE: "The event, batch or stream is over its size limit.",
+    Reason.IDEMPOTENCY_KEY_REUSED: "The key belongs to an event with other content. Use a new key for a new fact.",
+    Reason.UNTRUSTED_EVENT_TYPE: "A publishable key may not send this type; send it with a secret key from a server.",
+    Reason.SCHEMA_VIOLATION: "The payload does not match the type's schema; the message gives the path.",
+    Reason.EVENT_IN_FUTURE: "occurredAt lies further ahead of the server's clock than is tolerated.",
+    Reason.USER_BLOCKED: "The user is blocked; the event is kept and has no effect.",
+    Reason.GUARD_HELD: "A guard holds the event for review.",
+    Reason.INSUFFICIENT_BALANCE: "The user has less than the command would take; nothing was taken.",
+    Reason.UNKNOWN_CURRENCY: "The program has no such currency, or it cannot be spent.",
+    Reason.LIMIT_REACHED: "A bound of the program or of Questline was reached; the message names it.",
+    Reason.OVERFLOW: "An amount or balance would pass the largest number the ledger holds.",
+    Reason.CHAIN_TOO_LONG: "The consequences of the event went on for more rounds than are allowed.",
+    Reason.TRANSIENT_ERROR: "A part was unavailable; the event is tried again.",
+    Reason.RETRY_EXHAUSTED: "Every try failed; the event is a dead letter and can be replayed.",
+    Reason.ENGINE_ERROR: "The engine failed on this event: a defect of ours. It is a dead letter and can be replayed.",
+    Reason.STORE_ERROR: "The database refused this event's effects: a defect of ours. It is a dead letter and can be replayed.",
+}

@@ -1,0 +1,62 @@
+"""What the engine may read of a user: values only, loaded by the store, never written in place by the engine."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+Number = int | Decimal
+
+
+class MetricState(msgspec.Struct, frozen=True, gc=False):
+    value: Number
+    last_at: datetime | None = None  # of a `last` metric
+
+
+class StreakState(msgspec.Struct, frozen=True, gc=False):
+    """`active` and `excused` are PostgreSQL multirange texts of period numbers, such as `{[1,4),[6,7)}`.
+
+    They are texts because most events only touch the end of a streak and never need the set; engine/streaks.py parses
+    them when an event is late. `added` texts of a changed state hold the periods to unite with the stored set.
+    """
+
+    active: str
+    excused: str
+    run_start: int
+    last_period: int
+    length: int
+    longest: int
+    freeze_credit: int
+
+
+class AchievementState(msgspec.Struct, frozen=True, gc=False):
+    tier: int
+    times: int
+    event_id: UUID
+    unlocked_at: datetime
+
+
+class UserState(msgspec.Struct):
+    """A user as loaded for a batch. The shell alone replaces entries, with the values of an accepted decision.
+
+    `zone_history` holds (until, zone) pairs, oldest first: the zones in force before `timezone`.
+    `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash), holding those already counted.
+    """
+
+    id: int
+    user: str
+    attributes: Mapping[str, Any] = {}
+    display_name: str | None = None
+    timezone: str | None = None
+    zone_history: tuple[tuple[datetime, str | None], ...] = ()
+    blocked: bool = False
+    balances: dict[str, int] = {}
+    levels: dict[str, int] = {}
+    metrics: dict[str, MetricState] = {}
+    streaks: dict[str, StreakState] = {}
+    rule_uses: dict[tuple[str, int], int] = {}
+    seen_values: set[tuple[str, bytes]] = set()
+    achievements: dict[str, AchievementState] = {}

@@ -1,0 +1,390 @@
+-- The whole database, as it is after every migration; read it top to bottom.
+--
+-- Three rules hold everywhere:
+--   * A tenant's row starts with project_id, and every tenant table is under row-level security.
+--   * The customer's words (their user id, attributes, payloads) live in `users` and `events` only, so erasing a
+--     person blanks those two and leaves ledger, boards and sums whole.
+--   * Names of mechanics (currencies, rules, streaks ...) are compared byte by byte (COLLATE "C").
+
+-- ───────────────────────────────────────────────────────────── roles
+-- questline_service: ingest and processing; writes many tenants in one statement, never updates a fact.
+-- questline_tenant:  a tenant's request; sees the project named by the setting questline.project_id, nothing else.
+-- Neither may log in: the processes log in as a role that is a member of both (see store/roles.py).
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'questline_service') THEN
+        CREATE ROLE questline_service NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'questline_tenant') THEN
+        CREATE ROLE questline_tenant NOLOGIN;
+    END IF;
+END $$;
+
+-- ───────────────────────────────────────────────────────────── control plane
+
+CREATE TABLE organizations (
+    id          integer GENERATED ALWAYS AS IDENTITY,
+    slug        text NOT NULL,
+    name        text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT organizations_pk PRIMARY KEY (id),
+    CONSTRAINT organizations_slug_is_unique UNIQUE (slug)
+);
+
+CREATE TABLE projects (
+    id               integer GENERATED ALWAYS AS IDENTITY,
+    organization_id  integer NOT NULL,
+    app_id           text COLLATE "C" NOT NULL,       -- the project's name outside
+    name             text NOT NULL,
+    timezone         text NOT NULL DEFAULT 'UTC',     -- IANA zone; the program's own `timezone` wins over it
+    settings         jsonb NOT NULL DEFAULT '{}',     -- dedupeStrategy, intentWindowSeconds ...
+    webhook_url      text,
+    webhook_secret   text,
+    program_version  integer NOT NULL DEFAULT 0,      -- the version in force; 0 is the empty program
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT projects_pk PRIMARY KEY (id),
+    CONSTRAINT projects_app_id_is_unique UNIQUE (app_id),
+    CONSTRAINT projects_app_id_is_a_slug CHECK (app_id ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CONSTRAINT projects_belong_to_an_organization FOREIGN KEY (organization_id) REFERENCES organizations (id)
+);
+
+CREATE TABLE api_keys (
+    id            uuid NOT NULL,
+    project_id    integer NOT NULL,
+    key_hash      bytea NOT NULL,                     -- SHA-256 of the whole key
+    prefix        text NOT NULL,                      -- the first characters, to recognise a key by
+    type          text NOT NULL,                      -- secret | publishable
+    role          text NOT NULL,                      -- ADMIN | INGEST | READONLY
+    name          text NOT NULL DEFAULT '',
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    last_used_at  timestamptz,                        -- to the minute
+    revoked_at    timestamptz,
+    CONSTRAINT api_keys_pk PRIMARY KEY (id),
+    CONSTRAINT api_keys_hash_is_unique UNIQUE (key_hash),
+    CONSTRAINT api_keys_hash_is_sha256 CHECK (octet_length(key_hash) = 32),
+    CONSTRAINT api_keys_type_is_known CHECK (type IN ('secret', 'publishable')),
+    CONSTRAINT api_keys_role_is_known CHECK (role IN ('ADMIN', 'INGEST', 'READONLY')),
+    CONSTRAINT api_keys_publishable_only_ingests CHECK (type = 'secret' OR role = 'INGEST'),
+    CONSTRAINT api_keys_belong_to_a_project FOREIGN KEY (project_id) REFERENCES projects (id)
+);
+CREATE INDEX api_keys_by_project ON api_keys (project_id);
+
+-- A program version is immutable once applied; every effect names the version that made it.
+CREATE TABLE program_versions (
+    project_id  integer NOT NULL,
+    version     integer NOT NULL,
+    document    json NOT NULL,
+    applied_by  text NOT NULL DEFAULT '',
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT program_versions_pk PRIMARY KEY (project_id, version),
+    CONSTRAINT program_versions_start_at_one CHECK (version > 0),
+    CONSTRAINT program_versions_belong_to_a_project FOREIGN KEY (project_id) REFERENCES projects (id)
+);
+
+-- ───────────────────────────────────────────────────────────── users and events
+
+CREATE TABLE users (
+    id            bigint GENERATED ALWAYS AS IDENTITY,
+    project_id    integer NOT NULL,
+    external_id   text COLLATE "C" NOT NULL,          -- the customer's own id
+    display_name  text,
+    attributes    jsonb NOT NULL DEFAULT '{}',
+    timezone      text,                               -- IANA zone in force now; NULL: the project's
+    zone_history  jsonb,                              -- [[until ISO 8601, zone or null], ...] oldest first; NULL: never changed
+    blocked_at    timestamptz,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT users_pk PRIMARY KEY (id),
+    CONSTRAINT users_external_id_is_unique UNIQUE (project_id, external_id)
+);
+
+-- Facts: appended, never changed. The id is a UUIDv7, so a range of ids is a range of receipt times, and the partition
+-- key is part of the primary key. Retention drops whole partitions.
+CREATE TABLE events (
+    id              uuid NOT NULL,
+    project_id      integer NOT NULL,
+    type            text COLLATE "C" NOT NULL,
+    external_user   text COLLATE "C" NOT NULL,        -- the customer's user id, as sent
+    payload         json NOT NULL,                    -- json, not jsonb: stored as it was sent, and cheap to write
+    occurred_at     timestamptz NOT NULL,
+    received_at     timestamptz NOT NULL,
+    external_id     text COLLATE "C",                 -- the customer's eventId
+    source          text,
+    schema_version  text,
+    spec_version    text,
+    partition_key   text,
+    correlation_id  text,
+    CONSTRAINT events_pk PRIMARY KEY (project_id, id)
+) PARTITION BY RANGE (id);
+CREATE TABLE events_default PARTITION OF events DEFAULT;
+
+-- One row a dedupe key, for ever (until a retention prunes it): uniqueness cannot span time partitions.
+CREATE TABLE dedupe_keys (
+    project_id    integer NOT NULL,
+    key_hash      bytea NOT NULL,                     -- 16 bytes; the kind of key is hashed in
+    event_id      uuid NOT NULL,
+    content_hash  bytea,                              -- 16 bytes; NULL: an alias, kept to find the event by
+    CONSTRAINT dedupe_keys_pk PRIMARY KEY (project_id, key_hash)
+);
+
+-- Accepted, not yet applied. A row leaves in the transaction that applies (or dead-letters) its event.
+CREATE TABLE outbox (
+    partition   smallint NOT NULL,                    -- user_hash mod 64
+    project_id  integer NOT NULL,
+    seq         bigint GENERATED ALWAYS AS IDENTITY,
+    event_id    uuid NOT NULL,
+    user_hash   bigint NOT NULL,                      -- hash(project, user)
+    CONSTRAINT outbox_pk PRIMARY KEY (partition, project_id, seq),
+    CONSTRAINT outbox_partition_is_in_range CHECK (partition BETWEEN 0 AND 63)
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+CREATE INDEX outbox_by_user ON outbox (user_hash);
+
+-- Who works on which partition. Speed and order hang on it, correctness does not: users are locked row by row.
+CREATE TABLE lanes (
+    owner       uuid NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    CONSTRAINT lanes_pk PRIMARY KEY (owner)
+);
+CREATE TABLE partition_leases (
+    partition   smallint NOT NULL,
+    owner       uuid NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    CONSTRAINT partition_leases_pk PRIMARY KEY (partition)
+);
+
+-- One try at an event, kept for ever with its reason code.
+CREATE TABLE attempts (
+    project_id   integer NOT NULL,
+    event_id     uuid NOT NULL,
+    number       smallint NOT NULL,
+    status       text COLLATE "C" NOT NULL,           -- processed | refused | retried | failed
+    reason       text COLLATE "C" NOT NULL,           -- a reason code
+    message      text,
+    duration_us  integer NOT NULL,                    -- this event's share of its batch
+    at           timestamptz NOT NULL,
+    CONSTRAINT attempts_pk PRIMARY KEY (project_id, event_id, number),
+    CONSTRAINT attempts_status_is_known CHECK (status IN ('processed', 'refused', 'retried', 'failed'))
+) PARTITION BY RANGE (event_id);
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
+
+-- What the engine said of an event: only what cannot be worked out again (DESIGN "Reasons").
+CREATE TABLE decisions (
+    project_id       integer NOT NULL,
+    event_id         uuid NOT NULL,
+    user_id          bigint NOT NULL,
+    status           text COLLATE "C" NOT NULL,       -- processed | refused
+    reason           text COLLATE "C" NOT NULL,
+    program_version  integer NOT NULL,
+    trace            json NOT NULL,                   -- rules fired, state values read, changes that are no transfer
+    CONSTRAINT decisions_pk PRIMARY KEY (project_id, event_id),
+    CONSTRAINT decisions_status_is_known CHECK (status IN ('processed', 'refused'))
+) PARTITION BY RANGE (event_id);
+CREATE INDEX decisions_by_user ON decisions (project_id, user_id, event_id);
+CREATE TABLE decisions_default PARTITION OF decisions DEFAULT;
+
+-- Events that gave up; replayable, so they keep where they came from.
+CREATE TABLE dead_letters (
+    project_id  integer NOT NULL,
+    event_id    uuid NOT NULL,
+    user_hash   bigint NOT NULL,
+    reason      text COLLATE "C" NOT NULL,
+    message     text NOT NULL,
+    attempts    smallint NOT NULL,
+    failed_at   timestamptz NOT NULL,
+    CONSTRAINT dead_letters_pk PRIMARY KEY (project_id, event_id)
+);
+
+-- ───────────────────────────────────────────────────────────── the ledger
+
+-- One movement of a currency from one account to another. Append-only. `user` and `debt` are accounts of user_id.
+CREATE TABLE transfers (
+    project_id       integer NOT NULL,
+    event_id         uuid NOT NULL,
+    ordinal          smallint NOT NULL,               -- position within the event's decision
+    user_id          bigint NOT NULL,
+    currency         text COLLATE "C" NOT NULL,
+    debit            text COLLATE "C" NOT NULL,       -- the account it leaves: user | debt | issuance | burn | escrow | commission
+    credit           text COLLATE "C" NOT NULL,       -- the account it reaches
+    amount           bigint NOT NULL,                 -- in the currency's smallest unit
+    rule             text COLLATE "C" NOT NULL,       -- what caused it: rule:NAME, level:TRACK:N, streak:NAME:N, achievement:NAME, command:spend
+    program_version  integer NOT NULL,
+    at               timestamptz NOT NULL,            -- the event's occurredAt
+    CONSTRAINT transfers_pk PRIMARY KEY (project_id, event_id, ordinal),
+    CONSTRAINT transfers_amount_is_positive CHECK (amount > 0),
+    CONSTRAINT transfers_accounts_differ CHECK (debit <> credit),
+    CONSTRAINT transfers_accounts_are_known CHECK (
+        debit IN ('user', 'debt', 'issuance', 'burn', 'escrow', 'commission')
+        AND credit IN ('user', 'debt', 'issuance', 'burn', 'escrow', 'commission'))
+);
+
+-- Projection of the transfers that touch a user's account.
+CREATE TABLE balances (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    currency    text COLLATE "C" NOT NULL,
+    amount      bigint NOT NULL,
+    level       integer NOT NULL DEFAULT 0,           -- highest level reached and paid for; 0 for what has no levels
+    CONSTRAINT balances_pk PRIMARY KEY (project_id, user_id, currency),
+    CONSTRAINT balances_never_negative CHECK (amount >= 0)
+) WITH (fillfactor = 80);
+
+-- ───────────────────────────────────────────────────────────── a user's state, keyed by the mechanic's name
+
+CREATE TABLE metrics (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    metric      text COLLATE "C" NOT NULL,
+    value       numeric NOT NULL,
+    last_at     timestamptz,                          -- occurredAt behind a `last` metric's value
+    CONSTRAINT metrics_pk PRIMARY KEY (project_id, user_id, metric)
+) WITH (fillfactor = 80);
+
+-- Values a `distinct` metric has seen, as 16-byte hashes.
+CREATE TABLE metric_values (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    metric      text COLLATE "C" NOT NULL,
+    value_hash  bytea NOT NULL,
+    CONSTRAINT metric_values_pk PRIMARY KEY (project_id, user_id, metric, value_hash)
+);
+
+-- A streak is a function of the set of active periods (numbered by model/calendar.py); the rest of the row caches it.
+CREATE TABLE streaks (
+    project_id     integer NOT NULL,
+    user_id        bigint NOT NULL,
+    streak         text COLLATE "C" NOT NULL,
+    active         int4multirange NOT NULL,           -- periods with activity
+    excused        int4multirange NOT NULL DEFAULT '{}',  -- periods that neither count nor break
+    run_start      integer NOT NULL,                  -- first active period of the latest run
+    last_period    integer NOT NULL,                  -- last active period
+    length         integer NOT NULL,                  -- active periods in the latest run
+    longest        integer NOT NULL,
+    freeze_credit  integer NOT NULL DEFAULT 0,        -- see engine/streaks.py; whole freezes are credit div earnEvery
+    CONSTRAINT streaks_pk PRIMARY KEY (project_id, user_id, streak),
+    CONSTRAINT streaks_longest_is_longest CHECK (longest >= length AND length > 0),
+    CONSTRAINT streaks_run_is_ordered CHECK (run_start <= last_period)
+) WITH (fillfactor = 80);
+
+-- How often a limited rule fired in one window (hour, day, week, month number; 0 for ever).
+CREATE TABLE rule_uses (
+    project_id    integer NOT NULL,
+    user_id       bigint NOT NULL,
+    rule          text COLLATE "C" NOT NULL,
+    window_start  integer NOT NULL,
+    uses          integer NOT NULL,
+    CONSTRAINT rule_uses_pk PRIMARY KEY (project_id, user_id, rule, window_start),
+    CONSTRAINT rule_uses_are_positive CHECK (uses > 0)
+) WITH (fillfactor = 80);
+
+CREATE TABLE achievements (
+    project_id   integer NOT NULL,
+    user_id      bigint NOT NULL,
+    achievement  text COLLATE "C" NOT NULL,
+    tier         smallint NOT NULL DEFAULT 1,         -- highest tier reached, from 1
+    times        integer NOT NULL DEFAULT 1,          -- how often a repeatable one was earned
+    event_id     uuid NOT NULL,                       -- the latest event that unlocked
+    unlocked_at  timestamptz NOT NULL,                -- its occurredAt
+    CONSTRAINT achievements_pk PRIMARY KEY (project_id, user_id, achievement),
+    CONSTRAINT achievements_are_earned CHECK (tier > 0 AND times > 0)
+);
+
+-- ───────────────────────────────────────────────────────────── boards
+
+CREATE TABLE board_entries (
+    project_id  integer NOT NULL,
+    board       text COLLATE "C" NOT NULL,
+    period      text COLLATE "C" NOT NULL,            -- 2026-11-21 | 2026-W47 | 2026-11 | 2026 | all-time
+    user_id     bigint NOT NULL,
+    score       bigint NOT NULL,
+    reached_at  timestamptz NOT NULL,                 -- occurredAt of the latest event that moved the score
+    CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board, period, user_id)
+) WITH (fillfactor = 80);
+CREATE INDEX board_entries_by_rank ON board_entries (project_id, board, period, score DESC, reached_at, user_id);
+
+-- How many entries lie in each range of scores, so that a rank counts inside one range only. Each writer adds to a
+-- shard of its own, so no two meet on a row; a range's count is the sum of its shards (a shard may be negative).
+CREATE TABLE board_counts (
+    project_id  integer NOT NULL,
+    board       text COLLATE "C" NOT NULL,
+    period      text COLLATE "C" NOT NULL,
+    bucket      integer NOT NULL,                     -- board_bucket(score)
+    shard       smallint NOT NULL,
+    entries     bigint NOT NULL,
+    CONSTRAINT board_counts_pk PRIMARY KEY (project_id, board, period, bucket, shard)
+) WITH (fillfactor = 50);
+
+-- The range a score falls in: exact below 128, above that 64 ranges to each doubling, mirrored for negative scores.
+-- The array holds the powers of two from 2^6 to 2^62.
+CREATE FUNCTION board_bucket(score bigint) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN score BETWEEN -127 AND 127 THEN score::integer
+    ELSE sign(score)::integer * (
+        64 * (width_bucket(abs(score), '{64,128,256,512,1024,2048,4096,8192,16384,32768,65536,131072,262144,524288,1048576,2097152,4194304,8388608,16777216,33554432,67108864,134217728,268435456,536870912,1073741824,2147483648,4294967296,8589934592,17179869184,34359738368,68719476736,137438953472,274877906944,549755813888,1099511627776,2199023255552,4398046511104,8796093022208,17592186044416,35184372088832,70368744177664,140737488355328,281474976710656,562949953421312,1125899906842624,2251799813685248,4503599627370496,9007199254740992,18014398509481984,36028797018963968,72057594037927936,144115188075855872,288230376151711744,576460752303423488,1152921504606846976,2305843009213693952,4611686018427387904}'::bigint[]) - 1)
+        + (abs(score) >> (width_bucket(abs(score), '{64,128,256,512,1024,2048,4096,8192,16384,32768,65536,131072,262144,524288,1048576,2097152,4194304,8388608,16777216,33554432,67108864,134217728,268435456,536870912,1073741824,2147483648,4294967296,8589934592,17179869184,34359738368,68719476736,137438953472,274877906944,549755813888,1099511627776,2199023255552,4398046511104,8796093022208,17592186044416,35184372088832,70368744177664,140737488355328,281474976710656,562949953421312,1125899906842624,2251799813685248,4503599627370496,9007199254740992,18014398509481984,36028797018963968,72057594037927936,144115188075855872,288230376151711744,576460752303423488,1152921504606846976,2305843009213693952,4611686018427387904}'::bigint[]) - 1))::integer)
+END;
+
+-- The lowest score of a range; numeric, because the range above the last one starts beyond bigint.
+CREATE FUNCTION board_bucket_floor(bucket integer) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN bucket BETWEEN -127 AND 127 THEN bucket
+    WHEN bucket > 0 THEN (bucket % 64 + 64) * 2::numeric ^ (bucket / 64 - 1)
+    ELSE 1 - ((1 - bucket) % 64 + 64) * 2::numeric ^ ((1 - bucket) / 64 - 1)
+END;
+
+-- ───────────────────────────────────────────────────────────── facts do not change
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation', HINT = 'Reverse a transfer with another transfer; drop old events by partition.';
+END $$;
+
+CREATE TRIGGER events_are_immutable BEFORE UPDATE OR DELETE ON events
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER transfers_are_append_only BEFORE UPDATE OR DELETE ON transfers
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER program_versions_are_immutable BEFORE UPDATE OR DELETE ON program_versions
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- ───────────────────────────────────────────────────────────── who may do what
+
+GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_service;
+GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
+GRANT SELECT, INSERT ON metric_values TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, lanes, partition_leases, dedupe_keys, dead_letters TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON board_entries, board_counts TO questline_service;
+
+GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
+    metrics, metric_values, streaks, rule_uses, achievements, board_entries, board_counts, dedupe_keys TO questline_tenant;
+GRANT SELECT, INSERT, UPDATE ON api_keys TO questline_tenant;
+GRANT INSERT ON program_versions TO questline_tenant;
+GRANT UPDATE ON projects TO questline_tenant;
+
+-- The second lock behind tenant-first queries. A tenant that forgot its WHERE sees its own project; one that forgot
+-- to say which project it is sees nothing.
+CREATE FUNCTION current_project() RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN nullif(current_setting('questline.project_id', true), '')::integer;
+
+DO $$
+DECLARE
+    tenant_table text;
+BEGIN
+    FOREACH tenant_table IN ARRAY ARRAY[
+        'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
+        'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
+        'board_entries', 'board_counts']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
+        EXECUTE format('CREATE POLICY tenant_sees_its_project ON %I TO questline_tenant '
+                       'USING (project_id = current_project()) WITH CHECK (project_id = current_project())', tenant_table);
+        EXECUTE format('CREATE POLICY service_sees_all ON %I TO questline_service USING (true) WITH CHECK (true)', tenant_table);
+    END LOOP;
+END $$;
+ALTER TABLE projects ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_sees_its_project ON projects TO questline_tenant
+    USING (id = current_project()) WITH CHECK (id = current_project());
+CREATE POLICY service_sees_all ON projects TO questline_service USING (true) WITH CHECK (true);
