@@ -290,28 +290,59 @@ CREATE TABLE achievements (
 
 -- ───────────────────────────────────────────────────────────── boards
 
-CREATE TABLE board_entries (
+-- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
+CREATE TABLE board_periods (
+    id          integer GENERATED ALWAYS AS IDENTITY,
     project_id  integer NOT NULL,
     board       text COLLATE "C" NOT NULL,
     period      text COLLATE "C" NOT NULL,            -- 2026-11-21 | 2026-W47 | 2026-11 | 2026 | all-time
-    user_id     bigint NOT NULL,
-    score       bigint NOT NULL,
-    reached_at  timestamptz NOT NULL,                 -- occurredAt of the latest event that moved the score
-    CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board, period, user_id)
+    CONSTRAINT board_periods_pk PRIMARY KEY (id),
+    CONSTRAINT board_periods_are_unique UNIQUE (project_id, board, period)
+);
+
+CREATE TABLE board_entries (
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    user_id       bigint NOT NULL,
+    score         bigint NOT NULL,
+    reached_at    timestamptz NOT NULL,               -- occurredAt of the event behind the score; see docs/explanation/boards.md
+    CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board_period, user_id)
 ) WITH (fillfactor = 80);
-CREATE INDEX board_entries_by_rank ON board_entries (project_id, board, period, score DESC, reached_at, user_id);
+CREATE INDEX board_entries_by_rank ON board_entries (project_id, board_period, score DESC, reached_at, user_id);
 
 -- How many entries lie in each range of scores, so that a rank counts inside one range only. Each writer adds to a
 -- shard of its own, so no two meet on a row; a range's count is the sum of its shards (a shard may be negative).
 CREATE TABLE board_counts (
-    project_id  integer NOT NULL,
-    board       text COLLATE "C" NOT NULL,
-    period      text COLLATE "C" NOT NULL,
-    bucket      integer NOT NULL,                     -- board_bucket(score)
-    shard       smallint NOT NULL,
-    entries     bigint NOT NULL,
-    CONSTRAINT board_counts_pk PRIMARY KEY (project_id, board, period, bucket, shard)
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    bucket        integer NOT NULL,                   -- board_bucket(score)
+    part          integer NOT NULL,                   -- of a crowded bucket, see board_parts; 0 for the others
+    shard         smallint NOT NULL,
+    entries       bigint NOT NULL,
+    CONSTRAINT board_counts_pk PRIMARY KEY (project_id, board_period, bucket, part, shard)
 ) WITH (fillfactor = 50);
+
+-- A crowded bucket (a million users with one score) is split into parts, each beginning at a place in rank order:
+-- (lead, reached_at, user_id), where lead is -score. A bucket is whole, or its first part begins at -infinity.
+CREATE TABLE board_parts (
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    bucket        integer NOT NULL,
+    part          integer NOT NULL,                   -- from 1, in the order of places
+    from_lead     bigint NOT NULL,
+    from_at       timestamptz NOT NULL,
+    from_user     bigint NOT NULL,
+    CONSTRAINT board_parts_pk PRIMARY KEY (project_id, board_period, bucket, from_lead, from_at, from_user),
+    CONSTRAINT board_parts_are_numbered UNIQUE (project_id, board_period, bucket, part)
+);
+
+-- Buckets and parts that a writer saw grow too large; maintenance splits them.
+CREATE TABLE board_crowds (
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    bucket        integer NOT NULL,
+    CONSTRAINT board_crowds_pk PRIMARY KEY (project_id, board_period, bucket)
+);
 
 -- The range a score falls in: exact below 128, above that 64 ranges to each doubling, mirrored for negative scores.
 -- The array holds the powers of two from 2^6 to 2^62.
@@ -332,6 +363,61 @@ RETURN CASE
     WHEN bucket > 0 THEN (bucket % 64 + 64) * 2::numeric ^ (bucket / 64 - 1)
     ELSE 1 - ((1 - bucket) % 64 + 64) * 2::numeric ^ ((1 - bucket) / 64 - 1)
 END;
+
+-- How many entries stand before a place in rank order: those of higher buckets and earlier parts are summed, those of
+-- the place's own part are counted. With from_at = -infinity it counts the entries with a higher score.
+CREATE FUNCTION board_before(of_project integer, of_period integer, place_score bigint, place_at timestamptz, place_user bigint)
+RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    own_bucket  integer := board_bucket(place_score);
+    own_part    integer;
+    start_score bigint;
+    start_at    timestamptz;
+    start_user  bigint;
+    summed      bigint;
+    counted     bigint;
+BEGIN
+    SELECT part, -from_lead, from_at, from_user INTO own_part, start_score, start_at, start_user
+    FROM board_parts
+    WHERE project_id = of_project AND board_period = of_period AND bucket = own_bucket
+        AND (from_lead, from_at, from_user) <= (-place_score, place_at, place_user)
+    ORDER BY from_lead DESC, from_at DESC, from_user DESC LIMIT 1;
+    IF own_part IS NULL OR start_at = '-infinity' THEN
+        start_score := least(board_bucket_floor(own_bucket + 1), 9223372036854775807);
+        start_at := '-infinity';
+        start_user := 0;
+    END IF;
+    SELECT coalesce(sum(entries), 0) INTO summed
+    FROM board_counts
+    WHERE project_id = of_project AND board_period = of_period
+        AND (bucket, part) >= (own_bucket, 0) AND (bucket > own_bucket OR part < coalesce(own_part, 0));
+    IF start_score = place_score THEN
+        SELECT count(*) INTO counted
+        FROM board_entries
+        WHERE project_id = of_project AND board_period = of_period AND score = place_score
+            AND (reached_at, user_id) >= (start_at, start_user) AND (reached_at, user_id) < (place_at, place_user);
+        RETURN summed + counted;
+    END IF;
+    SELECT count(*) INTO counted
+    FROM board_entries
+    WHERE project_id = of_project AND board_period = of_period AND score < start_score AND score > place_score;
+    summed := summed + counted;
+    IF start_at > '-infinity' THEN
+        SELECT count(*) INTO counted
+        FROM board_entries
+        WHERE project_id = of_project AND board_period = of_period AND score = start_score
+            AND (reached_at, user_id) >= (start_at, start_user);
+        summed := summed + counted;
+    END IF;
+    IF place_at > '-infinity' THEN
+        SELECT count(*) INTO counted
+        FROM board_entries
+        WHERE project_id = of_project AND board_period = of_period AND score = place_score
+            AND (reached_at, user_id) < (place_at, place_user);
+        summed := summed + counted;
+    END IF;
+    RETURN summed;
+END $$;
 
 -- ───────────────────────────────────────────────────────────── facts do not change
 
@@ -355,10 +441,10 @@ GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers
 GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, lanes, partition_leases, dedupe_keys, dead_letters TO questline_service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON board_entries, board_counts TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
-    metrics, metric_values, streaks, rule_uses, achievements, board_entries, board_counts, dedupe_keys TO questline_tenant;
+    metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
@@ -376,7 +462,7 @@ BEGIN
     FOREACH tenant_table IN ARRAY ARRAY[
         'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
-        'board_entries', 'board_counts']
+        'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
         EXECUTE format('CREATE POLICY tenant_sees_its_project ON %I TO questline_tenant '
