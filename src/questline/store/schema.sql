@@ -300,15 +300,16 @@ CREATE TABLE board_periods (
     CONSTRAINT board_periods_are_unique UNIQUE (project_id, board, period)
 );
 
+-- Rank order is (lead, reached_at, user_id) ascending, one row comparison; hence the score is kept negated.
 CREATE TABLE board_entries (
     project_id    integer NOT NULL,
     board_period  integer NOT NULL,
     user_id       bigint NOT NULL,
-    score         bigint NOT NULL,
+    lead          bigint NOT NULL,                    -- the score, negated
     reached_at    timestamptz NOT NULL,               -- occurredAt of the event behind the score; see docs/explanation/boards.md
     CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board_period, user_id)
 ) WITH (fillfactor = 80);
-CREATE INDEX board_entries_by_rank ON board_entries (project_id, board_period, score DESC, reached_at, user_id);
+CREATE INDEX board_entries_by_rank ON board_entries (project_id, board_period, lead, reached_at, user_id);
 
 -- How many entries lie in each range of scores, so that a rank counts inside one range only. Each writer adds to a
 -- shard of its own, so no two meet on a row; a range's count is the sum of its shards (a shard may be negative).
@@ -322,18 +323,18 @@ CREATE TABLE board_counts (
     CONSTRAINT board_counts_pk PRIMARY KEY (project_id, board_period, bucket, part, shard)
 ) WITH (fillfactor = 50);
 
--- A crowded bucket (a million users with one score) is split into parts, each beginning at a place in rank order:
--- (lead, reached_at, user_id), where lead is -score. A bucket is whole, or its first part begins at -infinity.
+-- A crowded bucket (a million users with one score) is split into parts, each beginning at a place in rank order.
+-- The first part of a bucket begins at -infinity; a bucket without parts is counted whole, as part 0.
 CREATE TABLE board_parts (
     project_id    integer NOT NULL,
     board_period  integer NOT NULL,
     bucket        integer NOT NULL,
-    part          integer NOT NULL,                   -- from 1, in the order of places
+    part          integer NOT NULL,                   -- a name, not a position
     from_lead     bigint NOT NULL,
     from_at       timestamptz NOT NULL,
     from_user     bigint NOT NULL,
     CONSTRAINT board_parts_pk PRIMARY KEY (project_id, board_period, bucket, from_lead, from_at, from_user),
-    CONSTRAINT board_parts_are_numbered UNIQUE (project_id, board_period, bucket, part)
+    CONSTRAINT board_parts_are_named UNIQUE (project_id, board_period, bucket, part)
 );
 
 -- Buckets and parts that a writer saw grow too large; maintenance splits them.
@@ -341,7 +342,8 @@ CREATE TABLE board_crowds (
     project_id    integer NOT NULL,
     board_period  integer NOT NULL,
     bucket        integer NOT NULL,
-    CONSTRAINT board_crowds_pk PRIMARY KEY (project_id, board_period, bucket)
+    part          integer NOT NULL,
+    CONSTRAINT board_crowds_pk PRIMARY KEY (project_id, board_period, bucket, part)
 );
 
 -- The range a score falls in: exact below 128, above that 64 ranges to each doubling, mirrored for negative scores.
@@ -364,59 +366,91 @@ RETURN CASE
     ELSE 1 - ((1 - bucket) % 64 + 64) * 2::numeric ^ ((1 - bucket) / 64 - 1)
 END;
 
--- How many entries stand before a place in rank order: those of higher buckets and earlier parts are summed, those of
--- the place's own part are counted. With from_at = -infinity it counts the entries with a higher score.
-CREATE FUNCTION board_before(of_project integer, of_period integer, place_score bigint, place_at timestamptz, place_user bigint)
-RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+-- How many entries stand before a place in rank order: those of higher buckets and of earlier parts are summed, those
+-- of the place's own part are counted. With place_at = -infinity it counts the entries with a higher score.
+CREATE FUNCTION board_before(of_project integer, of_period integer, place_lead bigint, place_at timestamptz, place_user bigint)
+RETURNS bigint LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
-    own_bucket  integer := board_bucket(place_score);
-    own_part    integer;
-    start_score bigint;
-    start_at    timestamptz;
-    start_user  bigint;
-    summed      bigint;
-    counted     bigint;
+    own     integer := board_bucket(-place_lead);
+    start   board_parts;
+    summed  bigint;
+    earlier bigint := 0;
+    counted bigint;
 BEGIN
-    SELECT part, -from_lead, from_at, from_user INTO own_part, start_score, start_at, start_user
-    FROM board_parts
-    WHERE project_id = of_project AND board_period = of_period AND bucket = own_bucket
-        AND (from_lead, from_at, from_user) <= (-place_score, place_at, place_user)
-    ORDER BY from_lead DESC, from_at DESC, from_user DESC LIMIT 1;
-    IF own_part IS NULL OR start_at = '-infinity' THEN
-        start_score := least(board_bucket_floor(own_bucket + 1), 9223372036854775807);
-        start_at := '-infinity';
-        start_user := 0;
-    END IF;
     SELECT coalesce(sum(entries), 0) INTO summed
     FROM board_counts
-    WHERE project_id = of_project AND board_period = of_period
-        AND (bucket, part) >= (own_bucket, 0) AND (bucket > own_bucket OR part < coalesce(own_part, 0));
-    IF start_score = place_score THEN
-        SELECT count(*) INTO counted
-        FROM board_entries
-        WHERE project_id = of_project AND board_period = of_period AND score = place_score
-            AND (reached_at, user_id) >= (start_at, start_user) AND (reached_at, user_id) < (place_at, place_user);
-        RETURN summed + counted;
+    WHERE project_id = of_project AND board_period = of_period AND bucket > own;
+    SELECT * INTO start
+    FROM board_parts
+    WHERE project_id = of_project AND board_period = of_period AND bucket = own
+        AND (from_lead, from_at, from_user) <= (place_lead, place_at, place_user)
+    ORDER BY from_lead DESC, from_at DESC, from_user DESC LIMIT 1;
+    IF FOUND AND start.from_at > '-infinity' THEN
+        SELECT coalesce(sum(c.entries), 0) INTO earlier
+        FROM board_parts p JOIN board_counts c USING (project_id, board_period, bucket, part)
+        WHERE p.project_id = of_project AND p.board_period = of_period AND p.bucket = own
+            AND (p.from_lead, p.from_at, p.from_user) < (start.from_lead, start.from_at, start.from_user);
+    ELSE
+        start.from_lead := greatest(1 - board_bucket_floor(own + 1), -9223372036854775807);
+        start.from_at := '-infinity';
+        start.from_user := 0;
     END IF;
     SELECT count(*) INTO counted
     FROM board_entries
-    WHERE project_id = of_project AND board_period = of_period AND score < start_score AND score > place_score;
-    summed := summed + counted;
-    IF start_at > '-infinity' THEN
-        SELECT count(*) INTO counted
-        FROM board_entries
-        WHERE project_id = of_project AND board_period = of_period AND score = start_score
-            AND (reached_at, user_id) >= (start_at, start_user);
-        summed := summed + counted;
-    END IF;
-    IF place_at > '-infinity' THEN
-        SELECT count(*) INTO counted
-        FROM board_entries
-        WHERE project_id = of_project AND board_period = of_period AND score = place_score
-            AND (reached_at, user_id) < (place_at, place_user);
-        summed := summed + counted;
-    END IF;
-    RETURN summed;
+    WHERE project_id = of_project AND board_period = of_period
+        AND (lead, reached_at, user_id) >= (start.from_lead, start.from_at, start.from_user)
+        AND (lead, reached_at, user_id) < (place_lead, place_at, place_user);
+    RETURN summed + earlier + counted;
+END $$;
+
+-- How many different scores stand above a place (its dense rank less one). Up to 127 a bucket is one score, and buckets
+-- are counted; above, scores are counted in the index: from one to the next where few can differ, in one sweep elsewhere.
+CREATE FUNCTION board_scores_above(of_project integer, of_period integer, place_lead bigint)
+RETURNS bigint LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    exact   bigint;
+    total   bigint := 0;
+    counted bigint;
+    entries bigint;
+    differ  bigint;
+    side    record;
+BEGIN
+    SELECT count(*) INTO exact FROM (
+        SELECT FROM board_counts c
+        WHERE c.project_id = of_project AND c.board_period = of_period
+            AND c.bucket > board_bucket(-place_lead) AND c.bucket BETWEEN -127 AND 127
+        GROUP BY c.bucket HAVING sum(c.entries) > 0) AS buckets;
+    FOR side IN
+        SELECT -9223372036854775807 AS low, least(place_lead, -127) AS high
+        UNION ALL SELECT 128, place_lead WHERE place_lead > 128
+    LOOP
+        SELECT coalesce(sum(b.entries), 0), coalesce(sum(least(b.entries, b.width)), 0) INTO entries, differ FROM (
+            SELECT sum(c.entries) AS entries, board_bucket_floor(c.bucket + 1) - board_bucket_floor(c.bucket) AS width
+            FROM board_counts c
+            WHERE c.project_id = of_project AND c.board_period = of_period
+                AND c.bucket BETWEEN board_bucket(1 - side.high) AND board_bucket(-side.low)
+            GROUP BY c.bucket) AS b;
+        IF differ * 25 < entries THEN
+            WITH RECURSIVE step AS (
+                (SELECT e.lead FROM board_entries e
+                 WHERE e.project_id = of_project AND e.board_period = of_period AND e.lead >= side.low AND e.lead < side.high
+                 ORDER BY e.lead LIMIT 1)
+                UNION ALL
+                SELECT (SELECT e.lead FROM board_entries e
+                        WHERE e.project_id = of_project AND e.board_period = of_period
+                            AND e.lead > step.lead AND e.lead < side.high
+                        ORDER BY e.lead LIMIT 1)
+                FROM step WHERE step.lead IS NOT NULL)
+            SELECT count(lead) INTO counted FROM step;
+        ELSE
+            SELECT count(*) INTO counted FROM (
+                SELECT DISTINCT e.lead FROM board_entries e
+                WHERE e.project_id = of_project AND e.board_period = of_period
+                    AND e.lead >= side.low AND e.lead < side.high) AS scores;
+        END IF;
+        total := total + counted;
+    END LOOP;
+    RETURN exact + total;
 END $$;
 
 -- ───────────────────────────────────────────────────────────── facts do not change

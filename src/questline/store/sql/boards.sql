@@ -24,17 +24,17 @@ SELECT pg_advisory_xact_lock($1::integer, $2::integer)
 -- One row a (board period, user). The users are locked by the caller, so the rows read are the rows updated, and are
 -- found again by their place in the table (ctid), which spares a descent of the index. Returns how many were written.
 WITH incoming AS MATERIALIZED (
-    SELECT i.project_id, i.board_period, i.user_id, e.ctid AS place, e.score AS old_score, e.reached_at AS old_at,
+    SELECT i.project_id, i.board_period, i.user_id, e.ctid AS found, e.lead AS old_lead, e.reached_at AS old_at,
         CASE
-            WHEN e.score IS NULL OR i.mode = 'set' THEN i.points
-            WHEN i.mode = 'add' THEN e.score + i.points
-            ELSE greatest(e.score, i.points)
-        END AS score,
+            WHEN e.lead IS NULL OR i.mode = 'set' THEN -i.points
+            WHEN i.mode = 'add' THEN least(greatest(e.lead - i.points, -$9::bigint), $9::bigint)
+            ELSE least(e.lead, -i.points)
+        END AS lead,
         CASE
-            WHEN e.score IS NULL THEN i.at
+            WHEN e.lead IS NULL THEN i.at
             WHEN i.mode = 'add' THEN greatest(e.reached_at, i.at)
-            WHEN i.points = e.score THEN least(e.reached_at, i.at)
-            WHEN i.mode = 'set' OR i.points > e.score THEN i.at
+            WHEN i.points = -e.lead THEN least(e.reached_at, i.at)
+            WHEN i.mode = 'set' OR i.points > -e.lead THEN i.at
             ELSE e.reached_at
         END AS reached_at
     FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[])
@@ -42,29 +42,29 @@ WITH incoming AS MATERIALIZED (
     LEFT JOIN board_entries e
         ON e.project_id = i.project_id AND e.board_period = i.board_period AND e.user_id = i.user_id
 ), updated AS (
-    UPDATE board_entries e SET score = i.score, reached_at = i.reached_at
+    UPDATE board_entries e SET lead = i.lead, reached_at = i.reached_at
     FROM incoming i
-    WHERE e.ctid = i.place
+    WHERE e.ctid = i.found
     RETURNING 1
 ), inserted AS (
-    INSERT INTO board_entries (project_id, board_period, user_id, score, reached_at)
-    SELECT project_id, board_period, user_id, score, reached_at FROM incoming WHERE place IS NULL
+    INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
+    SELECT project_id, board_period, user_id, lead, reached_at FROM incoming WHERE found IS NULL
     RETURNING 1
 ), sides AS (
-    SELECT project_id, board_period, board_bucket(score) AS bucket, score, reached_at AS at, user_id, 1 AS delta
+    SELECT project_id, board_period, board_bucket(-lead) AS bucket, lead, reached_at AS at, user_id, 1 AS delta
     FROM incoming
     UNION ALL
-    SELECT project_id, board_period, board_bucket(old_score), old_score, old_at, user_id, -1
-    FROM incoming WHERE place IS NOT NULL
+    SELECT project_id, board_period, board_bucket(-old_lead), old_lead, old_at, user_id, -1
+    FROM incoming WHERE found IS NOT NULL
 ), split AS MATERIALIZED (
     SELECT project_id, board_period, bucket FROM board_parts
-    WHERE board_period IN (SELECT DISTINCT unnest($2::integer[])) AND part = 1
+    WHERE board_period IN (SELECT DISTINCT unnest($2::integer[])) AND from_at = '-infinity'
 ), deltas AS (
     SELECT s.project_id, s.board_period, s.bucket,
         CASE WHEN p.bucket IS NULL THEN 0 ELSE (
             SELECT b.part FROM board_parts b
             WHERE b.project_id = s.project_id AND b.board_period = s.board_period AND b.bucket = s.bucket
-                AND (b.from_lead, b.from_at, b.from_user) <= (-s.score, s.at, s.user_id)
+                AND (b.from_lead, b.from_at, b.from_user) <= (s.lead, s.at, s.user_id)
             ORDER BY b.from_lead DESC, b.from_at DESC, b.from_user DESC LIMIT 1
         ) END AS part,
         sum(s.delta) AS delta
@@ -76,10 +76,69 @@ WITH incoming AS MATERIALIZED (
     INSERT INTO board_counts AS c (project_id, board_period, bucket, part, shard, entries)
     SELECT project_id, board_period, bucket, part, $7::smallint, delta FROM deltas ORDER BY 1, 2, 3, 4
     ON CONFLICT ON CONSTRAINT board_counts_pk DO UPDATE SET entries = c.entries + excluded.entries
-    RETURNING project_id, board_period, bucket, entries
+    RETURNING project_id, board_period, bucket, part, entries
 ), crowded AS (
-    INSERT INTO board_crowds (project_id, board_period, bucket)
-    SELECT DISTINCT project_id, board_period, bucket FROM counted WHERE entries > $8::bigint ORDER BY 1, 2, 3
+    INSERT INTO board_crowds (project_id, board_period, bucket, part)
+    SELECT project_id, board_period, bucket, part FROM counted WHERE entries > $8::bigint ORDER BY 1, 2, 3, 4
     ON CONFLICT ON CONSTRAINT board_crowds_pk DO NOTHING
 )
 SELECT (SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted)
+
+-- name: crowds
+SELECT project_id, board_period, bucket, part FROM board_crowds ORDER BY 1, 2, 3, 4 LIMIT $1::integer
+
+-- name: drop_crowd
+DELETE FROM board_crowds WHERE project_id = $1 AND board_period = $2 AND bucket = $3 AND part = $4
+
+-- name: split_part
+-- Splits one part of a bucket (0: the whole bucket) into parts of $5 entries; the first keeps the beginning. The caller
+-- holds the stripe alone. Nothing happens to a part that is no longer there or no longer large.
+WITH own AS (
+    SELECT coalesce(b.from_lead, greatest(1 - board_bucket_floor($3::integer + 1), -9223372036854775807)::bigint) AS from_lead,
+        coalesce(b.from_at, '-infinity') AS from_at, coalesce(b.from_user, 0) AS from_user,
+        greatest(1 - board_bucket_floor($3::integer + 1), -9223372036854775807)::bigint AS low,
+        least(-board_bucket_floor($3::integer), 9223372036854775807)::bigint AS high
+    FROM (SELECT) AS one
+    LEFT JOIN board_parts b ON b.project_id = $1::integer AND b.board_period = $2::integer AND b.bucket = $3::integer
+        AND b.part = $4::integer
+    WHERE (b.part IS NOT NULL OR $4::integer = 0) AND NOT ($4::integer = 0 AND EXISTS (
+        SELECT FROM board_parts p WHERE p.project_id = $1::integer AND p.board_period = $2::integer AND p.bucket = $3::integer))
+), next AS (
+    SELECT b.from_lead, b.from_at, b.from_user
+    FROM own JOIN board_parts b ON b.project_id = $1::integer AND b.board_period = $2::integer AND b.bucket = $3::integer
+        AND (b.from_lead, b.from_at, b.from_user) > (own.from_lead, own.from_at, own.from_user)
+    ORDER BY b.from_lead, b.from_at, b.from_user LIMIT 1
+), inside AS MATERIALIZED (
+    SELECT e.lead, e.reached_at, e.user_id, row_number() OVER (ORDER BY e.lead, e.reached_at, e.user_id) - 1 AS place
+    FROM own LEFT JOIN next ON true
+    JOIN board_entries e ON e.project_id = $1::integer AND e.board_period = $2::integer
+        AND (e.lead, e.reached_at, e.user_id) >= (greatest(own.from_lead, own.low), own.from_at, own.from_user)
+        AND (e.lead, e.reached_at, e.user_id) < (coalesce(next.from_lead, own.high), coalesce(next.from_at, 'infinity'),
+            coalesce(next.from_user, 0))
+), large AS (
+    SELECT FROM inside HAVING count(*) > 2 * $5::integer
+), named AS (
+    SELECT coalesce(max(part), 0) AS last FROM board_parts
+    WHERE project_id = $1::integer AND board_period = $2::integer AND bucket = $3::integer
+), pieces AS (
+    SELECT place / $5::integer AS piece, count(*) AS entries,
+        CASE WHEN $4::integer > 0 AND place / $5::integer = 0 THEN $4::integer
+             ELSE named.last + (place / $5::integer)::integer + CASE WHEN $4::integer = 0 THEN 1 ELSE 0 END END AS part
+    FROM inside, large, named GROUP BY 1, named.last
+), begun AS (
+    INSERT INTO board_parts (project_id, board_period, bucket, part, from_lead, from_at, from_user)
+    SELECT $1::integer, $2::integer, $3::integer, p.part,
+        CASE WHEN p.piece = 0 THEN -9223372036854775807 ELSE i.lead END,
+        CASE WHEN p.piece = 0 THEN '-infinity' ELSE i.reached_at END,
+        CASE WHEN p.piece = 0 THEN 0 ELSE i.user_id END
+    FROM pieces p JOIN inside i ON i.place = p.piece * $5::integer
+    WHERE p.piece > 0 OR $4::integer = 0
+), emptied AS (
+    UPDATE board_counts SET entries = 0 FROM large
+    WHERE project_id = $1::integer AND board_period = $2::integer AND bucket = $3::integer AND part = $4::integer AND shard <> 0
+)
+INSERT INTO board_counts (project_id, board_period, bucket, part, shard, entries)
+SELECT $1::integer, $2::integer, $3::integer, part, 0, entries FROM pieces
+UNION ALL
+SELECT $1::integer, $2::integer, $3::integer, 0, 0, 0 FROM large WHERE $4::integer = 0
+ON CONFLICT ON CONSTRAINT board_counts_pk DO UPDATE SET entries = excluded.entries
