@@ -46,6 +46,7 @@ PATTERN_CHARS_MAX = 512  # of `matches`
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 200
 BOARD_SHARDS = 256  # writers that count board entries side by side
+BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is split, so that a rank counts few entries
 
 # ── caches and connections
 KEY_CACHE_SECONDS = 1.0  # a revoked key stops within twice this, in every process

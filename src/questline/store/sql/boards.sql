@@ -142,3 +142,87 @@ SELECT $1::integer, $2::integer, $3::integer, part, 0, entries FROM pieces
 UNION ALL
 SELECT $1::integer, $2::integer, $3::integer, 0, 0, 0 FROM large WHERE $4::integer = 0
 ON CONFLICT ON CONSTRAINT board_counts_pk DO UPDATE SET entries = excluded.entries
+
+-- name: find_periods
+-- The numbers of one board's period in each of the projects; projects without entries in it have no row.
+SELECT project_id, id FROM board_periods WHERE project_id = ANY($1::integer[]) AND board = $2 AND period = $3
+ORDER BY project_id
+
+-- name: page_after
+-- The entries after a place (NULL: from the top), of one or more board periods side by side. On the first row stand how
+-- many entries are `before` it, and how many lie `above` its score as the tie policy counts them.
+WITH source AS MATERIALIZED (
+    SELECT * FROM unnest($1::integer[], $2::integer[]) AS s (project_id, board_period)
+), page AS MATERIALIZED (
+    SELECT s.project_id, e.user_id, e.lead, e.reached_at,
+        row_number() OVER (ORDER BY e.lead, e.reached_at, e.user_id) AS line
+    FROM source s CROSS JOIN LATERAL (
+        SELECT user_id, lead, reached_at FROM board_entries b
+        WHERE b.project_id = s.project_id AND b.board_period = s.board_period
+            AND (b.lead, b.reached_at, b.user_id) > (coalesce($4::bigint, -9223372036854775808),
+                coalesce($5::timestamptz, '-infinity'), coalesce($6::bigint, 0))
+        ORDER BY b.lead, b.reached_at, b.user_id LIMIT $7::integer) AS e
+    ORDER BY e.lead, e.reached_at, e.user_id LIMIT $7::integer
+)
+SELECT p.project_id, p.user_id, u.external_id, u.display_name, -p.lead AS score, p.reached_at,
+    CASE WHEN p.line > 1 THEN NULL WHEN $4::bigint IS NULL THEN 0 ELSE (
+        SELECT sum(board_before(s.project_id, s.board_period, p.lead, p.reached_at, p.user_id)) FROM source s) END AS before,
+    CASE WHEN p.line > 1 THEN NULL WHEN $4::bigint IS NULL OR $3::text = 'first' THEN 0
+        WHEN $3::text = 'competition' THEN (
+            SELECT sum(board_before(s.project_id, s.board_period, p.lead, '-infinity', 0)) FROM source s)
+        WHEN cardinality($1::integer[]) = 1 THEN board_scores_above(($1::integer[])[1], ($2::integer[])[1], p.lead)
+        ELSE (SELECT count(DISTINCT e.lead) FROM source s JOIN board_entries e USING (project_id, board_period)
+            WHERE e.lead < p.lead) END AS above
+FROM page p
+LEFT JOIN users u ON u.project_id = p.project_id AND u.id = p.user_id
+ORDER BY p.line
+
+-- name: page_around
+-- One user's entry with $6 neighbours on each side, in the form of page_after. No row: the user has no entry.
+WITH source AS MATERIALIZED (
+    SELECT * FROM unnest($1::integer[], $2::integer[]) AS s (project_id, board_period)
+), own AS MATERIALIZED (
+    SELECT e.project_id, e.user_id, e.lead, e.reached_at
+    FROM users u JOIN source s USING (project_id)
+    JOIN board_entries e ON e.project_id = s.project_id AND e.board_period = s.board_period AND e.user_id = u.id
+    WHERE u.project_id = $4::integer AND u.external_id = $5::text
+), page AS MATERIALIZED (
+    SELECT near.*, row_number() OVER (ORDER BY lead, reached_at, user_id) AS line
+    FROM (
+        (SELECT s.project_id, e.user_id, e.lead, e.reached_at
+        FROM own CROSS JOIN source s CROSS JOIN LATERAL (
+            SELECT user_id, lead, reached_at FROM board_entries b
+            WHERE b.project_id = s.project_id AND b.board_period = s.board_period
+                AND (b.lead, b.reached_at, b.user_id) < (own.lead, own.reached_at, own.user_id)
+            ORDER BY b.lead DESC, b.reached_at DESC, b.user_id DESC LIMIT $6::integer) AS e
+        ORDER BY e.lead DESC, e.reached_at DESC, e.user_id DESC LIMIT $6::integer)
+        UNION ALL
+        SELECT project_id, user_id, lead, reached_at FROM own
+        UNION ALL
+        (SELECT s.project_id, e.user_id, e.lead, e.reached_at
+        FROM own CROSS JOIN source s CROSS JOIN LATERAL (
+            SELECT user_id, lead, reached_at FROM board_entries b
+            WHERE b.project_id = s.project_id AND b.board_period = s.board_period
+                AND (b.lead, b.reached_at, b.user_id) > (own.lead, own.reached_at, own.user_id)
+            ORDER BY b.lead, b.reached_at, b.user_id LIMIT $6::integer) AS e
+        ORDER BY e.lead, e.reached_at, e.user_id LIMIT $6::integer)
+    ) AS near
+)
+SELECT p.project_id, p.user_id, u.external_id, u.display_name, -p.lead AS score, p.reached_at,
+    CASE WHEN p.line > 1 THEN NULL ELSE (
+        SELECT sum(board_before(s.project_id, s.board_period, p.lead, p.reached_at, p.user_id)) FROM source s) END AS before,
+    CASE WHEN p.line > 1 THEN NULL WHEN $3::text = 'first' THEN 0
+        WHEN $3::text = 'competition' THEN (
+            SELECT sum(board_before(s.project_id, s.board_period, p.lead, '-infinity', 0)) FROM source s)
+        WHEN cardinality($1::integer[]) = 1 THEN board_scores_above(($1::integer[])[1], ($2::integer[])[1], p.lead)
+        ELSE (SELECT count(DISTINCT e.lead) FROM source s JOIN board_entries e USING (project_id, board_period)
+            WHERE e.lead < p.lead) END AS above
+FROM page p
+LEFT JOIN users u ON u.project_id = p.project_id AND u.id = p.user_id
+ORDER BY p.line
+
+-- name: total
+-- How many entries the board periods hold together.
+SELECT coalesce(sum(c.entries), 0)::bigint
+FROM unnest($1::integer[], $2::integer[]) AS s (project_id, board_period)
+JOIN board_counts c USING (project_id, board_period)
