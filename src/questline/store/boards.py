@@ -25,7 +25,7 @@ class NoFreeShard(Exception):
 
 
 class EntriesMoved(Exception):
-    """Board entries changed under a writer that should have had their users locked; the transaction must be repeated."""
+    """Board entries changed under a writer whose caller should have locked their users; repeat the transaction."""
 
 
 class BoardRows:
@@ -115,7 +115,9 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows) -> None:
         AMOUNT_MAX,
     )
     if written != len(items):
-        raise EntriesMoved(f"{len(items)} board entries were to be written, {written} were found where they had been read")
+        raise EntriesMoved(
+            f"{len(items)} board entries were to be written, {written} were found where they had been read"
+        )
 
 
 async def lock_alone(conn: Connection, project_id: int) -> None:
@@ -151,7 +153,7 @@ async def total(conn: Connection, sources: Sequence[Source]) -> int:
 async def page_after(
     conn: Connection, sources: Sequence[Source], ties: str, after: Place | None, limit: int
 ) -> list[RankedEntry]:
-    """Return up to `limit` entries after a place (None: from the top), ranked by `ties`: first, competition or dense."""
+    """Return up to `limit` entries after a place (None: the top), ranked by `ties`: first, competition or dense."""
     place = (None, None, None) if after is None else (-after.score, after.reached_at, after.user_id)
     return _ranked(await conn.fetch(SQL["page_after"], *_columns(sources), ties, *place, limit), ties)
 
