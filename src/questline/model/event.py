@@ -49,3 +49,20 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     occurred_at: datetime
     source: str | None = None
     schema_version: str | None = None
+
+
+class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
+    """An accepted event on its way to the engine, with its place in the queue (`seq` 0: it never stood in it)."""
+
+    id: UUID
+    project_id: int
+    type: str
+    user: str
+    payload: str
+    occurred_at: datetime
+    received_at: datetime
+    source: str | None
+    schema_version: str | None
+    user_hash: int
+    partition: int
+    seq: int

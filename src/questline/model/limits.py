@@ -23,12 +23,14 @@ ACCEPT_QUEUE_EVENTS_MAX = 20_000  # single events waiting for a commit; beyond, 
 PARTITIONS = 64  # fixed: a user's partition must not move
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
+COMMAND_LANES = 2  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
 DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
 LANES_PER_WORKER = 2  # one lane computes while the other waits for PostgreSQL
 LANE_LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
 LANE_RENEW_SECONDS = 2.0
-IDLE_POLL_SECONDS = 0.025  # how soon a worker looks again when nothing waits
+IDLE_POLL_SECONDS = 0.04  # how soon a worker looks again when nothing waits
+APPLY_TRIES_MAX = 5  # of one batch on one living connection, before it is split to find the event at fault
 RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
 
 # ── engine

@@ -1,0 +1,164 @@
+"""Apply a batch of events: lock, load, decide, persist, all within the caller's transaction.
+
+Workers and commands both come through here, so an event has one way to change a user.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import msgspec
+from asyncpg import Connection
+
+from questline.engine.compile import Program
+from questline.engine.decide import decide
+from questline.engine.evolve import evolve
+from questline.model import calendar
+from questline.model.decision import Decision
+from questline.model.event import Event, WaitingEvent
+from questline.model.footprint import Footprint
+from questline.model.reasons import Reason
+from questline.model.state import UserState
+from questline.processing.programs import ProgramCache
+from questline.store import boards, effects, state
+from questline.store.users import UserKey
+
+Clock = Callable[[], datetime]
+_decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An event the engine could not decide; it becomes a dead letter."""
+
+    reason: Reason
+    message: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What became of one event; `balances` are the user's after it, for the currencies it moved."""
+
+    event: WaitingEvent
+    result: Decision | Failure
+    balances: dict[str, int]
+
+
+class Applier:
+    """Decides and persists batches. One for each connection that writes, since a board shard has one writer."""
+
+    def __init__(self, programs: ProgramCache, clock: Clock) -> None:
+        self._programs = programs
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the time that rows written now are stamped with."""
+        return self._clock()
+
+    async def apply(
+        self, conn: Connection, shard: int, events: Sequence[WaitingEvent], users: dict[UserKey, UserState]
+    ) -> list[Verdict]:
+        """Decide the events in their order and write what follows, in the caller's transaction.
+
+        `users` are locked, hold no state yet, and cover every event. Engine faults end as dead letters here; whatever
+        the database raises leaves through the caller, who repeats or splits the batch.
+        """
+        programs = await self._programs.in_force(conn, {e.project_id for e in events})
+        decoded = [_event_of(e) for e in events]
+        wanted = _wanted(programs, decoded, users)
+        by_id = {user.id: user for user in users.values()}
+        await state.load(conn, wanted, by_id)
+        known = {(user.id, currency) for user in by_id.values() for currency in user.balances}
+        rows = effects.Effects(known, self._clock())
+        points = boards.BoardRows()
+        verdicts = []
+        for waiting, event in zip(events, decoded, strict=True):
+            verdict = _decide(
+                programs[waiting.project_id], users[waiting.project_id, waiting.user], waiting, event, rows, points
+            )
+            verdicts.append(verdict)
+        await rows.write(conn)
+        await boards.add_points(conn, shard, points)
+        return verdicts
+
+
+def _event_of(waiting: WaitingEvent) -> Event | Failure:
+    try:
+        payload = _decode_payload(waiting.payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return Failure(Reason.INVALID_ENVELOPE, f"the stored payload cannot be read: {error}")
+    return Event(
+        waiting.id,
+        waiting.project_id,
+        waiting.type,
+        waiting.user,
+        payload,
+        waiting.occurred_at,
+        waiting.source,
+        waiting.schema_version,
+    )
+
+
+def _wanted(
+    programs: dict[int, Program], events: Sequence[Event | Failure], users: dict[UserKey, UserState]
+) -> dict[int, state.Wanted]:
+    """Return, by user id, the rows the events may touch."""
+    wanted: dict[int, state.Wanted] = {}
+    seen: set[tuple[int, int]] = set()
+    for event in events:
+        if isinstance(event, Failure):
+            continue
+        program = programs[event.project_id]
+        user = users[event.project_id, event.user]
+        footprint = program.footprint(event.type)
+        want = wanted.get(user.id)
+        if want is None:
+            want = wanted[user.id] = _first(event.project_id, footprint)
+            seen.add((user.id, id(footprint)))
+        elif (user.id, id(footprint)) not in seen:
+            seen.add((user.id, id(footprint)))
+            _widen(want, footprint)
+        if footprint.limited_rules:
+            zone = calendar.zone_in_force(user.timezone, user.zone_history, event.occurred_at, program.timezone)
+            want.rule_windows = chain(want.rule_windows, program.rule_windows(event, zone))
+        if footprint.distinct_metrics:
+            want.distinct_keys = chain(want.distinct_keys, program.distinct_keys(event))
+    return wanted
+
+
+def _first(project_id: int, footprint: Footprint) -> state.Wanted:
+    return state.Wanted(project_id, footprint.currencies, footprint.metrics, footprint.streaks, footprint.achievements)
+
+
+def _widen(want: state.Wanted, footprint: Footprint) -> None:
+    want.currencies |= footprint.currencies
+    want.metrics |= footprint.metrics
+    want.streaks |= footprint.streaks
+    want.achievements |= footprint.achievements
+
+
+def _decide(
+    program: Program,
+    user: UserState,
+    waiting: WaitingEvent,
+    event: Event | Failure,
+    rows: effects.Effects,
+    points: boards.BoardRows,
+) -> Verdict:
+    started = time.perf_counter_ns()
+    failure: Failure
+    if isinstance(event, Failure):
+        failure = event
+    else:
+        try:
+            decision = decide(program, user, event)
+        except Exception as error:  # whatever the engine raises is a defect of ours, and this event's alone
+            failure = Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+        else:
+            evolve(user, decision)
+            rows.add(waiting, user, decision, (time.perf_counter_ns() - started) // 1000)
+            if decision.board_points:
+                points.add(waiting.project_id, user.id, decision.board_points)
+            return Verdict(waiting, decision, {t.currency: user.balances[t.currency] for t in decision.transfers})
+    rows.add_dead_letter(waiting, failure.reason, failure.message, (time.perf_counter_ns() - started) // 1000)
+    return Verdict(waiting, failure, {})

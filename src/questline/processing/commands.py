@@ -1,0 +1,224 @@
+"""Commands and waited events: accepted and applied in one transaction, in groups, while their callers wait."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from asyncpg import Connection
+
+from questline.model.decision import Decision
+from questline.model.event import AcceptedEvent, WaitingEvent
+from questline.model.limits import (
+    APPLY_TRIES_MAX,
+    COMMAND_GROUP_MAX,
+    COMMAND_LANES,
+    COMMAND_QUEUE_MAX,
+    DRAIN_EVENTS_MAX,
+    PARTITIONS,
+)
+from questline.processing.apply import Applier, Clock, Verdict
+from questline.processing.lane import backoff_seconds, bury
+from questline.processing.meters import ProcessingMeters
+from questline.processing.outcome import outcome_of, stored_outcome
+from questline.processing.programs import ProgramCache
+from questline.store import boards, commands, outbox, users
+from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.pool import connect
+
+log = structlog.get_logger(__name__)
+
+
+class Overloaded(Exception):
+    """More commands wait than may; nothing was stored. Try again after `retry_after_seconds`."""
+
+    retry_after_seconds = 1
+
+
+class Unavailable(Exception):
+    """The database could not be reached; whether the command was stored is unknown. Repeat it under the same key."""
+
+    retry_after_seconds = 1
+
+
+class CommandResult(msgspec.Struct, frozen=True):
+    """How a command ended.
+
+    `status` is processed, refused or failed (a dead letter), or pending where the original of a duplicate has not been
+    applied. `reused`: the key belongs to other content, and nothing was done. `outcome` is what changed.
+    """
+
+    event_id: UUID
+    duplicate: bool
+    reused: bool
+    status: str
+    reason: str
+    message: str
+    outcome: dict[str, Any]
+
+
+Waiting = tuple[AcceptedEvent, "asyncio.Future[CommandResult]"]
+
+
+class Commands:
+    """Runs commands for one process. Those that arrive together share a transaction.
+
+    A user's waiting events are applied before a command of theirs, so a command sees all that was acknowledged before.
+    """
+
+    def __init__(self, dsn: str, clock: Clock, meters: ProcessingMeters) -> None:
+        programs = ProgramCache()
+        self._dsn = dsn
+        self._appliers = [Applier(programs, clock) for _ in range(COMMAND_LANES)]
+        self._meters = meters
+        self._queue: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._lanes: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to serve; call once, inside the running loop."""
+        self._lanes = [asyncio.create_task(self._serve(applier)) for applier in self._appliers]
+
+    async def close(self) -> None:
+        """Finish what was taken, then stop."""
+        self._closing = True
+        self._arrived.set()
+        await asyncio.gather(*self._lanes)
+
+    async def run(self, event: AcceptedEvent) -> CommandResult:
+        """Apply a command now and return its result; raises Overloaded or Unavailable."""
+        if self._closing or len(self._queue) >= COMMAND_QUEUE_MAX:
+            raise Overloaded
+        future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self._queue.append((event, future))
+        self._arrived.set()
+        return await future
+
+    async def _serve(self, applier: Applier) -> None:
+        conn: Connection | None = None
+        shard = 0
+        while True:
+            if not self._queue:
+                if self._closing:
+                    break
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
+            try:
+                if conn is None or conn.is_closed():
+                    conn = await connect(self._dsn)
+                    shard = await boards.claim_shard(conn)
+                await self._run_group(conn, shard, applier, group)
+            except Exception as fault:
+                log.warning("commands.unavailable", fault=repr(fault), commands=len(group))
+                _fail(group, Unavailable(str(fault)))
+                if conn is not None:
+                    conn.terminate()
+                    conn = None
+        if conn is not None:
+            await conn.close()
+
+    async def _run_group(self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting]) -> None:
+        """Run a group in one transaction; when the database refuses it, halve it to find the one at fault."""
+        for tries in range(1, APPLY_TRIES_MAX + 1):
+            try:
+                return await self._run_once(conn, shard, applier, group, None)
+            except TRANSIENT_FAULTS as fault:
+                if conn.is_closed():
+                    raise
+                self._meters.retries.inc()
+                refusal: Exception = fault  # type: ignore[assignment]
+                await asyncio.sleep(backoff_seconds(tries))
+            except Exception as fault:
+                refusal = fault
+                break
+        if len(group) == 1:
+            log.error("commands.dead_letter", event_id=str(group[0][0].id), fault=repr(refusal))
+            return await self._run_once(conn, shard, applier, group, refusal)
+        middle = len(group) // 2
+        await self._run_group(conn, shard, applier, group[:middle])
+        return await self._run_group(conn, shard, applier, group[middle:])
+
+    async def _run_once(
+        self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting], refusal: Exception | None
+    ) -> None:
+        """Accept, drain, apply and commit; then answer. With a `refusal`, the one command becomes a dead letter."""
+        first_of: dict[tuple[int, bytes], AcceptedEvent] = {}
+        for event, _ in group:
+            first_of.setdefault((event.project_id, event.key_hash), event)
+        distinct = list(first_of.values())
+        verdicts: dict[UUID, Verdict] = {}
+        async with conn.transaction():
+            new = await commands.accept(conn, distinct)
+            if refusal is None:
+                verdicts = await self._apply(conn, shard, applier, distinct, new)
+            elif new:
+                await bury(conn, _waiting(distinct[0]), refusal, applier)
+        originals = await commands.originals(conn, [e for e in distinct if e.id not in new])
+        ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
+        unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
+        stored = await commands.outcomes(conn, unknown) if unknown else {}
+        for event, future in group:
+            if future.done():  # its caller went away
+                continue
+            key = (event.project_id, event.key_hash)
+            id_ = ids[key]
+            first = first_of[key]
+            content = first.content_hash if first.id == id_ else originals[key].content_hash
+            reused = content is not None and content != event.content_hash
+            duplicate = id_ != event.id
+            if id_ in verdicts:
+                future.set_result(_result(id_, duplicate, reused, *outcome_of(verdicts[id_])))
+            else:
+                future.set_result(_result(id_, duplicate, reused, *stored_outcome(stored[id_])))
+
+    async def _apply(
+        self, conn: Connection, shard: int, applier: Applier, events: Sequence[AcceptedEvent], new: set[UUID]
+    ) -> dict[UUID, Verdict]:
+        keys = {(e.project_id, e.user): e.user_hash for e in events}
+        locked = await users.lock(conn, keys)
+        waiting = await outbox.drain(
+            conn, [k[0] for k in keys], [k[1] for k in keys], list(keys.values()), DRAIN_EVENTS_MAX
+        )
+        due = [*waiting, *(_waiting(e) for e in events if e.id in new)]
+        if not due:
+            return {}
+        verdicts = await applier.apply(conn, shard, due, locked)
+        for verdict in verdicts:
+            outcome = verdict.result.outcome.value if isinstance(verdict.result, Decision) else "failed"
+            self._meters.events.labels(outcome).inc()
+        return {verdict.event.id: verdict for verdict in verdicts}
+
+
+def _waiting(event: AcceptedEvent) -> WaitingEvent:
+    return WaitingEvent(
+        event.id,
+        event.project_id,
+        event.type,
+        event.user,
+        event.payload,
+        event.occurred_at,
+        event.received_at,
+        event.source,
+        event.schema_version,
+        event.user_hash,
+        event.user_hash % PARTITIONS,
+        0,
+    )
+
+
+def _result(
+    event_id: UUID, duplicate: bool, reused: bool, status: str, reason: str, message: str, outcome: dict[str, Any]
+) -> CommandResult:
+    return CommandResult(event_id, duplicate, reused, status, reason, message, outcome)
+
+
+def _fail(group: Sequence[Waiting], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,54 @@
+"""What an event changed, as its caller is told: the same words whether it was decided now or long ago."""
+
+from typing import Any
+
+from questline.model.decision import Decision
+from questline.processing.apply import Verdict
+from questline.store.commands import StoredOutcome
+
+Told = tuple[str, str, str, dict[str, Any]]  # status, reason, message, outcome
+
+
+def outcome_of(verdict: Verdict) -> Told:
+    """Tell what a fresh verdict changed."""
+    decision = verdict.result
+    if not isinstance(decision, Decision):
+        return "failed", decision.reason.value, decision.message, {}
+    outcome = {
+        "transfers": [
+            {"currency": t.currency, "debit": t.debit, "credit": t.credit, "amount": t.amount, "rule": t.rule}
+            for t in decision.transfers
+        ],
+        "balances": verdict.balances,
+        "levels": [{"track": c.track, "before": c.before, "after": c.after} for c in decision.levels],
+        "streaks": [
+            {"streak": c.streak, "before": c.length_before, "after": c.state.length, "longest": c.state.longest}
+            for c in decision.streaks
+        ],
+        "unlocks": [
+            {"achievement": u.achievement, "tier": u.state.tier, "times": u.state.times} for u in decision.unlocks
+        ],
+        "programVersion": decision.program_version,
+    }
+    return decision.outcome.value, decision.reason.value, decision.message, outcome
+
+
+def stored_outcome(stored: StoredOutcome) -> Told:
+    """Tell what a stored decision changed; its balances are those right after it where the trace keeps them."""
+    if stored.status is None:
+        return "pending", "", "", {}
+    trace = stored.trace
+    outcome = {
+        "transfers": stored.transfers,
+        "balances": trace.get("balances", {}),
+        "levels": [{"track": t, "before": b, "after": a} for t, b, a in trace.get("levels", [])],
+        "streaks": [
+            {"streak": s, "before": before, "after": after, "longest": longest}
+            for s, before, after, _, longest in trace.get("streaks", [])
+        ],
+        "unlocks": [
+            {"achievement": a, "tier": tier, "times": times} for a, _, tier, _, times in trace.get("unlocks", [])
+        ],
+        "programVersion": stored.program_version,
+    }
+    return stored.status, stored.reason, stored.message, outcome

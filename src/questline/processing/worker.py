@@ -1,0 +1,47 @@
+"""A worker process: a few lanes side by side, so that one computes while another waits for PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from questline.model.limits import LANE_LEASE_SECONDS, LANES_PER_WORKER
+from questline.processing.apply import Applier, Clock
+from questline.processing.lane import Lane
+from questline.processing.meters import ProcessingMeters
+from questline.processing.programs import ProgramCache
+from questline.transport.postgres import PostgresTransport
+
+
+class Worker:
+    """Runs its lanes until told to stop."""
+
+    def __init__(
+        self,
+        dsn: str,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        meters: ProcessingMeters,
+        lanes: int = LANES_PER_WORKER,
+    ) -> None:
+        programs = ProgramCache()
+        self._lanes = [
+            Lane(
+                f"{number}",
+                dsn,
+                PostgresTransport(new_id(), LANE_LEASE_SECONDS),
+                Applier(programs, clock),
+                meters,
+            )
+            for number in range(lanes)
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish the batches under way and give the partitions back."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(lane.run(stop))
+
+    def idle_seconds(self) -> float:
+        """Return how long ago the slowest lane finished a round; a large number means that a lane hangs."""
+        return time.monotonic() - min(lane.alive_at for lane in self._lanes)

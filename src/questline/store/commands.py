@@ -1,0 +1,84 @@
+"""Commands: stored, keyed and applied in one transaction, and remembered so that a repeat gets the first answer."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection
+
+from questline.model.event import AcceptedEvent
+from questline.store.statements import statements
+
+SQL = statements("commands")
+
+
+class Original(msgspec.Struct, frozen=True):
+    """The event that holds a dedupe key; `content_hash` is None where the key is only an alias."""
+
+    event_id: UUID
+    content_hash: bytes | None
+
+
+class StoredOutcome(msgspec.Struct, frozen=True):
+    """How an event ended, as stored; `status` is None while it has not. `trace` as effects.trace_of wrote it."""
+
+    status: str | None
+    reason: str
+    message: str
+    trace: dict[str, Any]
+    transfers: list[dict[str, Any]]
+    program_version: int | None
+
+
+async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
+    """Store the commands whose keys are new, in the caller's transaction; return their ids. Keys must differ."""
+    rows = await conn.fetch(
+        SQL["accept"],
+        [e.id for e in events],
+        [e.project_id for e in events],
+        [e.type for e in events],
+        [e.user for e in events],
+        [e.payload for e in events],
+        [e.occurred_at for e in events],
+        [e.received_at for e in events],
+        [e.external_id for e in events],
+        [e.source for e in events],
+        [e.schema_version for e in events],
+        [e.spec_version for e in events],
+        [e.partition_key for e in events],
+        [e.correlation_id for e in events],
+        [e.key_hash for e in events],
+        [e.content_hash for e in events],
+    )
+    new = {row[0] for row in rows}
+    aliased = [e for e in events if e.alias_hash is not None and e.id in new]
+    if aliased:
+        await conn.execute(
+            SQL["alias"], [e.project_id for e in aliased], [e.alias_hash for e in aliased], [e.id for e in aliased]
+        )
+    return new
+
+
+async def originals(conn: Connection, events: Sequence[AcceptedEvent]) -> dict[tuple[int, bytes], Original]:
+    """Return who holds the events' keys, by (project id, key hash)."""
+    rows = await conn.fetch(SQL["originals"], [e.project_id for e in events], [e.key_hash for e in events])
+    return {(project_id, bytes(key)): Original(event_id, content) for project_id, key, event_id, content in rows}
+
+
+async def outcomes(conn: Connection, events: Sequence[tuple[int, UUID]]) -> dict[UUID, StoredOutcome]:
+    """Return how the events, given as (project id, event id), ended."""
+    rows = await conn.fetch(SQL["outcomes"], [e[0] for e in events], [e[1] for e in events])
+    return {row["event_id"]: _outcome(row) for row in rows}
+
+
+def _outcome(row: Any) -> StoredOutcome:
+    transfers = msgspec.json.decode(row["transfers"]) if row["transfers"] else []
+    if row["status"] is not None:
+        trace = msgspec.json.decode(row["trace"], type=dict[str, Any])
+        return StoredOutcome(
+            row["status"], row["reason"], trace.get("message", ""), trace, transfers, row["program_version"]
+        )
+    if row["dead_reason"] is not None:
+        return StoredOutcome("failed", row["dead_reason"], row["dead_message"], {}, [], None)
+    return StoredOutcome(None, "", "", {}, [], None)

@@ -1,0 +1,174 @@
+"""What a batch decided, gathered into columns and written by one statement a table."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from asyncpg import Connection
+
+from questline.model.decision import Account, Decision, ProfileChange, StreakChange
+from questline.model.event import WaitingEvent
+from questline.model.reasons import Reason
+from questline.model.state import AchievementState, MetricState, UserState
+from questline.store import users
+from questline.store.statements import statements
+
+SQL = statements("effects")
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_DETAIL_CHARS_MAX = 1_000
+
+
+class Balance(msgspec.Struct):
+    """The sum of a batch's movements on one balance, and the level its user ends with."""
+
+    delta: int
+    level: int
+
+
+class Effects:
+    """The columns of one transaction. Add every decision in order, then `write` once."""
+
+    def __init__(self, known_balances: set[tuple[int, str]], at: datetime) -> None:
+        """`known_balances` are the (user id, currency) that have a row; `at` is when the batch was applied."""
+        self._known = known_balances
+        self._at = at
+        self._transfers: list[tuple[object, ...]] = []
+        self._decisions: list[tuple[object, ...]] = []
+        self._attempts: list[tuple[object, ...]] = []
+        self._dead: list[tuple[object, ...]] = []
+        self._balances: dict[tuple[int, int, str], Balance] = {}
+        self._metrics: dict[tuple[int, int, str], MetricState] = {}
+        self._metric_values: list[tuple[object, ...]] = []
+        self._streaks: dict[tuple[int, int, str], list[StreakChange]] = {}
+        self._rule_uses: dict[tuple[int, int, str, int], int] = {}
+        self._achievements: dict[tuple[int, int, str], AchievementState] = {}
+        self._profiles: dict[tuple[int, int], ProfileChange] = {}
+
+    def add(self, event: WaitingEvent, user: UserState, decision: Decision, duration_us: int) -> None:
+        """Add what was decided of one event."""
+        project_id, event_id, user_id = event.project_id, event.id, user.id
+        reason = decision.reason.value
+        message = decision.message or None
+        status = decision.outcome.value
+        self._attempts.append((project_id, event_id, 1, status, reason, message, duration_us, self._at))
+        self._decisions.append(
+            (project_id, event_id, user_id, status, reason, decision.program_version, trace_of(decision, user))
+        )
+        if decision.transfers:
+            self._add_transfers(event, user_id, decision)
+        for level in decision.levels:
+            self._balance(project_id, user_id, level.track).level = level.after
+        for metric in decision.metrics:
+            self._metrics[project_id, user_id, metric.metric] = metric.state
+            if metric.seen_value is not None:
+                self._metric_values.append((project_id, user_id, metric.metric, metric.seen_value))
+        for streak in decision.streaks:
+            self._streaks.setdefault((project_id, user_id, streak.streak), []).append(streak)
+        for use in decision.rule_uses:
+            self._rule_uses[project_id, user_id, use.rule, use.window_start] = use.uses
+        for unlock in decision.unlocks:
+            self._achievements[project_id, user_id, unlock.achievement] = unlock.state
+        if decision.profile is not None:
+            self._profiles[project_id, user_id] = decision.profile
+
+    def add_dead_letter(self, event: WaitingEvent, reason: Reason, message: str, duration_us: int) -> None:
+        """Add an event that gave up; it has no decision and no effect."""
+        detail = message[:_DETAIL_CHARS_MAX].replace("\0", "�")
+        self._attempts.append((event.project_id, event.id, 1, "failed", reason.value, detail, duration_us, self._at))
+        self._dead.append((event.project_id, event.id, event.user_hash, reason.value, detail, 1, self._at))
+
+    async def write(self, conn: Connection) -> None:
+        """Write everything in the caller's transaction; a violated constraint is asyncpg's error, unchanged."""
+        await _insert(conn, "add_attempts", self._attempts)
+        await _insert(conn, "add_decisions", self._decisions)
+        await _insert(conn, "add_dead_letters", self._dead)
+        await _insert(conn, "add_transfers", self._transfers)
+        await self._write_balances(conn)
+        await _insert(conn, "put_metrics", [(*k, m.value, m.last_at) for k, m in self._metrics.items()])
+        await _insert(conn, "add_metric_values", self._metric_values)
+        await _insert(conn, "put_streaks", [_streak_row(k, changes) for k, changes in self._streaks.items()])
+        await _insert(conn, "put_rule_uses", [(*k, uses) for k, uses in self._rule_uses.items()])
+        await _insert(
+            conn,
+            "put_achievements",
+            [(*k, a.tier, a.times, a.event_id, a.unlocked_at) for k, a in self._achievements.items()],
+        )
+        if self._profiles:
+            await users.update_profiles(conn, [(*k, change) for k, change in self._profiles.items()])
+
+    def _add_transfers(self, event: WaitingEvent, user_id: int, decision: Decision) -> None:
+        project_id, event_id, at, version = event.project_id, event.id, event.occurred_at, decision.program_version
+        for ordinal, t in enumerate(decision.transfers):
+            self._transfers.append(
+                (project_id, event_id, ordinal, user_id, t.currency, t.debit, t.credit, t.amount, t.rule, version, at)
+            )
+            if t.credit == Account.USER:
+                self._balance(project_id, user_id, t.currency).delta += t.amount
+            if t.debit == Account.USER:
+                self._balance(project_id, user_id, t.currency).delta -= t.amount
+
+    def _balance(self, project_id: int, user_id: int, currency: str) -> Balance:
+        key = (project_id, user_id, currency)
+        found = self._balances.get(key)
+        if found is None:
+            found = self._balances[key] = Balance(0, -1)
+        return found
+
+    async def _write_balances(self, conn: Connection) -> None:
+        known = self._known
+        rows = [(*key, b.delta, b.level) for key, b in self._balances.items()]
+        await _insert(conn, "move_balances", [row for row in rows if (row[1], row[2]) in known])
+        await _insert(
+            conn, "open_balances", [(*row[:4], max(row[4], 0)) for row in rows if (row[1], row[2]) not in known]
+        )
+
+
+def trace_of(decision: Decision, user: UserState) -> str:
+    """Return the JSON of what cannot be worked out again: rules fired, values read, changes that are no transfer.
+
+    `user` is the state after the decision: the balances it ended with are kept, so that a repeated command is answered
+    as the first was.
+    """
+    trace: dict[str, object] = {}
+    if decision.message:
+        trace["message"] = decision.message
+    if decision.fired:
+        trace["fired"] = decision.fired
+    if decision.reads:
+        trace["reads"] = decision.reads
+    if decision.transfers:
+        trace["balances"] = {t.currency: user.balances[t.currency] for t in decision.transfers}
+    if decision.levels:
+        trace["levels"] = [(c.track, c.before, c.after) for c in decision.levels]
+    if decision.streaks:
+        trace["streaks"] = [
+            (c.streak, c.length_before, c.state.length, c.longest_before, c.state.longest) for c in decision.streaks
+        ]
+    if decision.unlocks:
+        trace["unlocks"] = [
+            (u.achievement, u.tier_before, u.state.tier, u.times_before, u.state.times) for u in decision.unlocks
+        ]
+    if decision.metrics:
+        trace["metrics"] = [(m.metric, m.state.value) for m in decision.metrics]
+    return _encode(trace).decode() if trace else "{}"
+
+
+async def _insert(conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    if rows:
+        await conn.execute(SQL[statement], *map(list, zip(*rows, strict=True)))
+
+
+def _streak_row(key: tuple[int, int, str], changes: Sequence[StreakChange]) -> tuple[object, ...]:
+    state = changes[-1].state
+    active = _joined([c.added_active for c in changes])
+    excused = _joined([c.added_excused for c in changes])
+    return (
+        *key, active, excused, state.run_start, state.last_period, state.length, state.longest, state.freeze_credit
+    )  # fmt: skip
+
+
+def _joined(multiranges: Sequence[str]) -> str:
+    """Join multirange texts; PostgreSQL sorts and unites the ranges when it reads them."""
+    if len(multiranges) == 1:
+        return multiranges[0]
+    return "{" + ",".join(inner for text in multiranges if (inner := text[1:-1])) + "}"

@@ -1,0 +1,20 @@
+"""Which of the database's errors pass by themselves."""
+
+import asyncpg
+
+from questline.store.boards import EntriesMoved
+
+TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.LockNotAvailableError,
+    asyncpg.OperatorInterventionError,  # shutdown, cancelled, cannot connect now
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.PostgresSystemError,
+    EntriesMoved,
+    OSError,
+    TimeoutError,
+)
+"""Faults after which the same transaction may be tried again; all others are the fault of what was asked."""

@@ -1,0 +1,58 @@
+"""The queue of accepted events."""
+
+from collections.abc import Iterable, Sequence
+
+from asyncpg import Connection
+
+from questline.model.event import WaitingEvent
+from questline.store.statements import statements
+
+SQL = statements("outbox")
+
+
+async def claim(conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
+    """Return about `wanted` events of these partitions, shared fairly among projects, each user's in order."""
+    return [_waiting(row) for row in await conn.fetch(SQL["claim"], partitions, wanted)]
+
+
+async def take(conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:
+    """Remove the events' rows in this transaction; return those that were still there, in the order given."""
+    rows = await conn.fetch(
+        SQL["take"], [e.partition for e in events], [e.project_id for e in events], [e.seq for e in events]
+    )
+    if len(rows) == len(events):
+        return list(events)
+    had = {row[0] for row in rows}
+    return [e for e in events if e.seq in had]
+
+
+async def drain(
+    conn: Connection, project_ids: Sequence[int], users: Sequence[str], user_hashes: Sequence[int], limit: int
+) -> list[WaitingEvent]:
+    """Remove and return what waits for these locked users, oldest first, at most `limit` events."""
+    rows = await conn.fetch(SQL["drain"], project_ids, users, user_hashes, limit)
+    return [_waiting(row) for row in rows]
+
+
+async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None]:
+    """Return how many events wait, counted up to a bound, and the id of the oldest in sight."""
+    row = await conn.fetchrow(SQL["backlog"], count_at_most)
+    return row["waiting"], row["oldest_event"]
+
+
+def _waiting(row: Iterable[object]) -> WaitingEvent:
+    seq, partition, project_id, user_hash, id_, type_, user, payload, occurred_at, received_at, source, schema = row
+    return WaitingEvent(
+        id_,
+        project_id,
+        type_,
+        user,
+        payload,
+        occurred_at,
+        received_at,
+        source,
+        schema,
+        user_hash,
+        partition,
+        seq,  # type: ignore[arg-type]
+    )

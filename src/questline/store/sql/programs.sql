@@ -1,0 +1,7 @@
+-- name: current
+-- What processing must know of these projects: the version in force and the zone. $1 project ids.
+SELECT id, program_version, timezone FROM projects WHERE id = ANY ($1::integer[]);
+
+-- name: document
+-- One version's document. $1 project id, $2 version.
+SELECT document FROM program_versions WHERE project_id = $1 AND version = $2;

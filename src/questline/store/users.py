@@ -1,0 +1,77 @@
+"""Users: locked by those who change them, created by their first event."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Connection, Record
+
+from questline.model.decision import ProfileChange
+from questline.model.state import UserState
+from questline.store.statements import statements
+
+SQL = statements("users")
+
+UserKey = tuple[int, str]  # project id, customer's user id
+
+
+async def lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
+    """Lock the users until the transaction ends, creating those that do not exist, and return them without state.
+
+    Locks are taken in the order of ids, so two callers with the same users wait for, and never block, each other.
+    """
+    users = await _lock(conn, keys)
+    missing = [key for key in keys if key not in users]
+    if missing:
+        rows = await conn.fetch(SQL["create"], [key[0] for key in missing], [key[1] for key in missing])
+        users.update(_entry(row) for row in rows)
+        late = [key for key in missing if key not in users]
+        if late:  # somebody else created them between our two statements
+            users.update(await _lock(conn, late))
+    return users
+
+
+async def update_profiles(conn: Connection, changes: Sequence[tuple[int, int, ProfileChange]]) -> None:
+    """Write whole profiles of locked users: (project id, user id, change), one entry a user."""
+    await conn.execute(
+        SQL["update_profiles"],
+        [project_id for project_id, _, _ in changes],
+        [user_id for _, user_id, _ in changes],
+        [msgspec.json.encode(change.attributes).decode() for _, _, change in changes],
+        [change.display_name for _, _, change in changes],
+        [change.timezone for _, _, change in changes],
+        [
+            msgspec.json.encode(change.zone_history).decode() if change.zone_history else None
+            for _, _, change in changes
+        ],
+    )
+
+
+async def _lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
+    rows = await conn.fetch(SQL["lock"], [key[0] for key in keys], [key[1] for key in keys])
+    return dict(_entry(row) for row in rows)
+
+
+def _entry(row: Record) -> tuple[UserKey, UserState]:
+    id_, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at = row
+    state = UserState(
+        id=id_,
+        user=external_id,
+        attributes=decode_object(attributes),
+        display_name=display_name,
+        timezone=timezone,
+        zone_history=decode_zone_history(zone_history),
+        blocked=blocked_at is not None,
+    )
+    return (project_id, external_id), state
+
+
+def decode_object(text: str) -> dict[str, Any]:
+    """Decode a json column that holds an object."""
+    return {} if text == "{}" else msgspec.json.decode(text, type=dict[str, Any])
+
+
+def decode_zone_history(text: str | None) -> tuple[tuple[datetime, str | None], ...]:
+    """Decode users.zone_history: (until, zone) pairs, oldest first."""
+    return msgspec.json.decode(text, type=tuple[tuple[datetime, str | None], ...]) if text else ()

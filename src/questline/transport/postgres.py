@@ -1,0 +1,33 @@
+"""The default transport: workers take accepted events straight from the outbox table."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncpg import Connection
+
+from questline.model.event import WaitingEvent
+from questline.store import leases, outbox
+
+
+class PostgresTransport:
+    """Carries events from the outbox to one lane; the lane's connection does all the work."""
+
+    def __init__(self, owner: UUID, lease_seconds: float) -> None:
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+
+    async def hold(self, conn: Connection) -> list[int]:
+        """Renew this lane's claim; return the partitions it may work on until the lease ends."""
+        return await leases.hold(conn, self._owner, self._lease_seconds)
+
+    async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
+        """Return waiting events, each user's in order, without removing them."""
+        return await outbox.claim(conn, partitions, wanted)
+
+    async def take(self, conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:
+        """Remove the events in the caller's transaction; return those nobody else has taken."""
+        return await outbox.take(conn, events)
+
+    async def close(self, conn: Connection) -> None:
+        """Give the partitions back."""
+        await leases.release(conn, self._owner)
