@@ -375,6 +375,7 @@ DECLARE
     start   board_parts;
     summed  bigint;
     earlier bigint := 0;
+    inside  bigint;
     counted bigint;
 BEGIN
     SELECT coalesce(sum(entries), 0) INTO summed
@@ -386,20 +387,28 @@ BEGIN
         AND (from_lead, from_at, from_user) <= (place_lead, place_at, place_user)
     ORDER BY from_lead DESC, from_at DESC, from_user DESC LIMIT 1;
     IF FOUND AND start.from_at > '-infinity' THEN
-        SELECT coalesce(sum(c.entries), 0) INTO earlier
-        FROM board_parts p JOIN board_counts c USING (project_id, board_period, bucket, part)
-        WHERE p.project_id = of_project AND p.board_period = of_period AND p.bucket = own
-            AND (p.from_lead, p.from_at, p.from_user) < (start.from_lead, start.from_at, start.from_user);
+        SELECT coalesce(sum(entries), 0) INTO earlier
+        FROM board_counts
+        WHERE project_id = of_project AND board_period = of_period AND bucket = own AND part = ANY (ARRAY(
+            SELECT part FROM board_parts
+            WHERE project_id = of_project AND board_period = of_period AND bucket = own
+                AND (from_lead, from_at, from_user) < (start.from_lead, start.from_at, start.from_user)));
     ELSE
         start.from_lead := greatest(1 - board_bucket_floor(own + 1), -9223372036854775807);
         start.from_at := '-infinity';
         start.from_user := 0;
     END IF;
-    SELECT count(*) INTO counted
-    FROM board_entries
-    WHERE project_id = of_project AND board_period = of_period
-        AND (lead, reached_at, user_id) >= (start.from_lead, start.from_at, start.from_user)
-        AND (lead, reached_at, user_id) < (place_lead, place_at, place_user);
+    SELECT coalesce(sum(entries), 0) INTO inside
+    FROM board_counts
+    WHERE project_id = of_project AND board_period = of_period AND bucket = own AND part = coalesce(start.part, 0);
+    -- An index range does not end where a row comparison fails by its second column, so the limit ends it.
+    SELECT count(*) INTO counted FROM (
+        SELECT lead, reached_at, user_id
+        FROM board_entries
+        WHERE project_id = of_project AND board_period = of_period
+            AND (lead, reached_at, user_id) >= (start.from_lead, start.from_at, start.from_user) AND lead <= place_lead
+        ORDER BY lead, reached_at, user_id LIMIT inside) AS e
+    WHERE (lead, reached_at, user_id) < (place_lead, place_at, place_user);
     RETURN summed + earlier + counted;
 END $$;
 

@@ -97,24 +97,22 @@ WITH own AS (
     SELECT coalesce(b.from_lead, greatest(1 - board_bucket_floor($3::integer + 1), -9223372036854775807)::bigint) AS from_lead,
         coalesce(b.from_at, '-infinity') AS from_at, coalesce(b.from_user, 0) AS from_user,
         greatest(1 - board_bucket_floor($3::integer + 1), -9223372036854775807)::bigint AS low,
-        least(-board_bucket_floor($3::integer), 9223372036854775807)::bigint AS high
+        least(-board_bucket_floor($3::integer), 9223372036854775807)::bigint AS high,
+        (SELECT sum(entries)::bigint FROM board_counts WHERE project_id = $1::integer AND board_period = $2::integer
+            AND bucket = $3::integer AND part = $4::integer) AS entries
     FROM (SELECT) AS one
     LEFT JOIN board_parts b ON b.project_id = $1::integer AND b.board_period = $2::integer AND b.bucket = $3::integer
         AND b.part = $4::integer
     WHERE (b.part IS NOT NULL OR $4::integer = 0) AND NOT ($4::integer = 0 AND EXISTS (
         SELECT FROM board_parts p WHERE p.project_id = $1::integer AND p.board_period = $2::integer AND p.bucket = $3::integer))
-), next AS (
-    SELECT b.from_lead, b.from_at, b.from_user
-    FROM own JOIN board_parts b ON b.project_id = $1::integer AND b.board_period = $2::integer AND b.bucket = $3::integer
-        AND (b.from_lead, b.from_at, b.from_user) > (own.from_lead, own.from_at, own.from_user)
-    ORDER BY b.from_lead, b.from_at, b.from_user LIMIT 1
 ), inside AS MATERIALIZED (
     SELECT e.lead, e.reached_at, e.user_id, row_number() OVER (ORDER BY e.lead, e.reached_at, e.user_id) - 1 AS place
-    FROM own LEFT JOIN next ON true
-    JOIN board_entries e ON e.project_id = $1::integer AND e.board_period = $2::integer
-        AND (e.lead, e.reached_at, e.user_id) >= (greatest(own.from_lead, own.low), own.from_at, own.from_user)
-        AND (e.lead, e.reached_at, e.user_id) < (coalesce(next.from_lead, own.high), coalesce(next.from_at, 'infinity'),
-            coalesce(next.from_user, 0))
+    FROM own CROSS JOIN LATERAL (
+        SELECT lead, reached_at, user_id FROM board_entries
+        WHERE project_id = $1::integer AND board_period = $2::integer
+            AND (lead, reached_at, user_id) >= (greatest(own.from_lead, own.low), own.from_at, own.from_user)
+            AND lead <= own.high
+        ORDER BY lead, reached_at, user_id LIMIT own.entries) AS e
 ), large AS (
     SELECT FROM inside HAVING count(*) > 2 * $5::integer
 ), named AS (
@@ -150,7 +148,8 @@ ORDER BY project_id
 
 -- name: page_after
 -- The entries after a place (NULL: from the top), of one or more board periods side by side. On the first row stand how
--- many entries are `before` it, and how many lie `above` its score as the tie policy counts them.
+-- many entries are `before` it, and how many lie `above` its score as the tie policy counts them. The limit is written
+-- out as well as passed, because a plan for any limit is a plan for a large one.
 WITH source AS MATERIALIZED (
     SELECT * FROM unnest($1::integer[], $2::integer[]) AS s (project_id, board_period)
 ), page AS MATERIALIZED (
@@ -161,8 +160,8 @@ WITH source AS MATERIALIZED (
         WHERE b.project_id = s.project_id AND b.board_period = s.board_period
             AND (b.lead, b.reached_at, b.user_id) > (coalesce($4::bigint, -9223372036854775808),
                 coalesce($5::timestamptz, '-infinity'), coalesce($6::bigint, 0))
-        ORDER BY b.lead, b.reached_at, b.user_id LIMIT $7::integer) AS e
-    ORDER BY e.lead, e.reached_at, e.user_id LIMIT $7::integer
+        ORDER BY b.lead, b.reached_at, b.user_id LIMIT 250) AS e
+    ORDER BY e.lead, e.reached_at, e.user_id LIMIT 250
 )
 SELECT p.project_id, p.user_id, u.external_id, u.display_name, -p.lead AS score, p.reached_at,
     CASE WHEN p.line > 1 THEN NULL WHEN $4::bigint IS NULL THEN 0 ELSE (
@@ -175,6 +174,7 @@ SELECT p.project_id, p.user_id, u.external_id, u.display_name, -p.lead AS score,
             WHERE e.lead < p.lead) END AS above
 FROM page p
 LEFT JOIN users u ON u.project_id = p.project_id AND u.id = p.user_id
+WHERE p.line <= $7::integer
 ORDER BY p.line
 
 -- name: page_around
@@ -194,7 +194,7 @@ WITH source AS MATERIALIZED (
             SELECT user_id, lead, reached_at FROM board_entries b
             WHERE b.project_id = s.project_id AND b.board_period = s.board_period
                 AND (b.lead, b.reached_at, b.user_id) < (own.lead, own.reached_at, own.user_id)
-            ORDER BY b.lead DESC, b.reached_at DESC, b.user_id DESC LIMIT $6::integer) AS e
+            ORDER BY b.lead DESC, b.reached_at DESC, b.user_id DESC LIMIT 250) AS e
         ORDER BY e.lead DESC, e.reached_at DESC, e.user_id DESC LIMIT $6::integer)
         UNION ALL
         SELECT project_id, user_id, lead, reached_at FROM own
@@ -204,7 +204,7 @@ WITH source AS MATERIALIZED (
             SELECT user_id, lead, reached_at FROM board_entries b
             WHERE b.project_id = s.project_id AND b.board_period = s.board_period
                 AND (b.lead, b.reached_at, b.user_id) > (own.lead, own.reached_at, own.user_id)
-            ORDER BY b.lead, b.reached_at, b.user_id LIMIT $6::integer) AS e
+            ORDER BY b.lead, b.reached_at, b.user_id LIMIT 250) AS e
         ORDER BY e.lead, e.reached_at, e.user_id LIMIT $6::integer)
     ) AS near
 )
