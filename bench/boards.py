@@ -31,14 +31,14 @@ async def fill(conn: Any, board: str, formula: str, users: int) -> None:
     await conn.execute(
         f"""INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
         SELECT 1, {period}, n, -({formula}), timestamptz '2026-01-01' + random() * interval '300 days'
-        FROM generate_series(1, {users}) AS n"""  # noqa: S608
+        FROM generate_series(1, {users}) AS n"""
     )
     await conn.execute(
         f"""WITH counted AS (
             INSERT INTO board_counts (project_id, board_period, bucket, part, shard, entries)
             SELECT 1, {period}, board_bucket(-lead), 0, 0, count(*) FROM board_entries
             WHERE board_period = {period} GROUP BY 3 RETURNING *)
-        INSERT INTO board_crowds SELECT project_id, board_period, bucket, part FROM counted WHERE entries > 4096"""  # noqa: S608
+        INSERT INTO board_crowds SELECT project_id, board_period, bucket, part FROM counted WHERE entries > 4096"""
     )
     started = time.perf_counter()
     splits = await boards.split_crowds(conn, 10_000)
@@ -77,13 +77,15 @@ async def main() -> None:
     if not await conn.fetchval("SELECT count(*) FROM users"):
         await conn.execute(
             f"""INSERT INTO users (id, project_id, external_id) OVERRIDING SYSTEM VALUE
-            SELECT n, 1, 'user-' || n FROM generate_series(1, {options.users}) AS n"""  # noqa: S608
+            SELECT n, 1, 'user-' || n FROM generate_series(1, {options.users}) AS n"""
         )
     for board, formula in SHAPES.items():
         if not await boards.find_sources(conn, [1], board, "all-time"):
             await fill(conn, board, formula, options.users)
     await conn.execute("VACUUM ANALYZE")
-    await conn.execute("SELECT set_config('role', 'questline_tenant', false), set_config('questline.project_id', '1', false)")
+    await conn.execute(
+        "SELECT set_config('role', 'questline_tenant', false), set_config('questline.project_id', '1', false)"
+    )
     for board in SHAPES:
         await measure(conn, board, options.users, options.rounds)
 

@@ -145,6 +145,11 @@ async def find_sources(conn: Connection, project_ids: Sequence[int], board: str,
     return [Source(row["project_id"], row["id"]) for row in rows]
 
 
+async def global_projects(conn: Connection, organization_id: int, board: str) -> dict[int, str]:
+    """Return ids and outside names of the organization's projects whose program opts the board in (GLOBAL)."""
+    return dict(await conn.fetch(SQL["global_projects"], organization_id, board))
+
+
 async def total(conn: Connection, sources: Sequence[Source]) -> int:
     """Return how many entries the sources hold together."""
     return int(await conn.fetchval(SQL["total"], *_columns(sources)))

@@ -226,3 +226,11 @@ ORDER BY p.line
 SELECT coalesce(sum(c.entries), 0)::bigint
 FROM unnest($1::integer[], $2::integer[]) AS s (project_id, board_period)
 JOIN board_counts c USING (project_id, board_period)
+
+-- name: global_projects
+-- The projects of an organization whose program in force opts this board in; with their names outside.
+SELECT p.id, p.app_id
+FROM projects p
+JOIN program_versions v ON v.project_id = p.id AND v.version = p.program_version
+WHERE p.organization_id = $1 AND v.document #>> ARRAY['boards', $2::text, 'scope'] = 'GLOBAL'
+ORDER BY p.id
