@@ -23,8 +23,8 @@ class Account(StrEnum):
 class Transfer(msgspec.Struct, frozen=True, gc=False):
     """A movement of `amount` > 0 smallest units of `currency`; USER and DEBT are accounts of the event's user.
 
-    `rule` names the cause: `rule:NAME`, `level:TRACK:N`, `streak:NAME:N`, `achievement:NAME` (with `:TIER` when tiered),
-    `command:spend`.
+    `rule` names the cause: `rule:NAME`, `level:TRACK:N`, `streak:NAME:N`, `achievement:NAME` (with `:TIER` when
+    tiered), `command:spend`.
     """
 
     currency: str

@@ -15,7 +15,8 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     """A verified, normalised event with its dedupe key, ready to be stored.
 
     `key_hash` and `content_hash` are 16 bytes; `alias_hash` is set when the event can also be found by the customer's
-    eventId under another key. `user_hash` is a signed 64-bit hash of (project, user); the partition is its lowest six bits.
+    eventId under another key. `user_hash` is a signed 64-bit hash of (project, user); the partition is its lowest six
+    bits.
     """
 
     id: UUID

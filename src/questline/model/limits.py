@@ -41,7 +41,9 @@ EFFECTS_PER_EVENT_MAX = 1_000
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 LEVELS_MAX = 10_000
+ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
+PROGRAM_ERRORS_MAX = 200  # reported of one document
 PATTERN_CHARS_MAX = 512  # of `matches`
 
 # ── reads

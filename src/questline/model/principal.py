@@ -14,7 +14,7 @@ class Role(StrEnum):
 
 
 class KeyType(StrEnum):
-    SECRET = "secret"  # noqa: S105
+    SECRET = "secret"
     PUBLISHABLE = "publishable"
 
 

@@ -46,5 +46,5 @@ REASONS: dict[Reason, str] = {
     Reason.TRANSIENT_ERROR: "A part was unavailable; the event is tried again.",
     Reason.RETRY_EXHAUSTED: "Every try failed; the event is a dead letter and can be replayed.",
     Reason.ENGINE_ERROR: "The engine failed on this event: a defect of ours. It is a dead letter and can be replayed.",
-    Reason.STORE_ERROR: "The database refused this event's effects: a defect of ours. It is a dead letter and can be replayed.",
+    Reason.STORE_ERROR: "The database refused the effects: a defect of ours. It is a dead letter and can be replayed.",
 }

@@ -43,7 +43,7 @@ class UserState(msgspec.Struct):
     """A user as loaded for a batch. The shell alone replaces entries, with the values of an accepted decision.
 
     `zone_history` holds (until, zone) pairs, oldest first: the zones in force before `timezone`.
-    `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash), holding those already counted.
+    `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash): those already counted.
     """
 
     id: int

@@ -1,0 +1,171 @@
+"""Achievements: requirements met, tiers climbed, repeats counted; each is paid once."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+from questline.engine.draft import Draft
+from questline.engine.numbers import exact
+from questline.model.decision import Unlock
+from questline.model.program import Achievement, Requirement, RewardItem
+from questline.model.state import AchievementState, Number
+
+Step = Callable[[Draft], bool]
+
+
+class Reader(Protocol):
+    """Values that requirements look at; a Draft is one, and so is a profile."""
+
+    def balance(self, currency: str) -> int: ...
+    def level(self, track: str) -> int: ...
+    def longest_streak(self, streak: str) -> int: ...
+    def metric(self, metric: str) -> Any: ...
+    def achievement_tier(self, achievement: str) -> int: ...
+
+
+_COMPARE: dict[str, Callable[[Number, Number], bool]] = {
+    "gte": lambda value, threshold: value >= threshold,
+    "gt": lambda value, threshold: value > threshold,
+    "lte": lambda value, threshold: value <= threshold,
+    "lt": lambda value, threshold: value < threshold,
+    "eq": lambda value, threshold: value == threshold,
+}
+
+
+def value_of(requirement: Requirement, reader: Reader) -> Number:
+    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier or a balance."""
+    kind, name = requirement.source
+    if kind == "metric":
+        value = reader.metric(name)
+        return 0 if value is None else value  # type: ignore[no-any-return]
+    if kind == "level":
+        return reader.level(name)
+    if kind == "streak":
+        return reader.longest_streak(name)
+    return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
+
+
+def _threshold(value: float | int) -> Number:
+    return value if isinstance(value, int) else exact(value)
+
+
+def progress(achievement: Achievement, reader: Reader, state: AchievementState | None) -> float:
+    """Return how far the user is, from 0 to 1: towards the next tier, towards the next repeat, or towards the unlock.
+
+    With several requirements, the mean of theirs for `all` and the best for `any`.
+    """
+    if achievement.tiers:
+        reached = state.tier if state is not None else 0
+        if reached >= len(achievement.tiers):
+            return 1.0
+        return _share(value_of(achievement.requirements[0], reader), achievement.tiers[reached].threshold)
+    if state is not None and not achievement.repeatable:
+        return 1.0
+    if achievement.repeatable:
+        requirement = achievement.requirements[0]
+        done = (state.times if state is not None else 0) * _threshold(requirement.threshold)
+        return _share(value_of(requirement, reader) - done, requirement.threshold)
+    shares = [_requirement_share(r, value_of(r, reader)) for r in achievement.requirements]
+    return max(shares) if achievement.match == "any" else sum(shares) / len(shares)
+
+
+def _requirement_share(requirement: Requirement, value: Number) -> float:
+    met = _COMPARE[requirement.operator](value, _threshold(requirement.threshold))
+    if met or requirement.operator not in ("gte", "gt"):
+        return float(met)
+    return min(_share(value, requirement.threshold), 0.999)
+
+
+def _share(value: Number, threshold: float | int) -> float:
+    if threshold <= 0:
+        return 1.0
+    return min(max(float(value) / float(threshold), 0.0), 1.0)
+
+
+def compile_achievement(name: str, achievement: Achievement) -> Step:
+    """Return the closure that unlocks what the draft has earned, pays for it, and tells whether it did."""
+    if achievement.tiers:
+        return _tiered(name, achievement)
+    if achievement.repeatable:
+        return _repeatable(name, achievement)
+    return _single(name, achievement)
+
+
+def _state(draft: Draft, name: str) -> AchievementState | None:
+    unlock = draft.unlocks.get(name)
+    return unlock.state if unlock is not None else draft.state.achievements.get(name)
+
+
+def _unlock(draft: Draft, name: str, tier: int, times: int) -> None:
+    found = draft.state.achievements.get(name)
+    new = AchievementState(tier, times, draft.event.id, draft.event.occurred_at)
+    draft.unlocks[name] = Unlock(name, new, found.tier if found else 0, found.times if found else 0)
+
+
+def _pay(draft: Draft, rewards: Sequence[RewardItem], times: int, cause: str) -> None:
+    for reward in rewards:
+        draft.credit(reward.currency, reward.value * times, cause)
+
+
+def _single(name: str, achievement: Achievement) -> Step:
+    tests = [(r, _COMPARE[r.operator], _threshold(r.threshold)) for r in achievement.requirements]
+    want_all = achievement.match == "all"
+    cause = f"achievement:{name}"
+
+    def step(draft: Draft) -> bool:
+        if _state(draft, name) is not None:
+            return False
+        for requirement, compare, threshold in tests:
+            if compare(value_of(requirement, draft), threshold) is not want_all:
+                if want_all:
+                    return False
+                break
+        else:
+            if not want_all:
+                return False
+        _unlock(draft, name, 1, 1)
+        _pay(draft, achievement.rewards, 1, cause)
+        return True
+
+    return step
+
+
+def _tiered(name: str, achievement: Achievement) -> Step:
+    requirement = achievement.requirements[0]
+    compare = _COMPARE[requirement.operator]
+    thresholds: list[Number] = [_threshold(tier.threshold) for tier in achievement.tiers]
+
+    def step(draft: Draft) -> bool:
+        state = _state(draft, name)
+        tier = before = state.tier if state is not None else 0
+        if tier >= len(thresholds):
+            return False
+        value = value_of(requirement, draft)
+        while tier < len(thresholds) and compare(value, thresholds[tier]):
+            tier += 1
+        if tier == before:
+            return False
+        _unlock(draft, name, tier, 1)
+        for number in range(before + 1, tier + 1):
+            _pay(draft, achievement.tiers[number - 1].rewards, 1, f"achievement:{name}:{number}")
+        return True
+
+    return step
+
+
+def _repeatable(name: str, achievement: Achievement) -> Step:
+    requirement = achievement.requirements[0]
+    threshold = Decimal(_threshold(requirement.threshold))
+    cause = f"achievement:{name}"
+
+    def step(draft: Draft) -> bool:
+        state = _state(draft, name)
+        before = state.times if state is not None else 0
+        times = int(value_of(requirement, draft) // threshold)
+        if times <= before:
+            return False
+        _unlock(draft, name, 1, times)
+        _pay(draft, achievement.rewards, times - before, cause)
+        return True
+
+    return step

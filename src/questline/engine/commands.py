@@ -1,0 +1,82 @@
+"""Commands the engine itself knows: events of a type that begins with `$`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from questline.engine import streaks
+from questline.engine.draft import Draft, Refusal
+from questline.model import calendar
+from questline.model.decision import Account, ProfileChange
+from questline.model.event import PROFILE_UPDATE, SPEND
+from questline.model.limits import AMOUNT_MAX, ZONE_CHANGES_MAX
+from questline.model.reasons import Reason
+
+Command = Callable[[Draft], None]
+
+
+def spend(draft: Draft) -> None:
+    """`$spend` {currency, amount}: move an amount from the user to burn, or refuse."""
+    payload = draft.event.payload
+    currency, amount = payload.get("currency"), payload.get("amount")
+    if not isinstance(currency, str):
+        raise Refusal(Reason.INVALID_COMMAND, "currency: must be the name of a currency")
+    if type(amount) is not int or not 0 < amount <= AMOUNT_MAX:
+        raise Refusal(Reason.INVALID_COMMAND, f"amount: must be a whole number from 1 to {AMOUNT_MAX}")
+    definition = draft.program.currencies.get(currency)
+    if definition is None:
+        raise Refusal(Reason.UNKNOWN_CURRENCY, f"the program has no currency {currency!r}")
+    if not definition.can_be_spent:
+        raise Refusal(Reason.UNKNOWN_CURRENCY, f"{currency!r} cannot be spent")
+    draft.debit(currency, amount, Account.BURN, "command:spend")
+
+
+def update_profile(draft: Draft) -> None:
+    """`$profile_update` {attributes, displayName, timezone}: merge; null removes an attribute, a name or a zone.
+
+    Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
+    the change itself skips is excused in every daily streak.
+    """
+    payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
+    attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
+    name = payload.get("displayName", state.display_name)
+    if name is not None and not isinstance(name, str):
+        raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
+    zone_name, history = payload.get("timezone", state.timezone), state.zone_history
+    if zone_name != state.timezone:
+        new = _zone(zone_name or draft.program.timezone)
+        old = draft.zone
+        history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
+        _excuse(draft, calendar.skipped_days(old, new, at))
+    draft.profile = ProfileChange(attributes, name, zone_name, history)
+
+
+def _merged(attributes: dict[str, Any], changes: Any) -> dict[str, Any]:
+    if not isinstance(changes, dict):
+        raise Refusal(Reason.INVALID_COMMAND, "attributes: must be an object")
+    for key, value in changes.items():
+        if value is None:
+            attributes.pop(key, None)
+        else:
+            attributes[key] = value
+    return attributes
+
+
+def _zone(name: Any) -> Any:
+    try:
+        return calendar.zone(name)
+    except (calendar.UnknownZone, TypeError) as error:
+        raise Refusal(Reason.INVALID_COMMAND, f"timezone: {error}") from error
+
+
+def _excuse(draft: Draft, days: tuple[int, ...]) -> None:
+    if not days:
+        return
+    for name, definition in draft.program.streaks.items():
+        state = draft.state.streaks.get(name)
+        if state is not None and definition.every == "day":
+            change = streaks.excuse(name, definition, state, days)
+            if change is not None:
+                draft.streaks[name] = change
+
+
+COMMANDS: dict[str, Command] = {SPEND: spend, PROFILE_UPDATE: update_profile}

@@ -1,0 +1,77 @@
+"""The door of the engine: a program, a user's state and an event in, a decision out. Nothing else goes in."""
+
+from questline.engine.boards import add_points
+from questline.engine.commands import COMMANDS
+from questline.engine.compile import Program
+from questline.engine.draft import Draft, Refusal
+from questline.model.decision import Decision, LevelChange
+from questline.model.event import SYSTEM_PREFIX, Event
+from questline.model.limits import CHAIN_ROUNDS_MAX
+from questline.model.reasons import Reason
+from questline.model.state import UserState
+
+
+def decide(program: Program, state: UserState, event: Event) -> Decision:
+    """Return what an event does to a user: effects with their reasons, or a refusal without effects.
+
+    `state` must hold the rows of `program.footprint(event.type)`, and is not changed. Equal arguments give equal results.
+    """
+    draft = Draft(program, state, event)
+    try:
+        if state.blocked:
+            raise Refusal(Reason.USER_BLOCKED, "the user is blocked")
+        if event.type.startswith(SYSTEM_PREFIX) and (command := COMMANDS.get(event.type)) is not None:
+            command(draft)
+        for step in program.plan(event.type).steps:
+            step(draft)
+        if draft.transfers or draft.metrics or draft.streaks:
+            _consequences(draft)
+            add_points(draft, program.boards_by_currency, program.boards_by_metric)
+    except Refusal as refusal:
+        return draft.refused(refusal)
+    return draft.decision()
+
+
+def _consequences(draft: Draft) -> None:
+    """Raise levels and unlock achievements, and pay for them, until nothing more follows; in bounded rounds."""
+    program = draft.program
+    curves, unlockers = program.curves, program.unlockers
+    if not curves and not unlockers:
+        return
+    changed = [("metric", name) for name in draft.metrics]
+    changed += [("streak", name) for name in draft.streaks]
+    moved: dict[str, int] = {}  # balances as the last round saw them
+    for _ in range(CHAIN_ROUNDS_MAX):
+        for currency, amount in list(draft.balances.items()):
+            if moved.get(currency) == amount:
+                continue
+            moved[currency] = amount
+            changed.append(("currency", currency))
+            if currency in curves and _raise_level(draft, currency, amount):
+                changed.append(("level", currency))
+        if not changed:
+            return
+        due = changed
+        changed = []
+        for source in due:
+            for name, unlock in unlockers.get(source, ()):
+                if unlock(draft):
+                    changed.append(("achievement", name))
+        if not changed and all(moved.get(currency) == amount for currency, amount in draft.balances.items()):
+            return
+    raise Refusal(Reason.CHAIN_TOO_LONG, f"consequences went on for more than {CHAIN_ROUNDS_MAX} rounds")
+
+
+def _raise_level(draft: Draft, track: str, xp: int) -> bool:
+    curve = draft.program.curves[track]
+    before, after = draft.level(track), curve.level_of(xp)
+    if after <= before:
+        return False
+    known = draft.levels.get(track)
+    draft.levels[track] = LevelChange(track, known.before if known else before, after)
+    if curve.rewards:
+        for level in range(before + 1, after + 1) if after - before < len(curve.rewards) else sorted(curve.rewards):
+            if before < level <= after:
+                for currency, amount in curve.rewards.get(level, {}).items():
+                    draft.credit(currency, amount, f"level:{track}:{level}")
+    return True

@@ -1,0 +1,172 @@
+"""A decision in the making: what the event changed so far, laid over the state it found."""
+
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+
+from questline.engine.fields import View
+from questline.model import calendar
+from questline.model.decision import (
+    Account,
+    BoardPoints,
+    Decision,
+    LevelChange,
+    MetricChange,
+    Outcome,
+    ProfileChange,
+    RuleUse,
+    StreakChange,
+    Transfer,
+    Unlock,
+)
+from questline.model.event import Event
+from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX
+from questline.model.reasons import Reason
+from questline.model.state import MetricState, UserState
+
+if TYPE_CHECKING:
+    from questline.engine.compile import Program
+
+_USER = Account.USER.value
+_ISSUANCE = Account.ISSUANCE.value
+
+
+class Refusal(Exception):
+    """The event has no effect: raised inside the engine, returned from it as a refused decision."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Draft:
+    """The state as this event has left it so far; the state it was made from is never written to."""
+
+    __slots__ = (
+        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "points", "profile", "program",
+        "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
+    )  # fmt: skip
+
+    def __init__(self, program: "Program", state: UserState, event: Event) -> None:
+        self.program = program
+        self.state = state
+        self.event = event
+        self.balances: dict[str, int] = {}
+        self.earned: dict[str, int] = {}  # issued to the user, by currency
+        self.levels: dict[str, LevelChange] = {}
+        self.metrics: dict[str, MetricChange] = {}
+        self.streaks: dict[str, StreakChange] = {}
+        self.rule_uses: dict[tuple[str, int], RuleUse] = {}
+        self.unlocks: dict[str, Unlock] = {}
+        self.transfers: list[Transfer] = []
+        self.points: list[BoardPoints] = []
+        self.fired: list[str] = []
+        self.profile: ProfileChange | None = None
+        self._zone: tzinfo | None = None
+        self.view = View(event, state.attributes, self, program.zone)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The user's zone when the event happened."""
+        if self._zone is None:
+            state = self.state
+            self._zone = calendar.zone_in_force(
+                state.timezone, state.zone_history, self.event.occurred_at, self.program.timezone
+            )
+        return self._zone
+
+    # What conditions, multipliers and requirements read.
+
+    def balance(self, currency: str) -> int:
+        """The user's balance."""
+        amount = self.balances.get(currency)
+        return self.state.balances.get(currency, 0) if amount is None else amount
+
+    def level(self, track: str) -> int:
+        """The level reached; a user without XP is at level 1."""
+        change = self.levels.get(track)
+        return change.after if change is not None else max(self.state.levels.get(track, 0), 1)
+
+    def streak(self, streak: str) -> int:
+        """The length of the latest run, this event included."""
+        change = self.streaks.get(streak)
+        state = self.state.streaks.get(streak) if change is None else change.state
+        return state.length if state is not None else 0
+
+    def longest_streak(self, streak: str) -> int:
+        """The length of the longest run."""
+        change = self.streaks.get(streak)
+        state = self.state.streaks.get(streak) if change is None else change.state
+        return state.longest if state is not None else 0
+
+    def metric(self, metric: str) -> Any:
+        """The metric's value; None when no event has counted yet."""
+        state = self.metric_state(metric)
+        return None if state is None else state.value
+
+    def metric_state(self, metric: str) -> MetricState | None:
+        """The metric's state; None when no event has counted yet."""
+        change = self.metrics.get(metric)
+        return self.state.metrics.get(metric) if change is None else change.state
+
+    def achievement_tier(self, achievement: str) -> int:
+        """The highest tier unlocked; 0 while locked."""
+        unlock = self.unlocks.get(achievement)
+        state = self.state.achievements.get(achievement) if unlock is None else unlock.state
+        return state.tier if state is not None else 0
+
+    # What mechanics write.
+
+    def credit(self, currency: str, amount: int, rule: str) -> None:
+        """Issue an amount > 0 to the user; raises Refusal when it leads beyond what the ledger holds."""
+        balance = self.balance(currency) + amount
+        if balance > AMOUNT_MAX:
+            raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
+        self.balances[currency] = balance
+        self.earned[currency] = self.earned.get(currency, 0) + amount
+        self._move(Transfer(currency, _ISSUANCE, _USER, amount, rule))
+
+    def debit(self, currency: str, amount: int, to: Account, rule: str) -> None:
+        """Take an amount > 0 from the user; raises Refusal when there is less."""
+        balance = self.balance(currency)
+        if balance < amount:
+            raise Refusal(Reason.INSUFFICIENT_BALANCE, f"the balance of {currency} is {balance}, less than {amount}")
+        self.balances[currency] = balance - amount
+        self._move(Transfer(currency, _USER, to.value, amount, rule))
+
+    def _move(self, transfer: Transfer) -> None:
+        if len(self.transfers) >= EFFECTS_PER_EVENT_MAX:
+            raise Refusal(Reason.LIMIT_REACHED, f"one event may cause {EFFECTS_PER_EVENT_MAX} transfers at the most")
+        self.transfers.append(transfer)
+
+    def decision(self) -> Decision:
+        """Return the decision this draft has come to."""
+        return Decision(
+            self.event.id,
+            self.program.version,
+            Outcome.PROCESSED,
+            Reason.PROCESSED,
+            "",
+            tuple(self.fired),
+            self.view.reads,
+            tuple(self.transfers),
+            tuple(self.levels.values()),
+            tuple(self.metrics.values()),
+            tuple(self.streaks.values()),
+            tuple(self.rule_uses.values()),
+            tuple(self.unlocks.values()),
+            tuple(self.points),
+            self.profile,
+        )
+
+    def refused(self, refusal: Refusal) -> Decision:
+        """Return the refusal as a decision: no effects, but what was read on the way."""
+        return Decision(
+            self.event.id,
+            self.program.version,
+            Outcome.REFUSED,
+            refusal.reason,
+            refusal.message,
+            (),
+            self.view.reads,
+        )

@@ -1,0 +1,33 @@
+"""Fold an accepted decision into the state it was made from: what the next event of the batch finds."""
+
+from questline.model.decision import Account, Decision
+from questline.model.state import UserState
+
+_USER = Account.USER.value
+
+
+def evolve(state: UserState, decision: Decision) -> None:
+    """Write the decision's effects into `state`, in place; a refusal has none."""
+    balances = state.balances
+    for transfer in decision.transfers:
+        if transfer.credit == _USER:
+            balances[transfer.currency] = balances.get(transfer.currency, 0) + transfer.amount
+        if transfer.debit == _USER:
+            balances[transfer.currency] = balances.get(transfer.currency, 0) - transfer.amount
+    for level in decision.levels:
+        state.levels[level.track] = level.after
+    for metric in decision.metrics:
+        state.metrics[metric.metric] = metric.state
+        if metric.seen_value is not None:
+            state.seen_values.add((metric.metric, metric.seen_value))
+    for streak in decision.streaks:
+        state.streaks[streak.streak] = streak.state
+    for use in decision.rule_uses:
+        state.rule_uses[use.rule, use.window_start] = use.uses
+    for unlock in decision.unlocks:
+        state.achievements[unlock.achievement] = unlock.state
+    if decision.profile is not None:
+        state.attributes = decision.profile.attributes
+        state.display_name = decision.profile.display_name
+        state.timezone = decision.profile.timezone
+        state.zone_history = decision.profile.zone_history

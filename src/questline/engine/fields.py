@@ -1,0 +1,134 @@
+"""Fields of a condition or an amount: dotted paths into the payload, and `user.`, `balance.`, `level.`, `streak.`,
+`metric.` and `event.` beyond it.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from questline.model.event import Event
+
+
+class _Missing:
+    """The value of a field that is not there; unlike None, which a payload may hold."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING: Final = _Missing()
+
+STATE_ROOTS = ("balance", "level", "streak", "metric")
+ROOTS = (*STATE_ROOTS, "user", "event")
+EVENT_FIELDS = ("type", "userId", "source", "schemaVersion", "occurredAt", "hour", "weekday")
+
+
+class StateReader(Protocol):
+    """A user's state during a decision, this event's changes so far included."""
+
+    def balance(self, currency: str) -> int: ...
+    def level(self, track: str) -> int: ...
+    def streak(self, streak: str) -> int: ...
+    def metric(self, metric: str) -> Any: ...
+
+
+class View:
+    """What a condition may look at. Values read of balances, levels, streaks and metrics are kept in `reads`, by field."""
+
+    __slots__ = ("attributes", "event", "payload", "reads", "state", "zone")
+
+    def __init__(self, event: Event, attributes: Mapping[str, Any], state: StateReader, zone: Any) -> None:
+        self.event = event
+        self.payload = event.payload
+        self.attributes = attributes
+        self.state = state
+        self.zone = zone  # of the program: event.hour and event.weekday are read on its clocks
+        self.reads: dict[str, Any] = {}
+
+
+Get = Callable[[View], Any]
+
+
+def split_field(field: str) -> tuple[str, str]:
+    """Return (root, rest): ("balance", "Builder XP") for state, ("", "a.b") for the payload."""
+    root, dot, rest = field.partition(".")
+    if dot and rest and root in ROOTS:
+        return root, rest
+    if root == "payload" and rest:
+        return "", rest
+    return "", field
+
+
+def compile_field(field: str) -> Get:
+    """Return the closure that reads a field; what is not there reads as MISSING."""
+    root, rest = split_field(field)
+    if root == "":
+        return _payload(rest)
+    if root == "user":
+        return _attribute(rest)
+    if root == "event":
+        return _event(rest)
+    return _state(field, root, rest)
+
+
+def _payload(path: str) -> Get:
+    if "." not in path:
+        return lambda view: view.payload.get(path, MISSING)
+    steps = path.split(".")
+
+    def get(view: View) -> Any:
+        whole = view.payload.get(path, MISSING)  # a key that itself has dots wins
+        return _walk(view.payload, steps) if whole is MISSING else whole
+
+    return get
+
+
+def _attribute(path: str) -> Get:
+    if path == "id":
+        return lambda view: view.event.user
+    steps = path.split(".")
+
+    # Attributes are the customer's words: they are not kept among the reads, so that erasing a person stays possible.
+    return lambda view: _walk(view.attributes, steps)
+
+
+def _walk(value: Any, steps: list[str]) -> Any:
+    for step in steps:
+        if isinstance(value, Mapping):
+            value = value.get(step, MISSING)
+        elif isinstance(value, list) and step.isascii() and step.isdigit() and len(step) < 7:
+            index = int(step)
+            value = value[index] if index < len(value) else MISSING
+        else:
+            return MISSING
+    return value
+
+
+def _event(name: str) -> Get:
+    return _EVENT[name]
+
+
+def _or_missing(value: Any) -> Any:
+    return MISSING if value is None else value
+
+
+_EVENT: dict[str, Get] = {
+    "type": lambda view: view.event.type,
+    "userId": lambda view: view.event.user,
+    "source": lambda view: _or_missing(view.event.source),
+    "schemaVersion": lambda view: _or_missing(view.event.schema_version),
+    "occurredAt": lambda view: view.event.occurred_at.isoformat(),
+    "hour": lambda view: view.event.occurred_at.astimezone(view.zone).hour,
+    "weekday": lambda view: view.event.occurred_at.astimezone(view.zone).isoweekday(),
+}
+
+
+def _state(field: str, root: str, name: str) -> Get:
+    def get(view: View) -> Any:
+        value = getattr(view.state, root)(name)
+        if type(value) is Decimal:  # payloads and programs hold floats: compare like with like
+            value = float(value)
+        view.reads[field] = value
+        return MISSING if value is None else value
+
+    return get

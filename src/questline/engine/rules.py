@@ -1,0 +1,53 @@
+"""Rules: an event of a type, a condition, an award."""
+
+from collections.abc import Callable
+
+from questline.engine.amounts import compile_award, compile_factor, product
+from questline.engine.conditions import compile_condition
+from questline.engine.draft import Draft
+from questline.model import calendar
+from questline.model.decision import RuleUse
+from questline.model.program import Limit, Rule
+
+Step = Callable[[Draft], None]
+
+
+def compile_rule(name: str, rule: Rule) -> Step:
+    """Return the closure that pays a rule where its condition holds and its limit has room.
+
+    A use is counted only when something was paid.
+    """
+    test = compile_condition(rule.when) if rule.when else None
+    awards = [(currency, compile_award(amount)) for currency, amount in rule.award.items()]
+    factors = [compile_factor(multiplier) for multiplier in rule.multiply]
+    limit = rule.limit
+    cause = f"rule:{name}"
+
+    def step(draft: Draft) -> None:
+        if test is not None and not test(draft.view):
+            return
+        use = None
+        if limit is not None:
+            use = next_use(name, limit, draft)
+            if use.uses > limit.times:
+                return
+        factor = product(factors, draft) if factors else None
+        paid = False
+        for currency, award in awards:
+            amount = award(draft, factor)
+            if amount:
+                draft.credit(currency, amount, cause)
+                paid = True
+        if paid and use is not None:
+            draft.rule_uses[name, use.window_start] = use
+        draft.fired.append(name)
+
+    return step
+
+
+def next_use(name: str, limit: Limit, draft: Draft) -> RuleUse:
+    """Return the use this event would be, in the window of its time in the user's zone."""
+    window = calendar.period_number(limit.per, draft.event.occurred_at, draft.zone)
+    uses = draft.state.rule_uses.get((name, window), 0)
+    draft.view.reads[f"uses.{name}"] = uses
+    return RuleUse(name, window, uses + 1)

@@ -1,0 +1,43 @@
+"""A streak's step in a decision: the event's period made active, milestones paid."""
+
+from collections.abc import Callable
+from datetime import UTC
+
+from questline.engine import streaks
+from questline.engine.conditions import compile_condition
+from questline.engine.draft import Draft
+from questline.model import calendar
+from questline.model.decision import StreakChange
+from questline.model.program import Streak
+
+Step = Callable[[Draft], None]
+
+
+def compile_streak(name: str, streak: Streak) -> Step:
+    """Return the closure that advances a streak and pays the milestones its longest run passes."""
+    test = compile_condition(streak.when) if streak.when else None
+    milestones = sorted((int(length), milestone.award) for length, milestone in streak.milestones.items())
+    every = streak.every
+    graceful = streak.grace_hours > 0
+
+    def step(draft: Draft) -> None:
+        if test is not None and not test(draft.view):
+            return
+        at, zone = draft.event.occurred_at, draft.zone
+        period = calendar.period_number(every, at, zone)
+        excused = streaks.excused_periods(streak, at, zone, period) if graceful or zone is not UTC else ()
+        change = streaks.advance(name, streak, draft.state.streaks.get(name), period, excused)
+        if change is not None:
+            draft.streaks[name] = change
+            if milestones and change.state.longest > change.longest_before:
+                pay_milestones(draft, name, milestones, change)
+
+    return step
+
+
+def pay_milestones(draft: Draft, name: str, milestones: list[tuple[int, dict[str, int]]], change: StreakChange) -> None:
+    """Pay each milestone once: when the longest run first reaches it."""
+    for length, award in milestones:
+        if change.longest_before < length <= change.state.longest:
+            for currency, amount in award.items():
+                draft.credit(currency, amount, f"streak:{name}:{length}")

@@ -1,0 +1,209 @@
+"""A program document as typed values. Wire names are camelCase; `parse` takes a document that validate() passed."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Condition = dict[str, Any]
+Amount = int | dict[str, Any]  # 40, or {field, times, round, min, max}
+Award = dict[str, Amount]  # currency → amount
+
+Round = Literal["half_even", "half_up", "floor", "ceil"]
+Per = Literal["hour", "day", "week", "month", "ever"]
+Period = Literal["daily", "weekly", "monthly", "yearly", "all-time"]
+Operator = Literal["gte", "gt", "lte", "lt", "eq"]
+
+
+class _Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    pass
+
+
+class LevelReward(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    award: dict[str, int]
+
+
+class Levels(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    """How XP becomes levels: `sqrt` and `linear` by `base`, `table` by the XP each level from 1 on needs."""
+
+    curve: Literal["sqrt", "linear", "table"]
+    base: int = 100
+    table: tuple[int, ...] = ()
+    max: int | None = None
+    rewards: dict[str, LevelReward] = {}
+
+
+class Currency(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    kind: Literal["xp", "currency"]
+    title: str = ""
+    decimals: int = 0  # for display only: amounts are always in smallest units
+    levels: Levels | None = None
+    spendable: bool | None = None  # None: currencies are, XP is not
+
+    @property
+    def can_be_spent(self) -> bool:
+        return self.kind == "currency" if self.spendable is None else self.spendable
+
+
+class Metric(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    """A named aggregate over events: exactly one of the six kinds is set, `count` to true, the others to a field."""
+
+    on: str | tuple[str, ...]
+    when: Condition | None = None
+    count: bool = False
+    sum: str | None = None
+    min: str | None = None
+    max: str | None = None
+    last: str | None = None
+    distinct: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return next((k for k in ("sum", "min", "max", "last", "distinct") if getattr(self, k) is not None), "count")
+
+    @property
+    def field(self) -> str:
+        return "" if self.kind == "count" else getattr(self, self.kind)
+
+
+class Multiplier(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    """One factor: {field, map, default}, {streak, every | from, by} or {hours: [from, to], by}."""
+
+    field: str | None = None
+    map: dict[str, float] | None = None
+    default: float = 1
+    streak: str | None = None
+    every: int | None = None
+    from_: int | None = msgspec.field(default=None, name="from")
+    hours: tuple[int, int] | None = None
+    by: float = 1
+
+
+class Limit(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    times: int
+    per: Per
+
+
+class Rule(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    on: str | tuple[str, ...]
+    award: Award
+    when: Condition | None = None
+    multiply: tuple[Multiplier, ...] = ()
+    limit: Limit | None = None
+    title: str = ""
+    enabled: bool = True
+
+
+class Freezes(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    max: int
+    earn_every: int
+
+
+class Milestone(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    award: dict[str, int]
+
+
+class Streak(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    on: str | tuple[str, ...]
+    every: Literal["day", "week", "month"] = "day"
+    when: Condition | None = None
+    freezes: Freezes | None = None
+    grace_hours: int = 0
+    milestones: dict[str, Milestone] = {}
+    title: str = ""
+
+
+class Requirement(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    """One of metric, level (a track), streak (its longest), achievement or currency (its balance), and a threshold."""
+
+    metric: str | None = None
+    level: str | None = None
+    streak: str | None = None
+    achievement: str | None = None
+    currency: str | None = None
+    operator: Operator = "gte"
+    threshold: float | int = 1
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """What is looked at: (kind, name)."""
+        for kind in ("metric", "level", "streak", "achievement", "currency"):
+            if (name := getattr(self, kind)) is not None:
+                return kind, name
+        raise ValueError("a requirement names nothing")
+
+
+class RewardItem(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    currency: str
+    value: int
+
+
+class Tier(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    threshold: float | int
+    title: str = ""
+    rewards: tuple[RewardItem, ...] = ()
+
+
+class Achievement(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    title: str
+    requirements: tuple[Requirement, ...]
+    description: str = ""
+    type: str = "MILESTONE"
+    category: str = ""
+    points: int = 0
+    secret: bool = False
+    match: Literal["all", "any"] = "all"
+    tiers: tuple[Tier, ...] = ()
+    repeatable: bool = False
+    rewards: tuple[RewardItem, ...] = ()
+
+
+class Board(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    """A leaderboard of a currency (XP tracks are currencies) or of a metric."""
+
+    currency: str | None = None
+    metric: str | None = None
+    periods: tuple[Period, ...] = ("all-time",)
+    ties: Literal["first", "dense", "competition"] = "first"
+    scope: Literal["APP", "GLOBAL"] = "APP"
+    decimals: int = 0
+    title: str = ""
+
+    @property
+    def ranks(self) -> str:
+        """The name of what the board ranks."""
+        return self.currency or self.metric or ""
+
+
+class EventType(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    trusted: bool = False
+
+
+class ProgramDocument(_Definition, frozen=True, rename="camel", omit_defaults=True):
+    timezone: str | None = None
+    currencies: dict[str, Currency] = {}
+    metrics: dict[str, Metric] = {}
+    rules: dict[str, Rule] = {}
+    streaks: dict[str, Streak] = {}
+    achievements: dict[str, Achievement] = {}
+    boards: dict[str, Board] = {}
+    event_types: dict[str, EventType] = {}
+
+
+def parse(document: Mapping[str, Any]) -> ProgramDocument:
+    """Return a validated document as typed values; msgspec.ValidationError where validate() was skipped."""
+    return msgspec.convert(string_keys(document), ProgramDocument)
+
+
+def string_keys(value: Any) -> Any:
+    """Return the document with every key as text: YAML reads the 7 of `milestones: {7: ...}` as a number."""
+    if isinstance(value, Mapping):
+        return {str(key): string_keys(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [string_keys(item) for item in value]
+    return value
+
+
+def types_of(on: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the event types an `on` names; "*" stands for all."""
+    return (on,) if isinstance(on, str) else on
