@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from questline.model import limits
 from questline.model.decision import BoardMode, BoardPoints
 from questline.store import boards
 from questline.store.boards import BoardRows, Place, RankedEntry, Source
+from questline.store.pool import connect
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 TIES = ("first", "competition", "dense")
@@ -21,9 +21,13 @@ Change = tuple[int, int, int]  # user, points, minute
 
 
 @pytest.fixture
+def migrated_dsn(database: Any) -> str:
+    return database.app_dsn
+
+
+@pytest.fixture
 async def conn(migrated_dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(migrated_dsn)
-    await connection.execute("SET ROLE questline_service")
+    connection = await connect(migrated_dsn)
     yield connection
     await connection.close()
 
@@ -50,7 +54,7 @@ def naive(changes: list[Change], mode: BoardMode) -> list[tuple[int, int, dateti
         score, reached = entries[user]
         if mode is BoardMode.ADD:
             entries[user] = (score + amount, max(reached, minute))
-        elif amount == score:
+        elif mode is BoardMode.MAX and amount == score:
             entries[user] = (score, min(reached, minute))
         elif mode is BoardMode.SET or amount > score:
             entries[user] = (amount, minute)
@@ -192,10 +196,29 @@ async def test_adding_and_maximum_end_the_same_in_any_order(
     assert ends[0] == ends[1]
 
 
-async def test_writers_side_by_side_keep_counts_exact(migrated_dsn: str, conn: Any) -> None:
+async def test_a_crowd_of_equals_is_split_and_ranked_exactly(conn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "BOARD_PART_ENTRIES", 4)
+    transaction = conn.transaction()
+    await transaction.start()
+    for start in range(0, 100, 10):  # the crowd grows at its end and in its midst
+        await play(conn, [(user, 1000, (user * 7) % 50) for user in range(start, start + 10)], BoardMode.ADD, 10)
+        await boards.split_crowds(conn)
+    assert await conn.fetchval("SELECT count(*) FROM board_parts") > 10
+    assert await conn.fetchval("SELECT max(entries) FROM board_counts") <= 8
+    rows = naive([(user, 1000, (user * 7) % 50) for user in range(100)], BoardMode.ADD)
+    after = Place(rows[59][1], rows[59][2], rows[59][0])
+    page = await boards.page_after(conn, await sources(conn), "first", after, 5)
+    assert seen(page) == [(60 + n, *rows[59 + n]) for n in range(1, 6)]
+    await transaction.rollback()
+
+
+async def test_writers_side_by_side_keep_counts_exact(
+    migrated_dsn: str, conn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "BOARD_PART_ENTRIES", 2)
+
     async def write(writer: int) -> int:
-        own = await asyncpg.connect(migrated_dsn)
-        await own.execute("SET ROLE questline_service")
+        own = await connect(migrated_dsn)
         shard = await boards.claim_shard(own)
         for turn in range(15):
             async with own.transaction():
@@ -205,8 +228,7 @@ async def test_writers_side_by_side_keep_counts_exact(migrated_dsn: str, conn: A
         return shard
 
     async def split() -> None:
-        own = await asyncpg.connect(migrated_dsn)
-        await own.execute("SET ROLE questline_service")
+        own = await connect(migrated_dsn)
         for _ in range(10):
             await boards.split_crowds(own)
         await own.close()
@@ -214,6 +236,7 @@ async def test_writers_side_by_side_keep_counts_exact(migrated_dsn: str, conn: A
     try:
         shards = await asyncio.gather(*(write(writer) for writer in range(4)), split())
         assert len({shard for shard in shards if shard is not None}) == 4
+        assert await conn.fetchval("SELECT count(*) FROM board_parts") > 0
         assert await counted(conn) == await really_there(conn)
         assert sum(entries for _, entries in await counted(conn)) == 160
     finally:
@@ -222,10 +245,10 @@ async def test_writers_side_by_side_keep_counts_exact(migrated_dsn: str, conn: A
 
 
 async def test_the_next_writer_gets_the_lowest_shard_that_is_free(migrated_dsn: str) -> None:
-    first, second = await asyncpg.connect(migrated_dsn), await asyncpg.connect(migrated_dsn)
+    first, second = await connect(migrated_dsn), await connect(migrated_dsn)
     a, b = await boards.claim_shard(first), await boards.claim_shard(second)
     await first.close()
-    third = await asyncpg.connect(migrated_dsn)
+    third = await connect(migrated_dsn)
     assert a < b
     while await boards.claim_shard(third) != a:  # the server may take a moment to see that the first has left
         pass
@@ -235,7 +258,7 @@ async def test_the_next_writer_gets_the_lowest_shard_that_is_free(migrated_dsn: 
 
 async def test_a_writer_without_a_shard_is_told_so(migrated_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boards, "BOARD_SHARDS", 0)
-    connection = await asyncpg.connect(migrated_dsn)
+    connection = await connect(migrated_dsn)
     with pytest.raises(boards.NoFreeShard, match="run fewer writers"):
         await boards.claim_shard(connection)
     await connection.close()

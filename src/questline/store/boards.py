@@ -182,7 +182,7 @@ def _merged(
         return BoardMode.SET, before[1] + points, max(before[2], at)
     if mode is BoardMode.ADD:
         return mode, before[1] + points, max(before[2], at)
-    if points == before[1]:
+    if mode is BoardMode.MAX and points == before[1]:
         return mode, points, min(before[2], at)
     if mode is BoardMode.MAX and points < before[1]:
         return before

@@ -31,10 +31,10 @@ WITH incoming AS MATERIALIZED (
             ELSE least(e.lead, -i.points)
         END AS lead,
         CASE
-            WHEN e.lead IS NULL THEN i.at
+            WHEN e.lead IS NULL OR i.mode = 'set' THEN i.at
             WHEN i.mode = 'add' THEN greatest(e.reached_at, i.at)
             WHEN i.points = -e.lead THEN least(e.reached_at, i.at)
-            WHEN i.mode = 'set' OR i.points > -e.lead THEN i.at
+            WHEN i.points > -e.lead THEN i.at
             ELSE e.reached_at
         END AS reached_at
     FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[])

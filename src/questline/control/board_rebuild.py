@@ -1,0 +1,95 @@
+"""Boards worked out again: from the ledger what currencies and tracks earned, from the events what metrics counted.
+
+A rebuild gives the boards of the program as if it had always been in force. Where the program has not changed that is
+what is there already, ties included. A metric is counted by replaying the users' applied events through the engine.
+"""
+
+from typing import Any
+
+from questline.engine.boards import PeriodKeys
+from questline.engine.compile import Program
+from questline.engine.decide import decide
+from questline.engine.evolve import evolve
+from questline.model.decision import BoardMode, BoardPoints
+from questline.model.principal import Project
+from questline.model.state import UserState
+from questline.store import board_rebuild as store
+from questline.store import boards
+from questline.store.board_rebuild import WrongCount, WrongEntry
+from questline.store.boards import BoardRows
+
+_GATHERED = 20_000  # rows held before they are copied out
+_USERS = 200  # whose events are replayed at a time
+
+Difference = WrongEntry | WrongCount
+
+
+async def rebuild(conn: Any, project: Project, program: Program) -> int:
+    """Rebuild all boards of the program in one transaction and return how many entries changed.
+
+    `conn` may read and write the project's rows (the service role). Writers of the project's boards wait meanwhile.
+    """
+    async with conn.transaction():
+        await boards.lock_alone(conn, project.id)
+        await _gather(conn, project, program)
+        return await store.replace(conn, project.id, list(program.boards))
+
+
+async def compare(conn: Any, project: Project, program: Program, limit: int = 100) -> list[Difference]:
+    """Return up to `limit` differences between the boards and the ledger or the events, and as many wrong counts.
+
+    Nothing is kept of it. Writers of the project's boards wait meanwhile.
+    """
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        await boards.lock_alone(conn, project.id)
+        await _gather(conn, project, program)
+        entries = await store.wrong_entries(conn, project.id, list(program.boards), limit)
+        counts = await store.wrong_counts(conn, project.id, list(program.boards), limit)
+        return [*entries, *counts]
+    finally:
+        await transaction.rollback()
+
+
+async def _gather(conn: Any, project: Project, program: Program) -> None:
+    await store.open_gathering(conn)
+    await _gather_earned(conn, project, program)
+    if program.boards_by_metric:
+        await _gather_counted(conn, project, program)
+    await store.settle(conn)
+
+
+async def _gather_earned(conn: Any, project: Project, program: Program) -> None:
+    by_currency = program.boards_by_currency
+    keys = PeriodKeys(program.zone)
+    rows = BoardRows()
+    async for user_id, currency, amount, at in store.earned(conn, project.id, list(by_currency)):
+        of_instant = keys.of(at)
+        rows.add(
+            project.id,
+            user_id,
+            [
+                BoardPoints(name, of_instant[period], BoardMode.ADD, amount, at)
+                for name, board in by_currency[currency]
+                for period in board.periods
+            ],
+        )
+        if len(rows) >= _GATHERED:
+            await store.gather(conn, rows)
+            rows = BoardRows()
+    await store.gather(conn, rows)
+
+
+async def _gather_counted(conn: Any, project: Project, program: Program) -> None:
+    ranked = {name for named in program.boards_by_metric.values() for name, _ in named}
+    last = ""
+    while users := await store.users_after(conn, project.id, last, _USERS):
+        last = list(users.values())[-1]
+        states = {user_id: UserState(user_id, user) for user_id, user in users.items()}
+        rows = BoardRows()
+        async for user_id, event in store.applied_events(conn, project.id, list(users)):
+            decision = decide(program, states[user_id], event)
+            evolve(states[user_id], decision)
+            rows.add(project.id, user_id, [p for p in decision.board_points if p.board in ranked])
+        await store.gather(conn, rows)
