@@ -229,13 +229,17 @@ async def test_writers_side_by_side_keep_counts_exact(
 
     async def split() -> None:
         own = await connect(migrated_dsn)
-        for _ in range(10):
-            await boards.split_crowds(own)
+        while await boards.split_crowds(own) or not done.is_set():
+            pass
         await own.close()
 
+    done = asyncio.Event()
     try:
-        shards = await asyncio.gather(*(write(writer) for writer in range(4)), split())
-        assert len({shard for shard in shards if shard is not None}) == 4
+        splitting = asyncio.create_task(split())
+        shards = await asyncio.gather(*(write(writer) for writer in range(4)))
+        done.set()
+        await splitting
+        assert len(set(shards)) == 4
         assert await conn.fetchval("SELECT count(*) FROM board_parts") > 0
         assert await counted(conn) == await really_there(conn)
         assert sum(entries for _, entries in await counted(conn)) == 160
