@@ -1,0 +1,75 @@
+"""`python -m bench [NAME ...]`: measure, print, and with --write put the figures into docs/."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from bench.frame import Bench, Benchmark, Figure, machine, show, write
+from bench.processes import Processes
+from bench.state import Size, build
+from bench.wrk import WrkMissing
+from questline.store.embedded import EmbeddedPostgres
+
+BENCHMARKS = {
+    "accept": "bench.accept",
+    "apply": "bench.drain",
+    "steady": "bench.steady",
+    "spend": "bench.spend",
+    "hot": "bench.hot",
+    "ranks": "bench.boards",
+    "growth": "bench.growth",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks named (all without a name); 1 when a figure is not what is asked."""
+    parser = argparse.ArgumentParser(prog="questline bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; none: all")
+    parser.add_argument("--repeats", type=int, default=3, help="runs whose median is the figure")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one run under load")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the filled database there, and use it again")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.json and .md")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    directory = options.keep or Path(tempfile.mkdtemp(prefix="questline-bench-"))
+    server = EmbeddedPostgres(directory)
+    server.start()
+    try:
+        figures = asyncio.run(_run(server, options, options.names or list(BENCHMARKS)))
+    finally:
+        server.stop()
+        if options.keep is None:
+            shutil.rmtree(directory, ignore_errors=True)
+    if options.write:
+        write(figures)
+    return 0 if all(figure.reached for figure in figures) else 1
+
+
+async def _run(server: EmbeddedPostgres, options: argparse.Namespace, names: Sequence[str]) -> list[Figure]:
+    for key, value in machine().items():
+        print(f"{key}: {value}")
+    state = await build(server, Size())
+    bench = Bench(server, state, Processes(state.app_dsn, server.directory / "logs"), options.repeats, options.seconds)
+    figures: list[Figure] = []
+    for name in names:
+        measure: Benchmark = import_module(BENCHMARKS[name]).run
+        try:
+            measured = await measure(bench)
+        except WrkMissing as missing:
+            print(f"skip {name}: {missing}")
+            continue
+        for figure in measured:
+            print(show(figure), flush=True)
+        figures += measured
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Events as clients would send them, random and all different."""
+
+import random
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from bench.program import EVENT_TYPE
+from bench.state import State
+from questline.ingest.hashing import content_hash, user_hash
+from questline.model.event import AcceptedEvent
+from questline.store import accept
+from questline.store.ids import EventIds
+
+_ids = EventIds()
+_encode = msgspec.json.Encoder().encode
+
+
+def accepted(number_of_user: int) -> AcceptedEvent:
+    """A task of `user-N`, as the edge hands it to the store."""
+    id_: UUID = _ids.new()
+    now = datetime.now(UTC)
+    project, user = project_of(number_of_user), f"user-{number_of_user}"
+    payload = _encode({"difficulty": random.choice(("easy", "hard")), "minutes": random.randint(1, 60)})
+    return AcceptedEvent(
+        id=id_,
+        project_id=project,
+        type=EVENT_TYPE,
+        user=user,
+        payload=payload.decode(),
+        occurred_at=now,
+        received_at=now,
+        key_hash=random.randbytes(16),
+        content_hash=content_hash(payload),
+        user_hash=user_hash(project, user),
+        idempotency_key=str(id_),
+    )
+
+
+def project_of(number_of_user: int) -> int:
+    """The project of a user, by the user's number."""
+    return 1 + number_of_user % 3
+
+
+async def fill_queue(conn: Any, state: State, events: int) -> None:
+    """Accept random users' events, a thousand a statement."""
+    for start in range(0, events, 1_000):
+        batch = [accepted(random.randint(1, state.size.users)) for _ in range(min(1_000, events - start))]
+        await accept.accept(conn, batch)
+
+
+async def waiting(conn: Any) -> int:
+    """How many events wait to be applied."""
+    return int(await conn.fetchval("SELECT count(*) FROM outbox"))
