@@ -16,7 +16,9 @@ WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── ingest
 STREAM_CHUNK_EVENTS = 1_000  # events of a stream stored by one statement
+STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
+ACCEPT_WRITERS = 2  # groups under way at once: one is gathered while the other commits
 ACCEPT_QUEUE_EVENTS_MAX = 20_000  # single events waiting for a commit; beyond, 503 with Retry-After
 
 # ── processing
@@ -50,11 +52,18 @@ PATTERN_CHARS_MAX = 512  # of `matches`
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 200
 BOARD_SHARDS = 256  # writers that count board entries side by side
+BOARD_CROWDS_SECONDS = 5.0  # how often a worker looks for crowded ranges of scores
 BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is split, so that a rank counts few entries
 
 # ── caches and connections
 KEY_CACHE_SECONDS = 1.0  # a revoked key stops within twice this, in every process
+KEY_USE_NOTED_SECONDS = 15.0  # how often uses of keys are written down
 KEY_CACHE_ENTRIES_MAX = 50_000
 PROGRAM_CACHE_ENTRIES_MAX = 1_000  # compiled programs held by one process
 POOL_CONNECTIONS_MAX = 10  # (setting) of one process to PostgreSQL
+LANE_HUNG_SECONDS = 30.0  # a worker whose lane finished nothing for so long is not ready
+RESTART_BACKOFF_SECONDS_MAX = 5.0  # before a process that keeps dying is started again
 SHUTDOWN_SECONDS_MAX = 10.0  # to finish what was taken
+
+# ── operating
+PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers

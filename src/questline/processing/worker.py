@@ -7,6 +7,7 @@ from uuid import UUID
 
 from questline.model.limits import LANE_LEASE_SECONDS, LANES_PER_WORKER
 from questline.processing.apply import Applier, Clock
+from questline.processing.crowds import Crowds
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
@@ -25,6 +26,7 @@ class Worker:
         lanes: int = LANES_PER_WORKER,
     ) -> None:
         programs = ProgramCache()
+        self._crowds = Crowds(dsn)
         self._lanes = [
             Lane(
                 f"{number}",
@@ -41,6 +43,7 @@ class Worker:
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
                 lanes.create_task(lane.run(stop))
+            lanes.create_task(self._crowds.run(stop))
 
     def idle_seconds(self) -> float:
         """Return how long ago the slowest lane finished a round; a large number means that a lane hangs."""
