@@ -1,0 +1,1 @@
+"""The command `questline`: thin, over the same parts the servers use."""

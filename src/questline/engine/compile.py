@@ -38,6 +38,7 @@ class Program:
     def __init__(self, document: ProgramDocument, version: int, default_timezone: str) -> None:
         self.version = version
         self.document = document
+        self.default_timezone = default_timezone
         self.timezone = document.timezone or default_timezone
         self.zone: tzinfo = calendar.zone(self.timezone)
         self.period_keys = PeriodKeys(self.zone)
@@ -46,6 +47,7 @@ class Program:
         self.streaks = document.streaks
         self.achievements = document.achievements
         self.boards = document.boards
+        self.rules_by_name = document.rules
         self.curves = {name: Curve(c.levels) for name, c in document.currencies.items() if c.levels}
         self.boards_by_currency = _boards_by(document.boards, lambda board: board.currency)
         self.boards_by_metric = _boards_by(document.boards, lambda board: board.metric)

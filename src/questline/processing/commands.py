@@ -25,7 +25,7 @@ from questline.processing.lane import backoff_seconds, bury
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome
 from questline.processing.programs import ProgramCache
-from questline.store import boards, commands, outbox, users
+from questline.store import accept, boards, commands, outbox, users
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
 
@@ -159,7 +159,7 @@ class Commands:
                 verdicts = await self._apply(conn, shard, applier, distinct, new)
             elif new:
                 await bury(conn, _waiting(distinct[0]), refusal, applier)
-        originals = await commands.originals(conn, [e for e in distinct if e.id not in new])
+        originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
         stored = await commands.outcomes(conn, unknown) if unknown else {}

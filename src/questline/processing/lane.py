@@ -57,6 +57,10 @@ class Lane:
                 self._meters.retries.inc()
                 log.warning("lane.lost_connection", lane=self._name, fault=repr(fault), tries=faults)
                 await _wait(stop, backoff_seconds(faults))
+            except Exception:  # a defect of ours must not end the lane: it is logged, and work goes on
+                faults += 1
+                log.exception("lane.failed", lane=self._name, tries=faults)
+                await _wait(stop, backoff_seconds(faults))
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard = await boards.claim_shard(conn)

@@ -8,16 +8,10 @@ import msgspec
 from asyncpg import Connection
 
 from questline.model.event import AcceptedEvent
+from questline.store.accept import add_aliases
 from questline.store.statements import statements
 
 SQL = statements("commands")
-
-
-class Original(msgspec.Struct, frozen=True):
-    """The event that holds a dedupe key; `content_hash` is None where the key is only an alias."""
-
-    event_id: UUID
-    content_hash: bytes | None
 
 
 class StoredOutcome(msgspec.Struct, frozen=True):
@@ -52,18 +46,8 @@ async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]
         [e.content_hash for e in events],
     )
     new = {row[0] for row in rows}
-    aliased = [e for e in events if e.alias_hash is not None and e.id in new]
-    if aliased:
-        await conn.execute(
-            SQL["alias"], [e.project_id for e in aliased], [e.alias_hash for e in aliased], [e.id for e in aliased]
-        )
+    await add_aliases(conn, [(e.project_id, e.alias_hash, e.id) for e in events if e.alias_hash and e.id in new])
     return new
-
-
-async def originals(conn: Connection, events: Sequence[AcceptedEvent]) -> dict[tuple[int, bytes], Original]:
-    """Return who holds the events' keys, by (project id, key hash)."""
-    rows = await conn.fetch(SQL["originals"], [e.project_id for e in events], [e.key_hash for e in events])
-    return {(project_id, bytes(key)): Original(event_id, content) for project_id, key, event_id, content in rows}
 
 
 async def outcomes(conn: Connection, events: Sequence[tuple[int, UUID]]) -> dict[UUID, StoredOutcome]:

@@ -19,19 +19,6 @@ SELECT id, project_id, type, external_user, payload::json, occurred_at, received
 FROM i JOIN keyed ON keyed.event_id = i.id
 RETURNING id;
 
--- name: alias
--- Let an event be found by the customer's event id too. $1 projects, $2 alias hashes, $3 event ids.
-INSERT INTO dedupe_keys (project_id, key_hash, event_id)
-SELECT * FROM unnest($1::integer[], $2::bytea[], $3::uuid[]) AS i (project_id, key_hash, event_id)
-ORDER BY project_id, key_hash
-ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING;
-
--- name: originals
--- The events that hold these keys. $1 projects, $2 key hashes.
-SELECT d.project_id, d.key_hash, d.event_id, d.content_hash
-FROM unnest($1::integer[], $2::bytea[]) AS i (project_id, key_hash)
-JOIN dedupe_keys d ON d.project_id = i.project_id AND d.key_hash = i.key_hash;
-
 -- name: outcomes
 -- How these events ended, as far as they have. $1 projects, $2 event ids.
 SELECT i.event_id, d.status, d.reason, d.program_version, d.trace, l.reason AS dead_reason, l.message AS dead_message,

@@ -13,8 +13,7 @@ SELECT count(*) FROM (SELECT owner FROM lanes WHERE expires_at >= now() UNION SE
 -- Returns the partitions it still has.
 WITH held AS (
     SELECT partition, row_number() OVER (ORDER BY partition) AS position
-    FROM partition_leases WHERE owner = $1 AND expires_at >= now()
-    FOR UPDATE
+    FROM (SELECT partition FROM partition_leases WHERE owner = $1 AND expires_at >= now() FOR UPDATE) AS mine
 ), given_back AS (
     DELETE FROM partition_leases l USING held WHERE l.partition = held.partition AND held.position > $3
 )

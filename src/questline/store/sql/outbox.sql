@@ -41,8 +41,9 @@ RETURNING o.seq;
 -- The users' rows must be locked. $1 project ids, $2 customers' user ids, $3 user hashes, $4 limit.
 WITH mine AS (
     SELECT o.partition, o.project_id, o.seq
-    FROM unnest($1::integer[], $3::bigint[]) AS u (project_id, user_hash)
+    FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS u (project_id, external_id, user_hash)
     JOIN outbox o ON o.user_hash = u.user_hash AND o.project_id = u.project_id
+    JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id AND e.external_user = u.external_id
     ORDER BY o.seq
     LIMIT $4
 ), taken AS (

@@ -1,0 +1,107 @@
+"""/v1/apps: projects."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get, post
+
+from questline.api.callers import Creator, Reader
+from questline.api.problems import Problem
+from questline.api.services import Services
+from questline.control.apps import AppTaken, create_app
+from questline.model import calendar
+from questline.model.principal import DedupeStrategy
+from questline.store import projects
+from questline.store.projects import ProjectRow
+
+_ID = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+
+
+class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds and trustedTypes."""
+
+    id: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    settings: dict[str, Any] = {}
+    default_timezone: str = "UTC"
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+
+
+class App(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    name: str
+    default_timezone: str
+    settings: dict[str, Any]
+    webhook_url: str | None
+    program_version: int
+    created_at: datetime
+
+
+class AppCreated(msgspec.Struct, frozen=True, rename="camel"):
+    """The project and its first key, of role ADMIN, which is shown this once."""
+
+    app: App
+    bootstrap_api_key: str
+
+
+def app_of(row: ProjectRow) -> App:
+    """Return a project's row as it is shown."""
+    p = row.project
+    return App(p.app_id, p.name, p.timezone, p.settings, row.webhook_url, p.program_version, row.created_at)
+
+
+@post("/apps", status_code=201, tags=["apps"])
+async def create_an_app(data: AppCreate, creator: Creator, services: Services) -> AppCreated:
+    """Create a project with its first key."""
+    errors = _errors(data)
+    if errors:
+        raise Problem(422, "invalid-request", "; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=errors)
+    try:
+        row, key = await create_app(
+            services.pool,
+            services.new_id(),
+            data.id,
+            data.name,
+            data.default_timezone,
+            data.settings,
+            data.webhook_url,
+            data.webhook_secret,
+        )
+    except AppTaken as error:
+        raise Problem(409, "app-taken", f"there is an app {data.id!r} already; choose another id") from error
+    return AppCreated(app_of(row), key.key)
+
+
+@get("/apps/{app_id:str}", tags=["apps"])
+async def get_an_app(app_id: str, reader: Reader, services: Services) -> App:
+    """Show the project of the key."""
+    row = await projects.find(services.pool, app_id) if app_id == reader.project.app_id else None
+    if row is None:
+        raise Problem(404, "not-found", f"the key has no app {app_id!r}")
+    return app_of(row)
+
+
+def _errors(data: AppCreate) -> list[dict[str, str]]:
+    errors = []
+    if not _ID.match(data.id):
+        message = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a letter or digit"
+        errors.append({"field": "id", "message": message})
+    try:
+        calendar.zone(data.default_timezone)
+    except calendar.UnknownZone as error:
+        errors.append({"field": "defaultTimezone", "message": str(error)})
+    settings = data.settings
+    if settings.get("dedupeStrategy", "full") not in list(DedupeStrategy):
+        errors.append({"field": "settings.dedupeStrategy", "message": "must be full or intent"})
+    window = settings.get("intentWindowSeconds", 300)
+    if type(window) is not int or not 1 <= window <= 86_400:
+        errors.append({"field": "settings.intentWindowSeconds", "message": "must be a whole number from 1 to 86400"})
+    trusted = settings.get("trustedTypes", [])
+    if not isinstance(trusted, list) or not all(isinstance(t, str) for t in trusted):
+        errors.append({"field": "settings.trustedTypes", "message": "must be a list of event types"})
+    if data.webhook_url is not None and not data.webhook_url.startswith(("http://", "https://")):
+        errors.append({"field": "webhookUrl", "message": "must be an http or https URL"})
+    return errors

@@ -1,0 +1,25 @@
+"""Running a command for a handler, and turning its refusal into a problem."""
+
+from typing import Any
+
+from questline.api.hot.events import run_command
+from questline.api.problems import code_of, of_reason
+from questline.api.services import Services
+from questline.model.principal import Project
+from questline.model.reasons import Reason
+from questline.processing.commands import CommandResult
+
+
+async def execute(
+    services: Services, project: Project, type_: str, user: str, payload: dict[str, Any], key: str | None
+) -> CommandResult:
+    """Run a command to its end and return it; raises the problem of its refusal, the same one each time it is repeated."""
+    event = services.normaliser.command(type_, project, user, payload, key, None)
+    result = await run_command(services.commands, event)
+    assert result is not None  # without a time limit there is always a result
+    if result.status in ("refused", "failed"):
+        reason = Reason(result.reason)
+        problem = of_reason(reason, result.message, eventId=str(result.event_id), duplicate=result.duplicate)
+        problem.code = code_of(reason)
+        raise problem
+    return result

@@ -1,0 +1,1 @@
+"""The ingest paths on raw ASGI: what every event pays for, and no more."""

@@ -1,0 +1,38 @@
+"""/v1/leaderboards: pages of a board, one user's exact rank, and those around them."""
+
+from typing import Annotated
+
+from litestar import get
+from litestar.params import Parameter
+
+from questline.api.callers import Reader
+from questline.api.problems import Problem
+from questline.api.services import Services
+from questline.control.boards import BoardScope, LeaderboardPage, LeaderboardQuery, leaderboard
+from questline.model.limits import PAGE_ITEMS_DEFAULT
+
+
+@get("/leaderboards", tags=["leaderboards"])
+async def get_leaderboard(
+    reader: Reader,
+    services: Services,
+    metric: str | None = None,
+    board: str | None = None,
+    board_scope: Annotated[BoardScope | None, Parameter(query="scope")] = None,
+    period_key: Annotated[str | None, Parameter(query="periodKey")] = None,
+    league_id: Annotated[str | None, Parameter(query="leagueId")] = None,
+    limit: int = PAGE_ITEMS_DEFAULT,
+    after: str | None = None,
+    user_id: Annotated[str | None, Parameter(query="userId")] = None,
+    around: int = 0,
+) -> LeaderboardPage:
+    """Show a board by its name, or by the track, currency or metric it ranks."""
+    name = metric or board
+    if name is None:
+        raise Problem(400, "invalid-parameter", "say which board: metric=NAME", parameter="metric")
+    if league_id is not None:
+        raise Problem(404, "not-found", f"there is no league {league_id!r}")
+    async with services.pool.acquire() as conn:
+        program = await services.program(conn, reader.project)
+    query = LeaderboardQuery(name, board_scope, period_key, limit, after, user_id, around)
+    return await leaderboard(services.pool, reader.project, program, query, services.now())

@@ -1,0 +1,127 @@
+"""Errors as RFC 9457 problem documents: always JSON, with a stable `code`, never a stack."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from questline.ingest.envelope import Rejection
+from questline.model.reasons import Reason
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error answer: raise it anywhere in a handler.
+
+    `code` is stable and documented; `detail` says what was wrong and how to mend it; `extra` are further members.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+
+    def document(self) -> dict[str, Any]:
+        """Return the problem document."""
+        title = TITLES.get(self.code, self.code.replace("-", " ").capitalize())
+        return {
+            "type": f"urn:questline:problem:{self.code}",
+            "title": title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+    def body(self) -> bytes:
+        """Return the document as JSON."""
+        return msgspec.json.encode(self.document())
+
+
+TITLES = {
+    "unauthorized": "The request needs a valid key",
+    "forbidden": "The key may not do this",
+    "not-found": "There is no such thing here",
+    "method-not-allowed": "The path does not take this method",
+    "invalid-envelope": "The event cannot be accepted",
+    "invalid-request": "The request cannot be understood",
+    "invalid-program": "The program has errors",
+    "payload-too-large": "The request is over a size limit",
+    "idempotency-key-reused": "The key belongs to other content",
+    "insufficient-balance": "The balance is too small",
+    "rate-limited": "Too many requests",
+    "overloaded": "The server is at its limit for now",
+    "unavailable": "A part of the server is unavailable for now",
+    "internal": "The server failed",
+    "conflict": "The request conflicts with what is there",
+}
+
+STATUS_OF_REASON = {
+    Reason.PAYLOAD_TOO_LARGE: 413,
+    Reason.IDEMPOTENCY_KEY_REUSED: 409,
+    Reason.UNTRUSTED_EVENT_TYPE: 403,
+    Reason.INSUFFICIENT_BALANCE: 409,
+    Reason.USER_BLOCKED: 403,
+    Reason.ENGINE_ERROR: 500,
+    Reason.STORE_ERROR: 500,
+}
+
+
+def code_of(reason: str) -> str:
+    """Return a reason code as a problem code: INSUFFICIENT_BALANCE is insufficient-balance."""
+    return reason.lower().replace("_", "-")
+
+
+def of_reason(reason: Reason, detail: str, **extra: Any) -> Problem:
+    """Return the problem of a refusal by its reason."""
+    return Problem(STATUS_OF_REASON.get(reason, 422), code_of(reason), detail, **extra)
+
+
+def of_rejection(rejection: Rejection) -> Problem:
+    """Return the problem of an event that was not accepted."""
+    if not rejection.field and rejection.reason is Reason.INVALID_ENVELOPE:
+        return Problem(400, "invalid-envelope", rejection.message)
+    return of_reason(rejection.reason, rejection.message, field=rejection.field)
+
+
+def overloaded() -> Problem:
+    """Too much is waiting already; nothing of this request was stored."""
+    return Problem(503, "overloaded", "too many events wait to be stored; try again", headers={"Retry-After": "1"})
+
+
+def unavailable() -> Problem:
+    """The database is out of reach; the request may or may not have taken effect."""
+    detail = "the database is out of reach; repeat the request under the same key"
+    return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
+
+
+def unauthorized(detail: str = "send a key as X-API-Key or Authorization: Bearer") -> Problem:
+    """No key, or none that is valid."""
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="questline"'})
+
+
+async def send_problem(send: Send, problem: Problem, headers: Iterable[Header] = ()) -> None:
+    """Send a problem as a whole response on raw ASGI."""
+    body = problem.body()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": problem.status,
+            "headers": [
+                (b"content-type", CONTENT_TYPE.encode()),
+                (b"content-length", str(len(body)).encode()),
+                *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,185 @@
+"""/v1/program and its parts: every write makes the next version, validated as a whole."""
+
+from typing import Any
+
+import msgspec
+import yaml
+from litestar import Request, Response, delete, get, post, put
+
+from questline.api.callers import Admin, Reader
+from questline.api.problems import Problem
+from questline.api.services import Services
+from questline.control import programs
+from questline.control.documents import DocumentUnreadable, read_document
+from questline.control.plan import Plan, plan
+from questline.control.programs import SECTIONS, Edit, remove_entry, set_entry
+from questline.control.schema import program_schema
+from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PROGRAM_BYTES_MAX
+from questline.store import versions
+from questline.store.pool import tenant_transaction
+from questline.store.versions import Version
+
+AnyRequest = Request[Any, Any, Any]
+
+# Six twins, one mechanism: the path says which part of the document is meant.
+_SECTION_PATHS = [f"/{section}" for section in SECTIONS]
+_ENTRY_PATHS = [f"/{section}/{{name:str}}" for section in SECTIONS]
+
+
+class VersionList(msgspec.Struct, frozen=True, rename="camel"):
+    items: list[Version]
+    next_cursor: str | None
+
+
+@get("/program", tags=["program"])
+async def get_program(reader: Reader, services: Services, request: AnyRequest) -> Response[Any]:
+    """Show the document in force, as JSON, or as YAML when that is what is accepted."""
+    version = await _current(services, reader.project.id)
+    return _document(version, request)
+
+
+@put("/program", status_code=200, tags=["program"])
+async def put_program(admin: Admin, services: Services, request: AnyRequest) -> Response[Any]:
+    """Replace the document (JSON or YAML); 422 lists every error. If-Match: the version that was edited."""
+    document = await _body(request)
+    version = await _apply(services, admin, lambda _: document, _expected(request))
+    return _document(version, request)
+
+
+@post("/program/plan", status_code=200, tags=["program"])
+async def plan_program(reader: Reader, services: Services, request: AnyRequest) -> Plan:
+    """Say what a document would change, without applying it."""
+    document = await _body(request)
+    version = await _current(services, reader.project.id)
+    return plan(version.document or {}, document)
+
+
+@get("/program/schema", tags=["program"])
+async def get_schema() -> dict[str, Any]:
+    """Show the JSON Schema of the document, for editors."""
+    return program_schema()
+
+
+@get("/program/versions", tags=["program"])
+async def list_versions(
+    reader: Reader, services: Services, cursor: int | None = None, limit: int = PAGE_ITEMS_DEFAULT
+) -> VersionList:
+    """List versions, newest first."""
+    if not 1 <= limit <= PAGE_ITEMS_MAX:
+        raise Problem(400, "invalid-parameter", f"limit must be from 1 to {PAGE_ITEMS_MAX}", parameter="limit")
+    before = cursor if cursor is not None and 0 <= cursor < 2**31 else 2**31 - 1
+    async with tenant_transaction(services.pool, reader.project.id) as conn:
+        found = await versions.list_versions(conn, reader.project.id, before, limit + 1)
+    return VersionList(found[:limit], str(found[limit - 1].version) if len(found) > limit else None)
+
+
+@get("/program/versions/{number:int}", tags=["program"])
+async def get_version(number: int, reader: Reader, services: Services) -> Version:
+    """Show one version."""
+    async with tenant_transaction(services.pool, reader.project.id) as conn:
+        found = await versions.get(conn, reader.project.id, number) if 0 <= number < 2**31 else None
+    if found is None:
+        raise Problem(404, "not-found", f"there is no version {number}")
+    return found
+
+
+@get(_SECTION_PATHS, tags=["program"])
+async def list_section(reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
+    """List the rules (achievements, streaks, metrics, currencies, boards) in force, by name."""
+    version = await _current(services, reader.project.id)
+    return {"version": version.version, "items": (version.document or {}).get(section_of(request), {})}
+
+
+@post(_SECTION_PATHS, status_code=201, tags=["program"])
+async def add_to_section(admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
+    """Add one definition: its body with `name` (or `id`) beside its other members; 409 when the name is taken."""
+    section = section_of(request)
+    body = await _body(request)
+    if not isinstance(body, dict):
+        raise Problem(422, "invalid-request", "the body must be an object with a name")
+    body = dict(body)
+    name = body.pop("name", None) or body.pop("id", None)
+    if not isinstance(name, str) or not name:
+        raise Problem(422, "invalid-request", "name: is missing", field="name")
+    try:
+        version = await _apply(services, admin, set_entry(section, name, body, create_only=True), _expected(request))
+    except KeyError as error:
+        raise Problem(409, "conflict", f"there is one named {name!r} already; PUT replaces it") from error
+    return {"name": name, "version": version.version, "definition": body}
+
+
+@get(_ENTRY_PATHS, tags=["program"])
+async def get_entry(name: str, reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
+    """Show one definition."""
+    version = await _current(services, reader.project.id)
+    found = (version.document or {}).get(section := section_of(request), {}).get(name)
+    if found is None:
+        raise Problem(404, "not-found", f"the program has no {section} entry {name!r}")
+    return {"name": name, "version": version.version, "definition": found}
+
+
+@put(_ENTRY_PATHS, status_code=200, tags=["program"])
+async def put_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
+    """Set one definition."""
+    body = await _body(request)
+    version = await _apply(services, admin, set_entry(section_of(request), name, body), _expected(request))
+    return {"name": name, "version": version.version, "definition": body}
+
+
+@delete(_ENTRY_PATHS, status_code=204, tags=["program"])
+async def delete_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> None:
+    """Remove one definition; what users have of it stays, dormant."""
+    section = section_of(request)
+    try:
+        await _apply(services, admin, remove_entry(section, name), _expected(request))
+    except LookupError as error:
+        raise Problem(404, "not-found", f"the program has no {section} entry {name!r}") from error
+
+
+def section_of(request: AnyRequest) -> str:
+    """Return which part of the document the path names."""
+    path: str = request.scope["path"]
+    return path.removeprefix("/v1").strip("/").split("/")[0]
+
+
+async def _current(services: Services, project_id: int) -> Version:
+    async with tenant_transaction(services.pool, project_id) as conn:
+        program = (await services.programs.in_force(conn, [project_id]))[project_id]
+        return await programs.current(conn, project_id, program.version)
+
+
+async def _apply(services: Services, admin: Admin, edit: Edit, expected: int | None) -> Version:
+    project = admin.project
+    async with tenant_transaction(services.pool, project.id) as conn:
+        by = f"key:{admin.principal.key_id}"
+        return await programs.apply(conn, project.id, project.timezone, edit, by, expected)
+
+
+async def _body(request: AnyRequest) -> Any:
+    body = await request.body()
+    if len(body) > PROGRAM_BYTES_MAX:
+        raise Problem(
+            413, "payload-too-large", f"a program may have {PROGRAM_BYTES_MAX} bytes", limit=PROGRAM_BYTES_MAX
+        )
+    try:
+        return read_document(body, yaml_allowed="yaml" in request.headers.get("content-type", "")).value
+    except DocumentUnreadable as error:
+        raise Problem(400, "invalid-request", str(error)) from error
+
+
+def _expected(request: AnyRequest) -> int | None:
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    text = given.strip().removeprefix("W/").strip('"')
+    if not text.isascii() or not text.isdigit():
+        raise Problem(400, "invalid-request", 'If-Match must be a version, such as "3"')
+    return int(text)
+
+
+def _document(version: Version, request: AnyRequest) -> Response[Any]:
+    headers = {"ETag": f'"{version.version}"', "Questline-Program-Version": str(version.version)}
+    if "yaml" in request.headers.get("accept", ""):
+        text = yaml.safe_dump(version.document, sort_keys=False, allow_unicode=True)
+        return Response(text.encode(), media_type="application/yaml", headers=headers)
+    return Response(version.document, headers=headers)

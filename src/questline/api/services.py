@@ -1,0 +1,36 @@
+"""What the handlers share: built by the composition root, received by each."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection, Pool
+from prometheus_client import CollectorRegistry
+
+from questline.api.auth import KeyRing
+from questline.api.rates import RateLimiter
+from questline.ingest.envelope import Normaliser
+from questline.model.principal import Project
+from questline.processing.commands import Commands
+from questline.processing.programs import Program, ProgramCache
+from questline.settings import Settings
+
+
+class Services(msgspec.Struct, frozen=True):
+    """One process's parts, as the handlers need them."""
+
+    settings: Settings
+    pool: Pool
+    ring: KeyRing
+    rates: RateLimiter
+    normaliser: Normaliser
+    commands: Commands
+    programs: ProgramCache
+    now: Callable[[], datetime]
+    new_id: Callable[[], UUID]
+    registry: CollectorRegistry
+
+    async def program(self, conn: Connection, project: Project) -> Program:
+        """Return the program in force, as this transaction sees it."""
+        return (await self.programs.in_force(conn, [project.id]))[project.id]

@@ -1,0 +1,89 @@
+"""The composition root: the only place where implementations are chosen. It builds; everyone else receives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import Litestar
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from questline.api.app import build
+from questline.api.auth import KeyRing
+from questline.api.hot.events import EventHandlers
+from questline.api.hot.router import App, HotRouter
+from questline.api.hot.stream import StreamHandler
+from questline.api.rates import RateLimiter
+from questline.api.services import Services
+from questline.ingest.accept import Acceptor
+from questline.ingest.envelope import Normaliser
+from questline.model.limits import KEY_USE_NOTED_SECONDS
+from questline.processing.commands import Commands
+from questline.processing.meters import ProcessingMeters
+from questline.processing.programs import ProgramCache
+from questline.processing.worker import Worker
+from questline.settings import Settings
+from questline.store.ids import EventIds
+from questline.store.pool import open_pool
+
+
+def now() -> datetime:
+    """Return the time: the one clock of events, handed to all who need it."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running_api(settings: Settings) -> AsyncIterator[App]:
+    """Yield the API, started; on leaving, what it took is finished."""
+    pool = await open_pool(settings.dsn, max_size=settings.pool_connections, min_size=2)
+    registry = _registry()
+    ids = EventIds()
+    meters = ProcessingMeters(registry)
+    acceptor = Acceptor(pool)
+    commands = Commands(settings.dsn, now, meters)
+    ring = KeyRing(pool)
+    rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
+    normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
+    services = Services(settings, pool, ring, rates, normaliser, commands, ProgramCache(), now, ids.new, registry)
+    rest: Litestar = build(services)
+    events = EventHandlers(
+        ring, rates, normaliser, acceptor, commands, settings.event_bytes_max, settings.batch_events_max
+    )
+    stream = StreamHandler(events, settings.event_bytes_max, settings.stream_bytes_max)
+    acceptor.start()
+    commands.start()
+    noting = asyncio.create_task(_note_key_use(ring))
+    try:
+        yield HotRouter(rest, events, stream)
+    finally:
+        noting.cancel()
+        await acceptor.close()
+        await commands.close()
+        await pool.close()
+
+
+def build_worker(settings: Settings, registry: CollectorRegistry | None = None) -> Worker:
+    """Return a worker that is ready to run."""
+    meters = ProcessingMeters(registry or _registry())
+    return Worker(settings.dsn, now, EventIds().new, meters, settings.lanes)
+
+
+def new_registry() -> CollectorRegistry:
+    """Return a registry of metrics for one process."""
+    return _registry()
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+async def _note_key_use(ring: KeyRing) -> Any:
+    while True:
+        await asyncio.sleep(KEY_USE_NOTED_SECONDS)
+        try:
+            await ring.note_use()
+        except Exception:
+            continue

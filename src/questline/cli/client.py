@@ -1,0 +1,54 @@
+"""A small client of the API, for the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+_DEV_FILE = Path(".questline/dev.json")
+_SECONDS_MAX = 120.0
+
+
+class ClientError(Exception):
+    """The API refused, or cannot be reached; `problem` is its document where there is one."""
+
+    def __init__(self, message: str, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem or {}
+
+    @property
+    def code(self) -> str:
+        return str(self.problem.get("code", ""))
+
+
+class Client:
+    """Requests with a key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=_SECONDS_MAX, trust_env=False)
+
+    @classmethod
+    def of(cls, url: str | None, key: str | None) -> "Client":
+        """Return a client for what was given, filled up from .questline/dev.json; raises ClientError."""
+        if (url is None or key is None) and _DEV_FILE.exists():
+            file = msgspec.json.decode(_DEV_FILE.read_bytes())
+            url, key = url or file["url"], key or file["secretKey"]
+        if url is None or key is None:
+            raise ClientError("say --url and --key, or run this beside the .questline of a questline dev")
+        return cls(url, key)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request and return a good answer; raises ClientError."""
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise ClientError(f"{self.url} cannot be reached: {error}") from error
+        if answer.status_code >= 400:
+            try:
+                problem = answer.json()
+            except ValueError:
+                problem = {"detail": answer.text[:300]}
+            raise ClientError(f"{answer.status_code}: {problem.get('detail', '')}", problem)
+        return answer

@@ -1,0 +1,123 @@
+"""The server processes: the API, and the worker with its own small page of health."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from questline.assembly import build_worker, new_registry, running_api
+from questline.model.limits import LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
+from questline.settings import Settings
+
+Message = MutableMapping[str, Any]
+
+
+def serve(settings: Settings, parent_pipe: int | None = None) -> None:
+    """Run the API until a signal; what it took is finished first."""
+    _run(_serve(settings, parent_pipe))
+
+
+def work(settings: Settings, parent_pipe: int | None = None) -> None:
+    """Run a worker until a signal; the batches under way are finished first."""
+    _run(_work(settings, parent_pipe))
+
+
+def _run(main: Any) -> None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: ours also watch the parent."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _config(app: Any, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(SHUTDOWN_SECONDS_MAX),
+    )
+
+
+async def _serve(settings: Settings, parent_pipe: int | None) -> None:
+    stop = _stop_signal(parent_pipe)
+    async with running_api(settings) as app:
+        server = _Server(_config(app, settings.host, settings.port))
+        serving = asyncio.create_task(server.serve())
+        await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+
+
+async def _work(settings: Settings, parent_pipe: int | None) -> None:
+    stop = _stop_signal(parent_pipe)
+    registry = new_registry()
+    worker = build_worker(settings, registry)
+    serving = None
+    if settings.worker_port:
+        server = _Server(_config(_page(worker, registry), settings.host, settings.worker_port))
+        serving = asyncio.create_task(server.serve())
+    await worker.run(stop)
+    if serving is not None:
+        server.should_exit = True
+        await serving
+
+
+def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
+    """Return an event set by SIGINT or SIGTERM, or when the parent's end of a pipe closes: it was killed."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if parent_pipe is not None:
+
+        def watch() -> None:
+            with contextlib.suppress(OSError):
+                while os.read(parent_pipe, 1):
+                    pass
+            loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=watch, daemon=True).start()
+    return stop
+
+
+def _page(worker: Any, registry: Any) -> Any:
+    async def app(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        status, body, kind = 200, b'{"status":"alive"}', b"application/json"
+        if scope["path"] == "/metrics":
+            body, kind = generate_latest(registry), CONTENT_TYPE_LATEST.encode()
+        elif scope["path"] == "/ready":
+            idle = worker.idle_seconds()
+            status = 200 if idle < LANE_HUNG_SECONDS else 503
+            state = "ready" if status == 200 else "a lane hangs"
+            body = msgspec.json.encode({"status": state, "idleSeconds": round(idle, 1)})
+        elif scope["path"] != "/health":
+            status, body = 404, b'{"status":404,"code":"not-found"}'
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": body})
+
+    return app

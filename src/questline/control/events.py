@@ -1,0 +1,119 @@
+"""One event and all that became of it, explained."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from questline.engine.compile import Program
+from questline.engine.explain import Verdict, explain
+from questline.model.event import Event
+
+
+class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
+    number: int
+    status: str
+    reason: str
+    message: str | None
+    duration_us: int
+    at: datetime
+
+
+class TransferView(msgspec.Struct, frozen=True, rename="camel"):
+    currency: str
+    debit: str
+    credit: str
+    amount: int
+    rule: str
+
+
+class DecisionView(msgspec.Struct, frozen=True, rename="camel"):
+    """What the engine said; `explanation` has a verdict on each definition of the event's type."""
+
+    status: str
+    reason: str
+    message: str
+    program_version: int
+    transfers: list[TransferView]
+    trace: dict[str, Any]
+    explanation: list[Verdict]
+
+
+class EventView(msgspec.Struct, frozen=True, rename="camel"):
+    """An event; `status` is pending, processed, refused or failed."""
+
+    id: str
+    event_id: str | None
+    type: str
+    user_id: str
+    payload: dict[str, Any]
+    occurred_at: datetime
+    received_at: datetime
+    source: str | None
+    schema_version: str | None
+    spec_version: str | None
+    partition_key: str | None
+    correlation_id: str | None
+    status: str
+    reason: str | None
+    message: str | None
+    attempts: list[AttemptView]
+    decision: DecisionView | None
+
+
+def status_of(row: Any) -> tuple[str, str | None]:
+    """Return (status, reason code) of an event's row."""
+    if row["dead_reason"] is not None:
+        return "failed", row["dead_reason"]
+    return (row["status"], row["reason"]) if row["status"] is not None else ("pending", None)
+
+
+def event_view(row: Any, program: Program | None) -> EventView:
+    """Return the view of a row of store.reads.event; `program` is the version that decided it, where one did."""
+    status, reason = status_of(row)
+    payload = msgspec.json.decode(row["payload"], type=dict[str, Any])
+    decision = _decision(row, program, payload) if row["status"] is not None and program is not None else None
+    return EventView(
+        str(row["id"]),
+        row["external_id"],
+        row["type"],
+        row["external_user"],
+        payload,
+        row["occurred_at"],
+        row["received_at"],
+        row["source"],
+        row["schema_version"],
+        row["spec_version"],
+        row["partition_key"],
+        row["correlation_id"],
+        status,
+        reason,
+        row["dead_message"] if status == "failed" else decision.message if decision is not None else None,
+        msgspec.json.decode(row["attempts"] or "[]", type=list[AttemptView]),
+        decision,
+    )
+
+
+def _decision(row: Any, program: Program, payload: dict[str, Any]) -> DecisionView:
+    trace = msgspec.json.decode(row["trace"], type=dict[str, Any])
+    event = Event(
+        row["id"],
+        0,
+        row["type"],
+        row["external_user"],
+        payload,
+        row["occurred_at"],
+        row["source"],
+        row["schema_version"],
+    )
+    attributes = msgspec.json.decode(row["attributes"] or "{}", type=dict[str, Any])
+    fired = tuple(trace.get("fired", ()))
+    return DecisionView(
+        row["status"],
+        row["reason"],
+        trace.get("message", ""),
+        row["program_version"],
+        msgspec.json.decode(row["transfers"] or "[]", type=list[TransferView]),
+        trace,
+        explain(program, event, attributes, fired, trace.get("reads", {})),
+    )

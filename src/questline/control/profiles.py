@@ -1,0 +1,180 @@
+"""A user as their profile shows them: levels, streaks as of now, balances, achievements with progress."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from questline.engine import achievements, streaks
+from questline.engine.compile import Program
+from questline.model import calendar
+from questline.model.state import UserState
+
+
+class UserView(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    display_name: str | None
+    attributes: dict[str, Any]
+    timezone: str
+    blocked: bool
+    created_at: datetime
+
+
+class LevelView(msgspec.Struct, frozen=True, rename="camel"):
+    """`progress` runs from 0 to 1 between the XP of this level and of the next; both are null at the top."""
+
+    track: str
+    title: str
+    xp: int
+    level: int
+    level_xp: int
+    next_level_xp: int | None
+    progress: float
+
+
+class StreakView(msgspec.Struct, frozen=True, rename="camel"):
+    """`current` is the length as of now: 0 once it is broken. `last_period` is the last active day's date."""
+
+    streak: str
+    title: str
+    current: int
+    longest: int
+    freezes: int
+    active_now: bool  # the current period has its activity already
+
+
+class BalanceView(msgspec.Struct, frozen=True, rename="camel"):
+    currency: str
+    title: str
+    amount: int
+    decimals: int
+
+
+class AchievementView(msgspec.Struct, frozen=True, rename="camel"):
+    achievement: str
+    title: str
+    description: str
+    type: str
+    category: str
+    points: int
+    secret: bool
+    unlocked: bool
+    tier: int
+    tiers: int
+    times: int
+    unlocked_at: datetime | None
+    progress: float
+
+
+class MetricView(msgspec.Struct, frozen=True, rename="camel"):
+    metric: str
+    value: float | int
+
+
+class Profile(msgspec.Struct, frozen=True, rename="camel"):
+    """Everything a user has, under the program in force."""
+
+    user: UserView
+    levels: list[LevelView]
+    streaks: list[StreakView]
+    balances: list[BalanceView]
+    achievements: list[AchievementView]
+    metrics: list[MetricView]
+    program_version: int
+
+
+class _Reader:
+    """A stored state as requirements read it."""
+
+    def __init__(self, state: UserState) -> None:
+        self._state = state
+
+    def balance(self, currency: str) -> int:
+        return self._state.balances.get(currency, 0)
+
+    def level(self, track: str) -> int:
+        return max(self._state.levels.get(track, 0), 1)
+
+    def longest_streak(self, streak: str) -> int:
+        found = self._state.streaks.get(streak)
+        return found.longest if found is not None else 0
+
+    def metric(self, metric: str) -> Any:
+        found = self._state.metrics.get(metric)
+        return found.value if found is not None else None
+
+    def achievement_tier(self, achievement: str) -> int:
+        found = self._state.achievements.get(achievement)
+        return found.tier if found is not None else 0
+
+
+def profile_of(program: Program, state: UserState, created_at: datetime, now: datetime) -> Profile:
+    """Return the profile of a whole state, as of `now`."""
+    zone = calendar.zone_in_force(state.timezone, state.zone_history, now, program.timezone)
+    user = UserView(
+        state.user,
+        state.display_name,
+        dict(state.attributes),
+        state.timezone or program.timezone,
+        state.blocked,
+        created_at,
+    )
+    return Profile(
+        user,
+        [_level(program, name, state) for name in program.curves],
+        [_streak(program, name, state, now, zone) for name in program.streaks],
+        [
+            BalanceView(name, currency.title, state.balances.get(name, 0), currency.decimals)
+            for name, currency in program.currencies.items()
+        ],
+        _achievements(program, state),
+        [MetricView(name, _number(state.metrics[name].value)) for name in program.metrics if name in state.metrics],
+        program.version,
+    )
+
+
+def _number(value: Any) -> float | int:
+    return value if isinstance(value, int) else float(value)
+
+
+def _level(program: Program, track: str, state: UserState) -> LevelView:
+    curve, xp = program.curves[track], state.balances.get(track, 0)
+    level = max(state.levels.get(track, 0), curve.level_of(xp))
+    begin, following = curve.xp_for(level) or 0, curve.xp_for(level + 1)
+    progress = 1.0 if following is None else min(max((xp - begin) / (following - begin), 0.0), 1.0)
+    return LevelView(track, program.currencies[track].title, xp, level, begin, following, round(progress, 4))
+
+
+def _streak(program: Program, name: str, state: UserState, now: datetime, zone: Any) -> StreakView:
+    definition, found = program.streaks[name], state.streaks.get(name)
+    if found is None:
+        return StreakView(name, definition.title, 0, 0, 0, False)
+    period = calendar.period_number(definition.every, now, zone)
+    current, freezes = streaks.as_of(definition, found, period)
+    return StreakView(name, definition.title, current, found.longest, freezes, found.last_period >= period)
+
+
+def _achievements(program: Program, state: UserState) -> list[AchievementView]:
+    reader, views = _Reader(state), []
+    for name, a in program.achievements.items():
+        found = state.achievements.get(name)
+        if found is None and (a.secret or a.type == "SECRET"):
+            continue
+        views.append(
+            AchievementView(
+                name,
+                a.title,
+                a.description,
+                a.type,
+                a.category,
+                a.points,
+                a.secret,
+                found is not None,
+                found.tier if found is not None else 0,
+                len(a.tiers) or 1,
+                found.times if found is not None else 0,
+                found.unlocked_at if found is not None else None,
+                round(achievements.progress(a, reader, found), 4),
+            )
+        )
+    return views

@@ -1,0 +1,85 @@
+"""Writes of a project's program: each makes the next version, validated as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from asyncpg import Connection
+
+from questline.engine.compile import Program, compile_program
+from questline.engine.validate import ProgramInvalid
+from questline.model.program import string_keys
+from questline.store import versions
+from questline.store.versions import Version
+
+Edit = Callable[[dict[str, Any]], dict[str, Any]]
+
+SECTIONS = ("currencies", "metrics", "rules", "streaks", "achievements", "boards")
+
+__all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]
+
+
+class StaleVersion(Exception):
+    """The program has changed since the version the caller edited; read it again and repeat the edit."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"the program is at version {actual}, not {expected}; read it again and repeat the edit")
+        self.actual = actual
+
+
+async def current(conn: Connection, project_id: int, version: int) -> Version:
+    """Return the version in force, given its number."""
+    found = await versions.get(conn, project_id, version)
+    if found is None:
+        raise LookupError(f"project {project_id} has no program version {version}")
+    return found
+
+
+async def apply(
+    conn: Connection, project_id: int, timezone: str, edit: Edit, by: str, expected: int | None = None
+) -> Version:
+    """Apply an edit of the document in force, in the caller's transaction, and return the new version.
+
+    Raises ProgramInvalid with every error, StaleVersion when `expected` is not in force, and what `edit` raises. An edit
+    that changes nothing makes no version.
+    """
+    number = await versions.lock(conn, project_id)
+    if expected is not None and expected != number:
+        raise StaleVersion(expected, number)
+    before = await current(conn, project_id, number)
+    document = string_keys(edit(msgspec.json.decode(msgspec.json.encode(before.document))))
+    compile_program(document, number + 1, timezone)
+    if document == before.document:
+        return before
+    at = await versions.add(conn, project_id, number + 1, document, by)
+    return Version(number + 1, by, at, document)
+
+
+def set_entry(section: str, name: str, definition: Any, *, create_only: bool = False) -> Edit:
+    """Return the edit that sets one definition; with `create_only`, KeyError when there is one of that name."""
+
+    def edit(document: dict[str, Any]) -> dict[str, Any]:
+        entries = document.setdefault(section, {})
+        if create_only and name in entries:
+            raise KeyError(name)
+        entries[name] = definition
+        return document
+
+    return edit
+
+
+def remove_entry(section: str, name: str) -> Edit:
+    """Return the edit that removes one definition; LookupError when there is none."""
+
+    def edit(document: dict[str, Any]) -> dict[str, Any]:
+        if name not in document.get(section, {}):
+            raise LookupError(name)
+        del document[section][name]
+        return document
+
+    return edit
+
+
+def compiled(document: dict[str, Any], version: int, timezone: str) -> Program:
+    """Return a stored document compiled."""
+    return compile_program(document, version, timezone)

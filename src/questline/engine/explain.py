@@ -1,0 +1,109 @@
+"""Why a rule fired or did not: worked out again from the event and the program of the version that decided it."""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any
+
+import msgspec
+
+from questline.engine.compile import Program
+from questline.engine.conditions import compile_condition, compile_leaf, operator_of
+from questline.engine.fields import MISSING, View, compile_field
+from questline.model.event import Event
+from questline.model.program import types_of
+
+
+class Verdict(msgspec.Struct, frozen=True, rename="camel"):
+    """What was found of one definition of the event's type.
+
+    `failed` is the first leaf that did not hold: field, op, expected and actual (null where missing).
+    """
+
+    kind: str
+    name: str
+    fired: bool
+    failed: dict[str, Any] | None = None
+    note: str = ""
+
+
+class _StoredReads:
+    """State values as the decision kept them: what a condition read then is what it reads now."""
+
+    def __init__(self, reads: Mapping[str, Any]) -> None:
+        self._reads = reads
+
+    def balance(self, currency: str) -> Any:
+        return self._reads.get(f"balance.{currency}")
+
+    def level(self, track: str) -> Any:
+        return self._reads.get(f"level.{track}")
+
+    def streak(self, streak: str) -> Any:
+        return self._reads.get(f"streak.{streak}")
+
+    def metric(self, metric: str) -> Any:
+        return self._reads.get(f"metric.{metric}")
+
+
+def explain(
+    program: Program, event: Event, attributes: Mapping[str, Any], fired: tuple[str, ...], reads: Mapping[str, Any]
+) -> list[Verdict]:
+    """Return a verdict on every metric, streak and rule of the event's type.
+
+    `program` is the version that decided, `fired` and `reads` are what the decision kept. Attributes of the user are
+    those of today: a condition on `user.*` says so in its note.
+    """
+    view = View(event, attributes, _StoredReads(reads), _zone(program))
+    verdicts = []
+    for kind in ("metrics", "streaks", "rules"):
+        for name, definition in getattr(program, kind if kind != "rules" else "rules_by_name").items():
+            if not _concerns(definition.on, event.type):
+                continue
+            failed = first_failure(definition.when, view) if definition.when else None
+            note = _note(name, definition, failed, fired, reads) if kind == "rules" else ""
+            holds = name in fired if kind == "rules" else failed is None
+            verdicts.append(Verdict(kind, name, holds, failed, note))
+    return verdicts
+
+
+def _zone(program: Program) -> tzinfo:
+    return program.zone
+
+
+def _concerns(on: str | tuple[str, ...], event_type: str) -> bool:
+    types = types_of(on)
+    return event_type in types or ("*" in types and not event_type.startswith("$"))
+
+
+def _note(name: str, rule: Any, failed: dict[str, Any] | None, fired: tuple[str, ...], reads: Mapping[str, Any]) -> str:
+    if name in fired:
+        return ""
+    if not rule.enabled:
+        return "the rule is switched off"
+    uses = reads.get(f"uses.{name}")
+    if failed is None and rule.limit is not None and uses is not None and uses >= rule.limit.times:
+        return f"the limit of {rule.limit.times} per {rule.limit.per} was reached"
+    if failed is not None and str(failed.get("field", "")).startswith("user."):
+        return "attributes are those of today"
+    return "" if failed is not None else "nothing was to be paid"
+
+
+def first_failure(raw: Mapping[str, Any], view: View) -> dict[str, Any] | None:
+    """Return the leaf for which a condition does not hold, or None when it holds."""
+    if compile_condition(raw)(view):
+        return None
+    if "all" in raw:
+        return next(found for part in raw["all"] if (found := first_failure(part, view)) is not None)
+    if "any" in raw:
+        return {"any": [first_failure(part, view) for part in raw["any"]]}
+    if "not" in raw:
+        return {"not": raw["not"], "holds": True}
+    found = compile_field(raw["field"])(view)
+    assert not compile_leaf(raw["op"], raw.get("value"))(found)
+    return {
+        "field": raw["field"],
+        "op": operator_of(raw["op"]),
+        "expected": raw.get("value"),
+        "actual": None if found is MISSING else found,
+        "missing": found is MISSING,
+    }

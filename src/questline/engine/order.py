@@ -1,0 +1,38 @@
+"""Which mechanics depend, by nature, on the order in which events arrive: those that read what events change."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from questline.engine.fields import STATE_ROOTS, split_field
+from questline.model.program import ProgramDocument
+
+
+def order_dependent(program: ProgramDocument) -> dict[str, str]:
+    """Return path → reason for each definition whose effect depends on the order of arrival."""
+    found: dict[str, str] = {}
+    for kind in ("metrics", "streaks", "rules"):
+        for name, definition in getattr(program, kind).items():
+            fields = _state_fields(definition.when)
+            if fields:
+                found[f"{kind}.{name}"] = f"its condition reads {', '.join(fields)}"
+    for name, rule in program.rules.items():
+        reasons = [found[f"rules.{name}"]] if f"rules.{name}" in found else []
+        reasons += [f"a multiplier reads the streak {m.streak}" for m in rule.multiply if m.streak is not None]
+        if rule.limit is not None:
+            reasons.append("its limit pays the events that come first")
+        if reasons:
+            found[f"rules.{name}"] = "; ".join(reasons)
+    for name, achievement in program.achievements.items():
+        if any(r.operator in ("lte", "lt", "eq") or r.currency for r in achievement.requirements):
+            found[f"achievements.{name}"] = "a requirement may hold for a while only"
+    return found
+
+
+def _state_fields(raw: Mapping[str, Any] | None) -> list[str]:
+    if raw is None:
+        return []
+    parts = (*raw.get("all", ()), *raw.get("any", ()), *([raw["not"]] if "not" in raw else ()))
+    fields = [field for part in parts for field in _state_fields(part)]
+    if "field" in raw and split_field(raw["field"])[0] in (*STATE_ROOTS, "user"):
+        fields.append(raw["field"])
+    return fields

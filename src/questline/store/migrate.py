@@ -1,0 +1,99 @@
+"""Bring a database to the schema of this release: numbered SQL files, each applied once, in a transaction of its own."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.resources import files
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+
+from questline.model.limits import PARTITION_MONTHS_AHEAD
+from questline.store.statements import statements
+
+SQL = statements("migrate")
+_LOCK = 0x716C6D69  # one migration at a time, whoever starts it
+
+
+class MigrationChanged(Exception):
+    """A migration that was applied is not the one in this release; restore the file, and put the change in a new one."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One numbered file."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Return the release's migrations in order."""
+    folder = files("questline.store").joinpath("migrations")
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [Migration(f.name.removesuffix(".sql"), f.read_text(encoding="utf-8")) for f in found]
+
+
+async def migrate(dsn: str, now: datetime) -> list[str]:
+    """Apply what is missing, as the owner, and return the names applied; repeated calls apply nothing.
+
+    Raises MigrationChanged when an applied file differs from the release's.
+    """
+    conn = await asyncpg.connect(dsn)
+    try:
+        await conn.execute(SQL["lock"], _LOCK)
+        await conn.execute(SQL["create_table"])
+        done = {row["name"]: row["checksum"] for row in await conn.fetch(SQL["applied"])}
+        applied = []
+        for migration in migrations():
+            if migration.name in done:
+                if done[migration.name] != migration.checksum:
+                    raise MigrationChanged(f"migration {migration.name} was changed after it had been applied")
+                continue
+            async with conn.transaction():
+                await conn.execute(migration.sql)
+                await conn.execute(SQL["record"], migration.name, migration.checksum)
+            applied.append(migration.name)
+        await ensure_partitions(conn, now)
+        return applied
+    finally:
+        await conn.close()
+
+
+async def pending(conn: Connection) -> list[str]:
+    """Return the names of migrations not yet applied; all of them for an empty database."""
+    if not await conn.fetchval(SQL["has_table"]):
+        return [m.name for m in migrations()]
+    done = {row["name"] for row in await conn.fetch(SQL["applied"])}
+    return [m.name for m in migrations() if m.name not in done]
+
+
+async def ensure_partitions(conn: Connection, now: datetime) -> None:
+    """Create the monthly partitions of this month and the next few, where they are missing.
+
+    Partitions are ranges of UUIDv7: 48 bits of Unix time in milliseconds come first, so ids sort by receipt.
+    """
+    for month, following in _months(now):
+        for table in ("events", "attempts", "decisions"):
+            low, high = first_id(month), first_id(following)
+            await conn.execute(SQL["partition"].format(table=table, month=f"{month:%Y_%m}", low=low, high=high))
+
+
+def first_id(at: datetime) -> UUID:
+    """Return the lowest UUIDv7 of an instant (RFC 9562): its milliseconds, then zeros."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
+
+
+def _months(now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    index = now.year * 12 + now.month - 1
+    for number in range(index, index + 1 + PARTITION_MONTHS_AHEAD):
+        yield _month(number), _month(number + 1)
+
+
+def _month(number: int) -> datetime:
+    return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,69 @@
+"""Projects, which customers call apps."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Connection, Pool, Record
+
+from questline.model.principal import DedupeStrategy, Project
+from questline.store.statements import statements
+
+SQL = statements("projects")
+
+
+class ProjectRow(msgspec.Struct, frozen=True):
+    """A project with what only its own page shows."""
+
+    project: Project
+    webhook_url: str | None
+    created_at: datetime
+
+
+async def default_organization(conn: Connection) -> int:
+    """Return the id of the organization for projects that name none."""
+    id_: int = await conn.fetchval(SQL["default_organization"])
+    return id_
+
+
+async def create(
+    conn: Connection,
+    organization_id: int,
+    app_id: str,
+    name: str,
+    timezone: str,
+    settings: dict[str, Any],
+    webhook_url: str | None,
+    webhook_secret: str | None,
+) -> ProjectRow | None:
+    """Create a project; None when the id is taken."""
+    text = msgspec.json.encode(settings).decode()
+    row = await conn.fetchrow(SQL["create"], organization_id, app_id, name, timezone, text, webhook_url, webhook_secret)
+    return None if row is None else _row(row)
+
+
+async def find(conn: Connection | Pool, app_id: str) -> ProjectRow | None:
+    """Return a project by its id outside."""
+    row = await conn.fetchrow(SQL["find"], app_id)
+    return None if row is None else _row(row)
+
+
+def project_of(row: Record) -> Project:
+    """Return the project of a row that has its columns."""
+    settings = msgspec.json.decode(row["settings"], type=dict[str, Any])
+    return Project(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        app_id=row["app_id"],
+        name=row["name"],
+        timezone=row["timezone"],
+        program_version=row["program_version"],
+        dedupe_strategy=DedupeStrategy(settings.get("dedupeStrategy", "full")),
+        intent_window_seconds=settings.get("intentWindowSeconds", 300),
+        trusted_types=frozenset(settings.get("trustedTypes", ())),
+        settings=settings,
+    )
+
+
+def _row(row: Record) -> ProjectRow:
+    return ProjectRow(project_of(row), row["webhook_url"], row["created_at"])

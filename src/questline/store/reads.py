@@ -1,0 +1,93 @@
+"""Users, their history and their events, as they are read: inside a tenant's transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection, Record
+
+from questline.model.state import AchievementState, MetricState, StreakState, UserState
+from questline.store.statements import statements
+from questline.store.users import decode_object, decode_zone_history
+
+SQL = statements("reads")
+
+LAST_ID = UUID(int=2**128 - 1)
+
+
+async def user(conn: Connection, project_id: int, external_id: str) -> tuple[UserState, datetime] | None:
+    """Return a user with their whole state and when they were first seen; None when there is no such user."""
+    row = await conn.fetchrow(SQL["user"], project_id, external_id)
+    if row is None:
+        return None
+    state = UserState(
+        id=row["id"],
+        user=row["external_id"],
+        attributes=decode_object(row["attributes"]),
+        display_name=row["display_name"],
+        timezone=row["timezone"],
+        zone_history=decode_zone_history(row["zone_history"]),
+        blocked=row["blocked_at"] is not None,
+    )
+    for currency, amount, level in await conn.fetch(SQL["balances"], project_id, state.id):
+        state.balances[currency] = amount
+        state.levels[currency] = level
+    for metric, value in await conn.fetch(SQL["metrics"], project_id, state.id):
+        state.metrics[metric] = MetricState(int(value) if value == int(value) else value)
+    for streak, *columns in await conn.fetch(SQL["streaks"], project_id, state.id):
+        state.streaks[streak] = StreakState(*columns)
+    for achievement, *columns in await conn.fetch(SQL["achievements"], project_id, state.id):
+        state.achievements[achievement] = AchievementState(*columns)
+    return state, row["created_at"]
+
+
+class HistoryRow(msgspec.Struct, frozen=True):
+    """One decision with its event and its transfers."""
+
+    event_id: UUID
+    status: str
+    reason: str
+    program_version: int
+    trace: dict[str, Any]
+    type: str
+    occurred_at: datetime
+    received_at: datetime
+    transfers: list[dict[str, Any]]
+
+
+async def history(conn: Connection, project_id: int, user_id: int, before: UUID, limit: int) -> list[HistoryRow]:
+    """Return decisions about a user, newest first, before an event id."""
+    rows = await conn.fetch(SQL["history"], project_id, user_id, before, limit)
+    return [
+        HistoryRow(
+            row["event_id"],
+            row["status"],
+            row["reason"],
+            row["program_version"],
+            msgspec.json.decode(row["trace"]),
+            row["type"],
+            row["occurred_at"],
+            row["received_at"],
+            msgspec.json.decode(row["transfers"] or "[]"),
+        )
+        for row in rows
+    ]
+
+
+async def find_event(conn: Connection, project_id: int, key_hashes: Sequence[bytes]) -> UUID | None:
+    """Return the id of the event that the first of the keys belongs to."""
+    found: UUID | None = await conn.fetchval(SQL["find_event"], project_id, list(key_hashes))
+    return found
+
+
+async def event(conn: Connection, project_id: int, event_id: UUID) -> Record | None:
+    """Return one event with its decision, attempts, transfers and dead letter."""
+    return await conn.fetchrow(SQL["event"], project_id, event_id)
+
+
+async def events(conn: Connection, project_id: int, before: UUID, event_type: str | None, limit: int) -> list[Record]:
+    """Return events, newest first, before an event id."""
+    rows: list[Record] = await conn.fetch(SQL["events"], project_id, before, event_type, limit)
+    return rows

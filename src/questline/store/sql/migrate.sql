@@ -1,0 +1,29 @@
+-- name: lock
+-- Held until the connection ends, so that one process migrates at a time.
+SELECT pg_advisory_lock($1);
+
+-- name: create_table
+-- Where applied migrations are remembered.
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name        text NOT NULL,
+    checksum    text NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT schema_migrations_pk PRIMARY KEY (name)
+);
+GRANT SELECT ON schema_migrations TO PUBLIC;
+
+-- name: has_table
+-- Whether any migration was ever applied.
+SELECT to_regclass('schema_migrations') IS NOT NULL;
+
+-- name: applied
+-- Applied migrations by name.
+SELECT name, checksum FROM schema_migrations;
+
+-- name: record
+-- Remember a migration. $1 name, $2 SHA-256 of the file.
+INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2);
+
+-- name: partition
+-- One month of an id-ranged table; names and bounds are our own, never a client's.
+CREATE TABLE IF NOT EXISTS {table}_{month} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}');

@@ -1,0 +1,25 @@
+-- name: default_organization
+-- The organization that projects belong to unless they name another.
+INSERT INTO organizations (slug, name) VALUES ('default', 'Default')
+ON CONFLICT ON CONSTRAINT organizations_slug_is_unique DO UPDATE SET slug = excluded.slug
+RETURNING id;
+
+-- name: create
+-- No row: the id is taken. $1 organization, $2 id, $3 name, $4 zone, $5 settings, $6 webhook url, $7 its secret.
+INSERT INTO projects (organization_id, app_id, name, timezone, settings, webhook_url, webhook_secret)
+VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7)
+ON CONFLICT ON CONSTRAINT projects_app_id_is_unique DO NOTHING
+RETURNING id, organization_id, app_id, name, timezone, settings, program_version, webhook_url, created_at;
+
+-- name: find
+-- A project by its id outside. $1 id.
+SELECT id, organization_id, app_id, name, timezone, settings, program_version, webhook_url, created_at
+FROM projects WHERE app_id = $1;
+
+-- name: siblings
+-- Every project of an organization with the document in force. $1 organization.
+SELECT p.id, p.organization_id, p.app_id, p.name, p.timezone, p.settings, p.program_version, v.document
+FROM projects p
+LEFT JOIN program_versions v ON v.project_id = p.id AND v.version = p.program_version
+WHERE p.organization_id = $1
+ORDER BY p.id;

@@ -1,0 +1,48 @@
+"""Program versions as the control plane writes them: immutable, numbered, one in force."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Connection
+
+from questline.store.statements import statements
+
+SQL = statements("versions")
+
+
+class Version(msgspec.Struct, frozen=True, rename="camel"):
+    """A program version; `document` is left out of lists."""
+
+    version: int
+    applied_by: str
+    applied_at: datetime | None
+    document: dict[str, Any] | None = None
+
+
+async def lock(conn: Connection, project_id: int) -> int:
+    """Lock the project's program until the transaction ends; return the version in force."""
+    version: int = await conn.fetchval(SQL["lock"], project_id)
+    return version
+
+
+async def get(conn: Connection, project_id: int, version: int) -> Version | None:
+    """Return one version; version 0 is the empty program."""
+    if version == 0:
+        return Version(0, "", None, {})
+    row = await conn.fetchrow(SQL["get"], project_id, version)
+    if row is None:
+        return None
+    return Version(row["version"], row["applied_by"], row["applied_at"], msgspec.json.decode(row["document"]))
+
+
+async def list_versions(conn: Connection, project_id: int, before: int, limit: int) -> list[Version]:
+    """Return versions below one, newest first."""
+    return [Version(*row) for row in await conn.fetch(SQL["list"], project_id, before, limit)]
+
+
+async def add(conn: Connection, project_id: int, version: int, document: dict[str, Any], by: str) -> datetime:
+    """Add a version and put it in force, in the caller's transaction, which holds the lock."""
+    at: datetime = await conn.fetchval(SQL["add"], project_id, version, msgspec.json.encode(document).decode(), by)
+    await conn.execute(SQL["put_in_force"], project_id, version)
+    return at
