@@ -1,5 +1,6 @@
 """Events as clients would send them, random and all different."""
 
+import asyncio
 import random
 from datetime import UTC, datetime
 from typing import Any
@@ -54,3 +55,9 @@ async def fill_queue(conn: Any, state: State, events: int) -> None:
 async def waiting(conn: Any) -> int:
     """How many events wait to be applied."""
     return int(await conn.fetchval("SELECT count(*) FROM outbox"))
+
+
+async def all_applied(conn: Any) -> None:
+    """Return when no event waits any more."""
+    while await waiting(conn):  # noqa: ASYNC110 - the queue is another process's
+        await asyncio.sleep(0.01)
