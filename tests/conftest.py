@@ -5,16 +5,21 @@ import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from asyncpg import Pool
 
-from questline.store.embedded import EmbeddedPostgres
+from questline.store.embedded import EmbeddedPostgres, ensure_database
 from questline.store.migrate import migrate
-from questline.store.roles import ensure_app_role
+from questline.store.pool import open_pool
+from questline.store.roles import APP_ROLE, ensure_app_role
 
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+_TEMPLATE = "questline_template"
 _numbers = itertools.count()
 
 
@@ -23,14 +28,75 @@ class Database:
 
     def __init__(self, server: EmbeddedPostgres, name: str) -> None:
         self.owner_dsn = server.dsn(name)
-        self.app_dsn = server.dsn(name, "questline_app")
+        self.app_dsn = server.dsn(name, APP_ROLE)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """PostgreSQL 18 from the wheel. fsync is off here alone: no test of durability uses it."""
-    with tempfile.TemporaryDirectory(prefix="ql-") as directory:
-        server = EmbeddedPostgres(Path(directory), settings={"fsync": "off", "shared_buffers": "128MB"})
+    """PostgreSQL 18 from the wheel. fsync is off here: only tests of `questline dev` are about durability."""
+    yield from _server(None)
+
+
+@pytest.fixture(scope="session")
+def postgres_15() -> Iterator[EmbeddedPostgres]:
+    """The oldest PostgreSQL that is supported, where it is installed."""
+    if not (POSTGRES_15 / "postgres").exists():
+        missing_part("PostgreSQL 15 (apt-get install postgresql-15)")
+    yield from _server(POSTGRES_15)
+
+
+@pytest.fixture(scope="module")
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A fresh migrated database, shared by the tests of one module."""
+    async with fresh_database(postgres) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+async def database_15(postgres_15: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """The same on PostgreSQL 15."""
+    async with fresh_database(postgres_15) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def app_dsn(database: Database) -> str:
+    """How the API and the worker log in: bound by row-level security."""
+    return database.app_dsn
+
+
+@pytest.fixture(scope="module")
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    """A pool of the application's role."""
+    opened = await open_pool(database.app_dsn, max_size=10)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def fresh_database(server: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """Yield a migrated database copied from the template, and drop it."""
+    name = f"test_{next(_numbers)}"
+    conn = await asyncpg.connect(server.dsn("postgres"))
+    try:
+        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        yield Database(server, name)
+        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await conn.close()
+
+
+def missing_part(what: str) -> None:
+    """Skip a test whose part is missing on this machine; in CI that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing on this machine")
+
+
+def _server(binaries: Path | None) -> Iterator[EmbeddedPostgres]:
+    with tempfile.TemporaryDirectory(prefix="ql-", ignore_cleanup_errors=True) as directory:
+        settings = {"fsync": "off", "shared_buffers": "128MB"}
+        server = EmbeddedPostgres(Path(directory), binaries=binaries, settings=settings)
         server.start()
         try:
             asyncio.run(_make_template(server))
@@ -40,26 +106,6 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:
-    conn = await asyncpg.connect(server.dsn("postgres"))
-    await conn.execute("CREATE DATABASE questline_template")
-    await conn.close()
-    await migrate(server.dsn("questline_template"), datetime.now(UTC))
-    await ensure_app_role(server.dsn("questline_template"))
-
-
-@pytest.fixture(scope="module")
-async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
-    """A fresh migrated database, shared by the tests of one module."""
-    name = f"test_{next(_numbers)}"
-    conn = await asyncpg.connect(postgres.dsn("postgres"))
-    await conn.execute(f"CREATE DATABASE {name} TEMPLATE questline_template")
-    yield Database(postgres, name)
-    await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await conn.close()
-
-
-def missing_part(what: str) -> None:
-    """Skip a test whose part is missing on this machine; in CI that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing, and CI must have it")
-    pytest.skip(f"{what} is missing on this machine")
+    await ensure_database(server.dsn("postgres"), _TEMPLATE)
+    await migrate(server.dsn(_TEMPLATE), datetime.now(UTC))
+    await ensure_app_role(server.dsn(_TEMPLATE))

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this release: numbered SQL files, each applied once, in a transaction of its own."""
+"""Bring a database to the schema of this release: numbered SQL files, each applied once, each in a transaction."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,17 +8,20 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 from asyncpg import Connection
 
 from questline.model.limits import PARTITION_MONTHS_AHEAD
 from questline.store.statements import statements
 
 SQL = statements("migrate")
+PARTITIONED = ("events", "attempts", "decisions")
+log = structlog.get_logger(__name__)
 _LOCK = 0x716C6D69  # one migration at a time, whoever starts it
 
 
 class MigrationChanged(Exception):
-    """A migration that was applied is not the one in this release; restore the file, and put the change in a new one."""
+    """An applied migration is not the one in this release; restore the file, and put the change in a new one."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -76,12 +79,23 @@ async def pending(conn: Connection) -> list[str]:
 async def ensure_partitions(conn: Connection, now: datetime) -> None:
     """Create the monthly partitions of this month and the next few, where they are missing.
 
-    Partitions are ranges of UUIDv7: 48 bits of Unix time in milliseconds come first, so ids sort by receipt.
+    Partitions are ranges of UUIDv7: 48 bits of Unix time in milliseconds come first, so ids sort by receipt. A month
+    that was let slip has rows in the default partition; they stay there, and so does what follows in that month.
     """
     for month, following in _months(now):
-        for table in ("events", "attempts", "decisions"):
+        for table in PARTITIONED:
             low, high = first_id(month), first_id(following)
-            await conn.execute(SQL["partition"].format(table=table, month=f"{month:%Y_%m}", low=low, high=high))
+            try:
+                await conn.execute(SQL["partition"].format(table=table, month=f"{month:%Y_%m}", low=low, high=high))
+            except asyncpg.CheckViolationError:
+                log.warning("partitions.month_in_default", table=table, month=f"{month:%Y-%m}")
+
+
+async def missing_partitions(conn: Connection, now: datetime) -> list[str]:
+    """Return the partitions of this month and the next that do not exist; `questline migrate` makes them."""
+    wanted = [f"{table}_{month:%Y_%m}" for month, _ in list(_months(now))[:2] for table in PARTITIONED]
+    found = {row["name"] for row in await conn.fetch(SQL["tables_among"], wanted)}
+    return [name for name in wanted if name not in found]
 
 
 def first_id(at: datetime) -> UUID:

@@ -27,3 +27,7 @@ INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2);
 -- name: partition
 -- One month of an id-ranged table; names and bounds are our own, never a client's.
 CREATE TABLE IF NOT EXISTS {table}_{month} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}');
+
+-- name: tables_among
+-- Which of these tables exist. $1 names.
+SELECT c.relname AS name FROM pg_class c WHERE c.oid = ANY (SELECT to_regclass(n) FROM unnest($1::text[]) AS n);

@@ -59,4 +59,4 @@ ORDER BY t.seq;
 
 -- name: backlog
 -- How many events wait (up to $1, so that a long queue costs little), and the receipt of the oldest in sight.
-SELECT count(*) AS waiting, min(event_id::text) AS oldest_event FROM (SELECT event_id FROM outbox LIMIT $1) AS some;
+SELECT count(*) AS waiting, min(event_id::text) AS oldest_event FROM (SELECT event_id FROM outbox LIMIT $1) AS seen;
