@@ -1,12 +1,12 @@
 """The composition root: the only place where implementations are chosen. It builds; everyone else receives."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from litestar import Litestar
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from questline.api.app import build
@@ -18,14 +18,24 @@ from questline.api.rates import RateLimiter
 from questline.api.services import Services
 from questline.ingest.accept import Acceptor
 from questline.ingest.envelope import Normaliser
-from questline.model.limits import KEY_USE_NOTED_SECONDS
+from questline.model.limits import KEY_USE_NOTED_SECONDS, SHUTDOWN_SECONDS_MAX, START_SECONDS_MAX
 from questline.processing.commands import Commands
 from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
 from questline.processing.worker import Worker
 from questline.settings import Settings
+from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.pool import open_pool
+
+
+log = structlog.get_logger(__name__)
+
+_REACH_AGAIN_SECONDS = 0.25
+
+
+class CannotStart(Exception):
+    """A process lacks what it needs; the message says what."""
 
 
 def now() -> datetime:
@@ -36,7 +46,7 @@ def now() -> datetime:
 @asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[App]:
     """Yield the API, started; on leaving, what it took is finished."""
-    pool = await open_pool(settings.dsn, max_size=settings.pool_connections, min_size=2)
+    pool = await _reach(settings)
     registry = _registry()
     ids = EventIds()
     meters = ProcessingMeters(registry)
@@ -46,7 +56,7 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     services = Services(settings, pool, ring, rates, normaliser, commands, ProgramCache(), now, ids.new, registry)
-    rest: Litestar = build(services)
+    rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     events = EventHandlers(
         ring, rates, normaliser, acceptor, commands, settings.event_bytes_max, settings.batch_events_max
     )
@@ -60,7 +70,31 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
         noting.cancel()
         await acceptor.close()
         await commands.close()
-        await pool.close()
+        await _part(pool)
+
+
+async def _reach(settings: Settings) -> Pool:
+    """Open the pool; a server that is still starting is waited for."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            return await open_pool(settings.dsn, max_size=settings.pool_connections, min_size=2)
+        except ValueError as fault:
+            raise CannotStart(f"QUESTLINE_DSN cannot be used: {fault}") from fault
+        except TRANSIENT_FAULTS as fault:
+            if time.monotonic() > deadline:
+                raise CannotStart(f"PostgreSQL cannot be reached: {fault}") from fault
+            log.warning("api.waiting_for_postgres", fault=repr(fault))
+            await asyncio.sleep(_REACH_AGAIN_SECONDS)
+
+
+async def _part(pool: Pool) -> None:
+    """Close the pool; connections that somebody still holds after a while are cut."""
+    try:
+        async with asyncio.timeout(SHUTDOWN_SECONDS_MAX):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 def build_worker(settings: Settings, registry: CollectorRegistry | None = None) -> Worker:

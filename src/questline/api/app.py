@@ -1,4 +1,7 @@
-"""The API without the hot paths: every route under /v1 (HotRouter adds the prefix where it is left out), every error a problem document."""
+"""The API without the hot paths: every route under /v1, every error a problem document.
+
+HotRouter, in front of it, adds the prefix where a client leaves it out.
+"""
 
 import time
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import structlog
 from litestar import Litestar, Router
 from litestar.datastructures import State
+from litestar.enums import ScopeType
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,7 +57,7 @@ class AccessLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         given = next((v for n, v in scope["headers"] if n == b"x-correlation-id"), b"").decode("latin-1")[:256]

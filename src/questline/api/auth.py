@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from uuid import UUID
 
-from asyncpg import Pool
-
 from questline.api.problems import Problem, unauthorized
 from questline.model.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_SECONDS
 from questline.model.principal import Principal, Role
 from questline.store import keys
+from questline.store.pool import Pool
 
 Headers = Iterable[tuple[bytes, bytes]]
 

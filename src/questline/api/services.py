@@ -5,7 +5,6 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection, Pool
 from prometheus_client import CollectorRegistry
 
 from questline.api.auth import KeyRing
@@ -15,6 +14,7 @@ from questline.model.principal import Project
 from questline.processing.commands import Commands
 from questline.processing.programs import Program, ProgramCache
 from questline.settings import Settings
+from questline.store.pool import Connection, Pool
 
 
 class Services(msgspec.Struct, frozen=True):

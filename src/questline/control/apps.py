@@ -3,11 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from asyncpg import Pool
-
 from questline.control.keys import NewKey, create
 from questline.model.principal import KeyType, Role
 from questline.store import projects
+from questline.store.pool import Pool
 from questline.store.projects import ProjectRow
 
 

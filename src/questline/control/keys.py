@@ -5,10 +5,10 @@ from hashlib import sha256
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection
 
 from questline.model.principal import KeyType, Role
 from questline.store import keys
+from questline.store.pool import Connection
 
 _PREFIXES = {KeyType.SECRET: "sk_live_", KeyType.PUBLISHABLE: "pk_live_"}
 _SHOWN = 12  # characters kept to recognise a key by

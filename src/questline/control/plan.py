@@ -51,9 +51,8 @@ def plan(old: dict[str, Any], new: Any) -> Plan:
             if before != after:
                 changes.append(Change("change", kind, "", [], f"{before!r} → {after!r}"))
             continue
-        for name in sorted({*before, *after}):
-            if (change := _change(kind, name, before.get(name), after.get(name))) is not None:
-                changes.append(change)
+        found = (_change(kind, name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
+        changes += [change for change in found if change is not None]
     return Plan(changes, [], order_dependent(parse(new)))
 
 

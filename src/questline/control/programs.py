@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from asyncpg import Connection
 
 from questline.engine.compile import Program, compile_program
 from questline.engine.validate import ProgramInvalid
 from questline.model.program import string_keys
 from questline.store import versions
+from questline.store.pool import Connection
 from questline.store.versions import Version
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]

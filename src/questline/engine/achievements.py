@@ -37,7 +37,7 @@ def value_of(requirement: Requirement, reader: Reader) -> Number:
     kind, name = requirement.source
     if kind == "metric":
         value = reader.metric(name)
-        return 0 if value is None else value  # type: ignore[no-any-return]
+        return 0 if value is None else value
     if kind == "level":
         return reader.level(name)
     if kind == "streak":

@@ -43,7 +43,7 @@ NamedBoards = Sequence[tuple[str, Board]]
 def score(value: Number, decimals: int) -> int:
     """Return a value as a score: times ten to the board's decimals, rounded down."""
     if type(value) is int:
-        return value * 10**decimals
+        return int(value * 10**decimals)
     return int(Decimal(value).scaleb(decimals).to_integral_value(ROUNDINGS["floor"]))
 
 

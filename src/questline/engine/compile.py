@@ -128,7 +128,7 @@ def _concerns(on: str | tuple[str, ...], event_type: str | None) -> bool:
 
 
 def _types(document: ProgramDocument) -> set[str]:
-    named = (*document.metrics.values(), *document.streaks.values(), *document.rules.values())
+    named: tuple[Any, ...] = (*document.metrics.values(), *document.streaks.values(), *document.rules.values())
     return {t for definition in named for t in types_of(definition.on) if t != _ANY} | {SPEND, PROFILE_UPDATE}
 
 

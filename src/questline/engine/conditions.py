@@ -160,7 +160,7 @@ def _contains(value: Any) -> Leaf:
 
 
 def _matches(value: Any) -> Leaf:
-    search = re2.compile(value).search
+    search = re2.compile(value).search  # type: ignore[no-untyped-call]
     return lambda found: isinstance(found, str) and search(found) is not None
 
 

@@ -80,31 +80,34 @@ def _structural(error: ValidationError) -> ProgramError:
             return ProgramError(path_text(error.absolute_path), "must be a whole number above 0, or {field, times, round}"
                                 if "award" in error.absolute_path else "must be one event type or a list of them")  # fmt: skip
         error = wanted
-    path, found = path_text(error.absolute_path), error.instance
+    path = path_text(error.absolute_path)
+    found: Any = error.instance
+    schema: Any = error.schema
+    limit: Any = error.validator_value
     match error.validator:
         case "additionalProperties":
-            known = list(error.schema.get("properties", {}))
+            known = list(schema.get("properties", {}))
             extra = [key for key in found if key not in known]
             hints = [f"{key!r}{_hint(key, known)}" for key in extra]
             return ProgramError(path, f"unknown {'key' if len(extra) == 1 else 'keys'} {', '.join(hints)}")
         case "required":
-            missing = [key for key in error.validator_value if key not in found]
+            missing = [key for key in limit if key not in found]
             return ProgramError(path, f"lacks {', '.join(map(repr, missing))}")
         case "enum":
-            options = [str(option) for option in error.validator_value]
+            options = [str(option) for option in limit]
             return ProgramError(
                 path, f"{_short(found)} is not one of {', '.join(options[:14])}{_hint(str(found), options)}"
             )
         case "type":
-            return ProgramError(path, f"{_short(found)} must be of type {error.validator_value}")
+            return ProgramError(path, f"{_short(found)} must be of type {limit}")
         case "minimum" | "exclusiveMinimum":
-            return ProgramError(path, f"{_short(found)} is below {error.validator_value}")
+            return ProgramError(path, f"{_short(found)} is below {limit}")
         case "maximum" | "maxItems" | "maxLength" | "maxProperties":
-            return ProgramError(path, f"{_short(found)} is above the limit of {error.validator_value}")
+            return ProgramError(path, f"{_short(found)} is above the limit of {limit}")
         case "minItems" | "minLength" | "minProperties":
             return ProgramError(path, "must not be empty")
         case "const":
-            return ProgramError(path, f"must be {error.validator_value!r}; leave it out otherwise")
+            return ProgramError(path, f"must be {limit!r}; leave it out otherwise")
         case "uniqueItems":
             return ProgramError(path, "names something twice")
         case "pattern":
@@ -198,7 +201,7 @@ def _pattern(value: Any, path: str) -> Iterator[ProgramError]:
     options = re2.Options()
     options.log_errors = False
     try:
-        re2.compile(value, options)
+        re2.compile(value, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         yield ProgramError(path, f"is no pattern of the linear-time kind (RE2 syntax): {reason}")

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from asyncpg import Pool
 
 from questline.model.event import AcceptedEvent
 from questline.model.limits import ACCEPT_GROUP_EVENTS_MAX, ACCEPT_QUEUE_EVENTS_MAX, ACCEPT_WRITERS
 from questline.store import accept
 from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.pool import Pool
 
 log = structlog.get_logger(__name__)
 
@@ -139,10 +139,10 @@ class Acceptor:
         asking = [(e, (e.project_id, e.prior_hash)) for e in events if e.prior_hash is not None]
         if not asking:
             return {}
-        known = await accept.originals(self._pool, [key for _, key in asking])  # type: ignore[misc]
+        known = await accept.originals(self._pool, [key for _, key in asking])
         found = {}
         for event, key in asking:
-            original = known.get(key)  # type: ignore[arg-type]
+            original = known.get(key)
             if original is not None and _age_seconds(event, original.event_id) < event.window_seconds:
                 found[event.id] = original.event_id
         return found

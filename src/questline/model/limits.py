@@ -63,7 +63,10 @@ PROGRAM_CACHE_ENTRIES_MAX = 1_000  # compiled programs held by one process
 POOL_CONNECTIONS_MAX = 10  # (setting) of one process to PostgreSQL
 LANE_HUNG_SECONDS = 30.0  # a worker whose lane finished nothing for so long is not ready
 RESTART_BACKOFF_SECONDS_MAX = 5.0  # before a process that keeps dying is started again
+RESTART_STABLE_SECONDS = 30.0  # a process that lived this long is started again at once when it dies
 SHUTDOWN_SECONDS_MAX = 10.0  # to finish what was taken
+START_SECONDS_MAX = 60.0  # a process waits so long for a database that is not there yet
+LOG_FILE_BYTES_MAX = 16 * 1024 * 1024  # of `questline dev`; a larger one is moved aside at the next start
 
 # ── operating
 PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers

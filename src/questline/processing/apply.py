@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from asyncpg import Connection
 
 from questline.engine.compile import Program
 from questline.engine.decide import decide
@@ -23,6 +22,7 @@ from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
 from questline.store import boards, effects, state
+from questline.store.pool import Connection
 from questline.store.users import UserKey
 
 Clock = Callable[[], datetime]

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from asyncpg import Connection
 
 from questline.model.decision import Decision
 from questline.model.event import AcceptedEvent, WaitingEvent
@@ -27,7 +26,7 @@ from questline.processing.outcome import outcome_of, stored_outcome
 from questline.processing.programs import ProgramCache
 from questline.store import accept, boards, commands, outbox, users
 from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import connect
+from questline.store.pool import Connection, connect
 
 log = structlog.get_logger(__name__)
 

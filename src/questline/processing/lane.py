@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from asyncpg import Connection
 
 from questline.model.decision import Decision
 from questline.model.event import WaitingEvent
@@ -22,7 +21,7 @@ from questline.processing.apply import Applier
 from questline.processing.meters import ProcessingMeters
 from questline.store import boards, effects, users
 from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import connect
+from questline.store.pool import Connection, connect
 from questline.transport.postgres import PostgresTransport
 
 log = structlog.get_logger(__name__)

@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from asyncpg import Connection
-
 from questline.engine.compile import Program, compile_program
 from questline.model.limits import PROGRAM_CACHE_ENTRIES_MAX
 from questline.store import programs
+from questline.store.pool import Connection
+
+__all__ = ["Program", "ProgramCache"]
 
 
 class ProgramCache:

@@ -33,7 +33,7 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 _START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 30.0
 _LEFTOVERS_SECONDS_MAX = 10.0  # processes of a killed server notice within moments that it is gone
-_SHARED_BUFFERS_MB_MAX = 256
+_SHARED_BUFFERS_MB_MAX = 2048
 _PR_SET_PDEATHSIG = 1
 
 _SERVER = {

@@ -6,8 +6,8 @@ from questline.store.boards import EntriesMoved
 
 TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
+    asyncpg.exceptions.InterfaceError,
+    asyncpg.exceptions.InternalClientError,
     asyncpg.TransactionRollbackError,  # deadlock, serialization
     asyncpg.LockNotAvailableError,
     asyncpg.OperatorInterventionError,  # shutdown, cancelled, cannot connect now

@@ -33,4 +33,4 @@ class EventIds:
         low = int.from_bytes(self._random[self._offset : self._offset + 8], "big") >> 2 | _VARIANT
         self._offset += 8
         high = self._ms << 16 | 0x7000 | self._sequence
-        return pgproto.UUID((high << 64 | low).to_bytes(16, "big"))  # type: ignore[no-any-return]
+        return pgproto.UUID((high << 64 | low).to_bytes(16, "big"))

@@ -1,6 +1,7 @@
 """The queue of accepted events."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from asyncpg import Connection
 
@@ -40,8 +41,9 @@ async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None
     return row["waiting"], row["oldest_event"]
 
 
-def _waiting(row: Iterable[object]) -> WaitingEvent:
-    seq, partition, project_id, user_hash, id_, type_, user, payload, occurred_at, received_at, source, schema = row
+def _waiting(row: Iterable[Any]) -> WaitingEvent:
+    seq, partition, project_id, user_hash, *event = row
+    id_, type_, user, payload, occurred_at, received_at, source, schema_version = event
     return WaitingEvent(
         id_,
         project_id,
@@ -51,8 +53,8 @@ def _waiting(row: Iterable[object]) -> WaitingEvent:
         occurred_at,
         received_at,
         source,
-        schema,
+        schema_version,
         user_hash,
         partition,
-        seq,  # type: ignore[arg-type]
+        seq,
     )

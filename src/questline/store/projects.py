@@ -44,7 +44,7 @@ async def create(
 
 async def find(conn: Connection | Pool, app_id: str) -> ProjectRow | None:
     """Return a project by its id outside."""
-    row = await conn.fetchrow(SQL["find"], app_id)
+    row: Record | None = await conn.fetchrow(SQL["find"], app_id)  # type: ignore[no-untyped-call]
     return None if row is None else _row(row)
 
 

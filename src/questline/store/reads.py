@@ -84,7 +84,8 @@ async def find_event(conn: Connection, project_id: int, key_hashes: Sequence[byt
 
 async def event(conn: Connection, project_id: int, event_id: UUID) -> Record | None:
     """Return one event with its decision, attempts, transfers and dead letter."""
-    return await conn.fetchrow(SQL["event"], project_id, event_id)
+    found: Record | None = await conn.fetchrow(SQL["event"], project_id, event_id)
+    return found
 
 
 async def events(conn: Connection, project_id: int, before: UUID, event_type: str | None, limit: int) -> list[Record]:

@@ -12,7 +12,7 @@ from questline.store.statements import statements
 
 SQL = statements("state")
 
-T = TypeVar("T", int, bytes)
+T = TypeVar("T")
 
 
 class Wanted(msgspec.Struct):
@@ -47,8 +47,8 @@ async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[in
     if pairs := _pair_keys((id_, w.project_id, w.rule_windows) for id_, w in wanted.items()):
         for user_id, rule, window_start, uses in await conn.fetch(SQL["rule_uses"], *pairs):
             users[user_id].rule_uses[rule, window_start] = uses
-    if pairs := _pair_keys((id_, w.project_id, w.distinct_keys) for id_, w in wanted.items()):
-        for user_id, metric, value_hash in await conn.fetch(SQL["metric_values"], *pairs):
+    if hashes := _pair_keys((id_, w.project_id, w.distinct_keys) for id_, w in wanted.items()):
+        for user_id, metric, value_hash in await conn.fetch(SQL["metric_values"], *hashes):
             users[user_id].seen_values.add((metric, value_hash))
 
 

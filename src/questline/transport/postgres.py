@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from asyncpg import Connection
-
 from questline.model.event import WaitingEvent
 from questline.store import leases, outbox
+from questline.store.pool import Connection
 
 
 class PostgresTransport:
