@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from questline.api.app import build
@@ -26,8 +27,7 @@ from questline.processing.worker import Worker
 from questline.settings import Settings
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
-from questline.store.pool import open_pool
-
+from questline.store.pool import Pool, open_pool
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -35,57 +35,78 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
     rate_limit_per_second: int = 0
     rate_limit_burst: int = 0
-    log_level: str = "info"
-    log_format: str = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "pretty"] = "json"
 
 
-DESCRIPTIONS: dict[str, str] = {
-    "dsn": "PostgreSQL as the processes log in: a role that is a member of questline_service and questline_tenant.",
-    "owner_dsn": "PostgreSQL as migrations log in: the owner of the tables. Default: the DSN above.",
-    "data_dir": "Where `questline dev` keeps its database, keys and logs.",
-    "host": "The address the API listens on.",
-    "port": "The port the API listens on.",
-    "worker_port": "The port a worker answers /health, /ready and /metrics on; 0: none.",
-    "dev": "Development: projects may be created without an operator token. Set by `questline dev`.",
-    "admin_token": "The operator's token, sent as X-Admin-Token. Without one, operator routes refuse everybody.",
-    "lanes": "Lanes of one worker process; each has a connection of its own.",
-    "pool_connections": "Connections of the API's pool for reads.",
-    "event_bytes_max": "The largest event, in bytes.",
-    "batch_events_max": "The most events in one batch.",
-    "stream_bytes_max": "The largest stream, in bytes, as sent and as unpacked.",
-    "event_future_seconds": "How far ahead of the server's clock occurredAt may lie, in seconds.",
-    "rate_limit_per_second": "Requests a second that one key may make; 0: no limit.",
-    "rate_limit_burst": "Requests that one key may make at once; 0: twice the rate.",
-    "log_level": "debug, info, warning or error.",
-    "log_format": "json, or pretty for people.",
+class Description(msgspec.Struct, frozen=True):
+    """What a setting means, in one or two sentences, and the unit of a number; `least` is the lowest it may be."""
+
+    meaning: str
+    unit: str = ""
+    least: int = 0
+
+
+DESCRIPTIONS: dict[str, Description] = {
+    "dsn": Description(
+        "PostgreSQL as the processes log in: a role that is a member of questline_service and questline_tenant."
+    ),
+    "owner_dsn": Description("PostgreSQL as migrations log in: the owner of the tables. Empty: the DSN above."),
+    "data_dir": Description("Where `questline dev` keeps its database, keys and logs."),
+    "host": Description("The address the API and the worker's page of health listen on."),
+    "port": Description("The port the API listens on; 0: any that is free.", "port"),
+    "worker_port": Description("The port a worker answers /health, /ready and /metrics on; 0: none.", "port"),
+    "dev": Description("Development: projects may be created without an operator token. `questline dev` sets it."),
+    "admin_token": Description("The operator's token, sent as X-Admin-Token. Empty: operator routes refuse everybody."),
+    "lanes": Description("Lanes of one worker process; each has a connection of its own.", "lanes", 1),
+    "pool_connections": Description("Connections of one API process, beside two for commands.", "connections", 2),
+    "event_bytes_max": Description("The largest event.", "bytes", 1024),
+    "batch_events_max": Description("The most events in one batch.", "events", 1),
+    "stream_bytes_max": Description("The largest stream, as sent and as unpacked.", "bytes", 1024),
+    "event_future_seconds": Description("How far ahead of the server's clock occurredAt may lie.", "seconds"),
+    "rate_limit_per_second": Description("Requests that one key may make; 0: no limit.", "requests a second"),
+    "rate_limit_burst": Description("Requests that one key may make at once; 0: twice the rate.", "requests"),
+    "log_level": Description("The least serious lines that are logged."),
+    "log_format": Description("One JSON object a line, or lines for people."),
 }
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of the environment; raises SettingError for a value or a name that cannot be."""
+def load(environment: Mapping[str, str] | None = None, **defaults: Any) -> Settings:
+    """Return the settings of the environment; raises SettingError that names every value that cannot be.
+
+    `defaults` are a command's own, for what the environment does not say.
+    """
     source = os.environ if environment is None else environment
-    values: dict[str, Any] = {}
-    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    for variable, text in source.items():
-        if not variable.startswith(PREFIX):
+    values: dict[str, Any] = dict(defaults)
+    errors: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        variable = variable_of(field.name)
+        if variable not in source:
             continue
-        name = variable.removeprefix(PREFIX).lower()
-        if name in known:
-            values[name] = _value(variable, text, known[name])
+        try:
+            values[field.name] = _value(field.name, source[variable], field.type)
+        except ValueError as error:
+            errors.append(f"{variable} is {source[variable]!r}; {error}")
+    if errors:
+        raise SettingError("; ".join(errors))
     return Settings(**values)
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return variables with our prefix that no setting reads: most likely misspelt."""
     source = os.environ if environment is None else environment
-    known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
+    known = {variable_of(field.name) for field in msgspec.structs.fields(Settings)}
     return sorted(v for v in source if v.startswith(PREFIX) and v not in known)
+
+
+def variable_of(field: str) -> str:
+    """Return the name of a setting's environment variable."""
+    return PREFIX + field.upper()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """Return the variables that give a child process these settings."""
-    fields = msgspec.structs.fields(Settings)
-    return {PREFIX + f.name.upper(): _text(getattr(settings, f.name)) for f in fields}
+    return {variable_of(f.name): text_of(getattr(settings, f.name)) for f in msgspec.structs.fields(Settings)}
 
 
 def base_environment() -> dict[str, str]:
@@ -93,23 +114,27 @@ def base_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a setting's value as it stands in the environment."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(variable: str, text: str, kind: Any) -> Any:
+def _value(name: str, text: str, kind: Any) -> Any:
     if kind is bool:
         if text.lower() in ("1", "true", "yes", "on"):
             return True
         if text.lower() in ("0", "false", "no", "off", ""):
             return False
-        raise SettingError(f"{variable} is {text!r}; use true or false")
+        raise ValueError("use true or false")
     if kind is int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise SettingError(f"{variable} is {text!r}; use a whole number") from None
-        if number < 0:
-            raise SettingError(f"{variable} is {number}; it cannot be negative")
-        return number
+        least = DESCRIPTIONS[name].least
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise ValueError(f"use a whole number of {DESCRIPTIONS[name].unit}, {least} or more")
+        if DESCRIPTIONS[name].unit == "port" and int(text) > 65535:
+            raise ValueError("use a port up to 65535")
+        return int(text)
+    if choices := get_args(kind):
+        if text.lower() not in choices:
+            raise ValueError(f"use one of {', '.join(choices)}")
+        return text.lower()
     return Path(text) if kind is Path else text

@@ -1,13 +1,17 @@
 """A small client of the API, for the command line."""
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-import msgspec
+import typer
 
-_DEV_FILE = Path(".questline/dev.json")
+from questline.cli.dev_file import read_dev_file
+from questline.settings import load
+
 _SECONDS_MAX = 120.0
+
+Url = Annotated[str | None, typer.Option(help="The API. Default: that of .questline/dev.json.")]
+Key = Annotated[str | None, typer.Option(help="A secret key of role ADMIN. Default: that of .questline/dev.json.")]
 
 
 class ClientError(Exception):
@@ -31,12 +35,14 @@ class Client:
 
     @classmethod
     def of(cls, url: str | None, key: str | None) -> "Client":
-        """Return a client for what was given, filled up from .questline/dev.json; raises ClientError."""
-        if (url is None or key is None) and _DEV_FILE.exists():
-            file = msgspec.json.decode(_DEV_FILE.read_bytes())
-            url, key = url or file["url"], key or file["secretKey"]
+        """Return a client for what was given, filled up from dev.json; raises ClientError."""
+        path = load().data_dir / "dev.json"
+        file = read_dev_file(path)
+        if file is not None:
+            url = url or file.url
+            key = key or (file.secret_key if url == file.url else None)
         if url is None or key is None:
-            raise ClientError("say --url and --key, or run this beside the .questline of a questline dev")
+            raise ClientError(f"say --url and --key, or run this beside the {path} of a questline dev")
         return cls(url, key)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:

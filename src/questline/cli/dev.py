@@ -3,242 +3,189 @@
 import asyncio
 import fcntl
 import os
-import secrets
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import IO, Any
 
-import asyncpg
 import httpx
 import msgspec
 
 from questline.assembly import now
-from questline.control.apps import create_app
-from questline.control.keys import create
-from questline.model.limits import RESTART_BACKOFF_SECONDS_MAX, SHUTDOWN_SECONDS_MAX
-from questline.model.principal import KeyType, Role
+from questline.cli.bootstrap import bootstrap
+from questline.cli.children import Child, Roll, Supervised, Tended
+from questline.cli.dev_file import DevFile
+from questline.cli.listening import CannotListen, listen, url_of
 from questline.settings import Settings, base_environment, environment_of
-from questline.store import projects
-from questline.store.embedded import EmbeddedPostgres, ensure_database
-from questline.store.ids import EventIds
+from questline.store.embedded import EmbeddedPostgres, EmbeddedStartFailed, ensure_database
 from questline.store.migrate import migrate
-from questline.store.pool import open_pool
-from questline.store.roles import ensure_app_role
+from questline.store.roles import APP_ROLE, ensure_app_role
 
 _READY_SECONDS_MAX = 30.0
-_PROJECT = "my-app"
+_TEND_SECONDS = 0.1
+_DATABASE = "questline"
 
 
 class DevError(Exception):
     """`questline dev` cannot start; the message says why and what to do."""
 
 
-class DevFile(msgspec.Struct, rename="camel"):
-    """.questline/dev.json."""
+class _Postgres:
+    """The embedded PostgreSQL as something to tend."""
 
-    url: str
-    project: str
-    secret_key: str
-    publishable_key: str
-    admin_token: str
+    name = "PostgreSQL"
 
-
-class Child:
-    """A server process of ours, started again when it dies, later each time it dies soon."""
-
-    def __init__(self, name: str, arguments: list[str], environment: dict[str, str], log: Path) -> None:
-        self.name = name
-        self._arguments = arguments
-        self._environment = environment
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
-        self._deaths = 0
-        self._again_at = 0.0
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.server = server
 
     def start(self) -> None:
-        """Start the process; it ends by itself when the pipe to us closes."""
-        reader, self._pipe = os.pipe()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._arguments, "--parent-pipe", str(reader)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, pass_fds=[reader],
-                start_new_session=True,
-            )  # fmt: skip
-        os.close(reader)
-        self._started = time.monotonic()
+        self.server.start()
 
-    def tend(self) -> str | None:
-        """Start a dead process again when its time has come; return what to tell."""
-        if self._process is None or self._process.poll() is None:
-            return None
-        now_s = time.monotonic()
-        if not self._again_at:
-            os.close(self._pipe)
-            self._deaths = 0 if now_s - self._started > 60 else self._deaths + 1
-            wait = min(0.2 * 2 ** max(self._deaths - 1, 0), RESTART_BACKOFF_SECONDS_MAX)
-            self._again_at = now_s + wait
-            return f"{self.name} ended ({self._process.returncode}); starting it again in {wait:.1f} s"
-        if now_s >= self._again_at:
-            self._again_at = 0.0
-            self.start()
-        return None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
-
-    def stop(self) -> None:
-        """Ask the process to finish, and kill it when it does not."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(SHUTDOWN_SECONDS_MAX + 5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def exit_code(self) -> int | None:
+        return self.server.poll()
 
 
 class Dev:
-    """One data directory's instance."""
+    """One data directory's instance. `tell` is given a line for each thing worth saying while it runs."""
 
-    def __init__(self, directory: Path, host: str, port: int, tell: Any) -> None:
-        self._directory = directory.resolve()
-        self._host = host
-        self._port = port
+    def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
+        self.directory = settings.data_dir.resolve()
+        self._settings = settings
         self._tell = tell
-        self._postgres = EmbeddedPostgres(self._directory / "postgres")
+        self._postgres = EmbeddedPostgres(self.directory / "postgres")
+        self._roll = Roll(self.directory / "processes.json")
         self._lock: IO[str] | None = None
-        self._children: list[Child] = []
-        self._stopping = False
+        self._listener: socket.socket | None = None
+        self._api: Child | None = None
+        self._worker: Child | None = None
+        self._starting = True
+        self.stopping = threading.Event()
 
     def start(self) -> DevFile:
-        """Start everything and return what is in dev.json; raises DevError."""
+        """Start everything and return what is in dev.json; raises DevError, or KeyboardInterrupt for SIGTERM too.
+
+        The listening socket is ours and outlives the API: while a dead API is started again, its callers wait.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop_soon)
         self._take_lock()
-        self._check_port()
-        (self._directory / "logs").mkdir(exist_ok=True)
-        self._postgres.start()
-        file = asyncio.run(self._prepare())
-        settings = Settings(
-            dsn=self._postgres.dsn(user="questline_app"),
-            data_dir=self._directory, host=self._host, port=self._port, dev=True, admin_token=file.admin_token,
-            worker_port=0, log_format="json",
-        )  # fmt: skip
-        environment = {**base_environment(), **environment_of(settings)}
-        for name in ("serve", "work"):
-            arguments = [sys.executable, "-m", "questline.cli.main", name]
-            self._children.append(Child(name, arguments, environment, self._directory / "logs" / f"{name}.log"))
-        for child in self._children:
+        self._roll.end_leftovers()
+        try:
+            self._listener = listen(self._settings.host, self._settings.port)
+        except CannotListen as error:
+            raise DevError(str(error)) from error
+        url = url_of(self._listener)
+        (self.directory / "logs").mkdir(exist_ok=True)
+        try:
+            self._postgres.start()
+        except EmbeddedStartFailed as error:
+            raise DevError(str(error)) from error
+        file = asyncio.run(self._prepare(url))
+        self._api, self._worker = self._children(file)
+        for child in (self._api, self._worker):
             child.start()
-        self._await_ready(file.url)
+        self._write_roll()
+        self._await_ready(url)
+        self._starting = False
         return file
 
     def run(self) -> None:
-        """Tend the processes until SIGINT or SIGTERM, then stop them in order."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop_soon)
-        while not self._stopping:
-            if self._postgres.poll() is not None:
-                self._tell("PostgreSQL ended; starting it again")
-                self._postgres.start()
-            for child in self._children:
-                if news := child.tend():
+        """Tend the processes until SIGINT or SIGTERM."""
+        children: list[Supervised] = [_Postgres(self._postgres)]
+        children += [child for child in (self._api, self._worker) if child is not None]
+        tended = [Tended(child) for child in children]
+        while not self.stopping.wait(_TEND_SECONDS):
+            for one in tended:
+                if news := one.tend():
                     self._tell(news)
-            time.sleep(0.1)
+                    self._write_roll()
 
     def stop(self) -> None:
-        """Stop API, worker and PostgreSQL, in that order."""
-        for child in self._children:
-            child.stop()
+        """Stop in order: the API answers what it took, the worker finishes its batches, PostgreSQL shuts down."""
+        self._starting = False
+        self.stopping.set()
+        if self._listener is not None:
+            self._listener.close()
+        for child in (self._api, self._worker):
+            if child is not None:
+                child.stop()
         self._postgres.stop()
         if self._lock is not None:
+            self._write_roll()
             self._lock.close()
 
-    def pids(self) -> dict[str, int | None]:
-        """Return the process ids of the children by name."""
-        return {"postgres": self._postgres.pid, **{child.name: child.pid for child in self._children}}
+    def _write_roll(self) -> None:
+        named = {"api": self._api, "worker": self._worker}
+        pids = {name: child.pid for name, child in named.items() if child is not None}
+        self._roll.write({"postgres": self._postgres.pid, **pids})
 
     def _stop_soon(self, *_: Any) -> None:
-        self._stopping = True
+        self.stopping.set()
+        if self._starting:
+            self._starting = False
+            raise KeyboardInterrupt
 
     def _take_lock(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._directory / "lock").open("a+")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = (self.directory / "lock").open("a+")
+        except OSError as error:
+            raise DevError(f"{self.directory} cannot be used: {error.strerror}; choose another --data-dir") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock.seek(0)
-            pid = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            self._lock = None
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            lock.close()
             raise DevError(
-                f"another questline dev (process {pid}) runs on {self._directory}; stop it, or choose another --data-dir"
+                f"another questline dev (process {pid}) runs on {self.directory}; stop it, or choose another --data-dir"
             ) from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
 
-    def _check_port(self) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._host, self._port))
-            except OSError as error:
-                raise DevError(
-                    f"port {self._port} on {self._host} is busy ({error.strerror}); choose another: --port {self._port + 1}"
-                ) from error
+    async def _prepare(self, url: str) -> DevFile:
+        owner_dsn = self._postgres.dsn(_DATABASE)
+        await ensure_database(self._postgres.dsn("postgres"), _DATABASE)
+        await migrate(owner_dsn, now())
+        await ensure_app_role(owner_dsn)
+        return await bootstrap(self._postgres.dsn(_DATABASE, APP_ROLE), self.directory / "dev.json", url)
 
-    async def _prepare(self) -> DevFile:
-        owner = self._postgres.dsn()
-        await ensure_database(self._postgres.dsn("postgres"), "questline")
-        await migrate(owner, now())
-        await ensure_app_role(owner)
-        path = self._directory / "dev.json"
-        url = f"http://{self._host}:{self._port}"
-        file = msgspec.json.decode(path.read_bytes(), type=DevFile) if path.exists() else await self._first_run(url)
-        file.url = url
-        path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(file)) + b"\n")
-        return file
-
-    async def _first_run(self, url: str) -> DevFile:
-        pool = await open_pool(self._postgres.dsn(user="questline_app"), max_size=2)
-        ids = EventIds()
-        try:
-            async with pool.acquire() as conn:
-                known = await projects.find(conn, _PROJECT)
-            if known is None:
-                row, secret = await create_app(pool, ids.new(), _PROJECT, "My app", "UTC", {})
-            else:  # dev.json was lost: new keys for the project that is there
-                row = known
-                secret = await self._key(pool, ids, row.project.id, KeyType.SECRET)
-            publishable = await self._key(pool, ids, row.project.id, KeyType.PUBLISHABLE)
-        finally:
-            await pool.close()
-        return DevFile(url, _PROJECT, secret.key, publishable.key, f"qa_{secrets.token_hex(24)}")
-
-    async def _key(self, pool: asyncpg.Pool, ids: EventIds, project_id: int, type_: KeyType) -> Any:
-        async with pool.acquire() as conn:
-            role = Role.ADMIN if type_ is KeyType.SECRET else Role.INGEST
-            return await create(conn, project_id, ids.new(), type_, role, "dev")
+    def _children(self, file: DevFile) -> tuple[Child, Child]:
+        assert self._listener is not None
+        settings = msgspec.structs.replace(
+            self._settings,
+            dsn=self._postgres.dsn(_DATABASE, APP_ROLE),
+            owner_dsn="",
+            data_dir=self.directory,
+            port=self._listener.getsockname()[1],
+            dev=True,
+            admin_token=file.admin_token,
+        )
+        environment = {**base_environment(), **environment_of(settings)}
+        command = [sys.executable, "-m", "questline.cli.main"]
+        logs, fd = self.directory / "logs", self._listener.fileno()
+        return (
+            Child("API", [*command, "serve", "--listen-fd", str(fd)], environment, logs / "api.log", [fd]),
+            Child("worker", [*command, "work"], environment, logs / "worker.log"),
+        )
 
     def _await_ready(self, url: str) -> None:
+        assert self._api is not None
+        assert self._worker is not None
         deadline = time.monotonic() + _READY_SECONDS_MAX
         while time.monotonic() < deadline:
-            for child in self._children:
+            for child in (self._api, self._worker):
                 if child.pid is None:
-                    log = self._directory / "logs" / f"{child.name}.log"
-                    end = log.read_text(errors="replace")[-1500:]
-                    raise DevError(f"{child.name} ended while starting; its log ends:\n{end}")
+                    raise DevError(f"the {child.name} ended while starting; {child.log} ends:\n{child.log_end()}")
             try:
-                if httpx.get(f"{url}/ready", timeout=2, trust_env=False).status_code == 200:
+                if httpx.get(f"{url}/ready", timeout=1, trust_env=False).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass  # not listening yet
-            time.sleep(0.05)
-        raise DevError(f"the API was not ready in {_READY_SECONDS_MAX:.0f} s; see {self._directory / 'logs'}")
+            time.sleep(0.02)
+        raise DevError(f"the API was not ready in {_READY_SECONDS_MAX:.0f} s; see {self._api.log}")

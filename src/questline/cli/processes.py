@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,16 +14,19 @@ import msgspec
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from questline.assembly import build_worker, new_registry, running_api
+from questline.assembly import CannotStart, build_worker, new_registry, running_api
+from questline.cli.listening import BACKLOG, listen
 from questline.model.limits import LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
 from questline.settings import Settings
+
+__all__ = ["CannotStart", "serve", "work"]
 
 Message = MutableMapping[str, Any]
 
 
-def serve(settings: Settings, parent_pipe: int | None = None) -> None:
-    """Run the API until a signal; what it took is finished first."""
-    _run(_serve(settings, parent_pipe))
+def serve(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
+    """Run the API until a signal; what it took is finished first. `listen_fd` is a socket that listens already."""
+    _run(_serve(settings, parent_pipe, listen_fd))
 
 
 def work(settings: Settings, parent_pipe: int | None = None) -> None:
@@ -47,26 +52,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Any, host: str, port: int) -> uvicorn.Config:
+def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        host=host,
-        port=port,
         access_log=False,
         log_config=None,
         lifespan="off",
         server_header=False,
-        backlog=2048,
+        proxy_headers=False,
+        backlog=BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(SHUTDOWN_SECONDS_MAX),
     )
 
 
-async def _serve(settings: Settings, parent_pipe: int | None) -> None:
+async def _serve(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
     stop = _stop_signal(parent_pipe)
+    listener = listen(settings.host, settings.port) if listen_fd is None else socket.socket(fileno=listen_fd)
     async with running_api(settings) as app:
-        server = _Server(_config(app, settings.host, settings.port))
-        serving = asyncio.create_task(server.serve())
+        server = _Server(_config(app))
+        serving = asyncio.create_task(server.serve([listener]))
         await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
@@ -78,8 +83,8 @@ async def _work(settings: Settings, parent_pipe: int | None) -> None:
     worker = build_worker(settings, registry)
     serving = None
     if settings.worker_port:
-        server = _Server(_config(_page(worker, registry), settings.host, settings.worker_port))
-        serving = asyncio.create_task(server.serve())
+        server = _Server(_config(_page(worker, registry)))
+        serving = asyncio.create_task(server.serve([listen(settings.host, settings.worker_port)]))
     await worker.run(stop)
     if serving is not None:
         server.should_exit = True
@@ -98,6 +103,8 @@ def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
                 while os.read(parent_pipe, 1):
                     pass
             loop.call_soon_threadsafe(stop.set)
+            time.sleep(SHUTDOWN_SECONDS_MAX)
+            os._exit(1)  # nobody is left to end a process that does not finish
 
         threading.Thread(target=watch, daemon=True).start()
     return stop

@@ -1,8 +1,32 @@
-"""Whether the database can be used."""
+"""Whether the database can be used, and how it does."""
 
-from asyncpg import Pool
+from datetime import UTC, datetime
+from uuid import UUID
 
-from questline.store.migrate import pending
+import msgspec
+from asyncpg import Connection, Pool
+
+from questline.store.migrate import missing_partitions, pending
+from questline.store.statements import statements
+
+SQL = statements("health")
+
+_COUNTED_MAX = 1_000_000
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What `questline doctor` looks at. Counts stop at a million; nothing is counted where migrations are missing."""
+
+    server_version: int  # such as 180001
+    server_time: datetime
+    role: str
+    role_is_unbound: bool
+    migrations_missing: list[str]
+    partitions_missing: list[str] = []
+    waiting: int = 0
+    oldest_waiting: datetime | None = None  # when it was received
+    dead_letters: int = 0
+    workers: int = 0
 
 
 async def check(pool: Pool) -> dict[str, str]:
@@ -11,3 +35,25 @@ async def check(pool: Pool) -> dict[str, str]:
         await conn.fetchval("SELECT 1")
         missing = await pending(conn)
     return {"postgres": "ok", "migrations": "ok" if not missing else f"missing: {', '.join(missing)}"}
+
+
+async def facts(conn: Connection, now: datetime) -> Facts:
+    """Return how the database does."""
+    server = await conn.fetchrow(SQL["server"])
+    missing = await pending(conn)
+    if missing:
+        return Facts(**server, migrations_missing=missing)
+    queue = dict(await conn.fetchrow(SQL["queue"], _COUNTED_MAX))
+    oldest = queue.pop("oldest_waiting")
+    return Facts(
+        **server,
+        migrations_missing=[],
+        partitions_missing=await missing_partitions(conn, now),
+        oldest_waiting=None if oldest is None else received_at(oldest),
+        **queue,
+    )
+
+
+def received_at(event_id: UUID) -> datetime:
+    """Return the receipt of an event: a UUIDv7 begins with milliseconds."""
+    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)

@@ -1,0 +1,56 @@
+"""`questline keys`: API keys of the project."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from questline.cli.client import Client, ClientError, Key, Url
+from questline.cli.output import console, fail
+from questline.model.principal import KeyType, Role
+
+app = typer.Typer(no_args_is_help=True, help="API keys of the project.")
+
+
+@app.command()
+def create(
+    role: Annotated[Role, typer.Option(case_sensitive=False, help="What a secret key may do.")] = Role.INGEST,
+    type_: Annotated[KeyType, typer.Option("--type", help="A publishable key only sends events.")] = KeyType.SECRET,
+    name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Make a key. It is shown this once, alone on its line."""
+    made = _request(url, key, "POST", "/v1/keys", {"role": role, "type": type_, "name": name})
+    console.print(f"[dim]{made['type']} key of role {made['role']}, id {made['id']}:[/]", highlight=False)
+    console.print(made["key"], highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_keys(url: Url = None, key: Key = None) -> None:
+    """List the project's keys."""
+    columns = {"id": "id", "prefix": "prefix", "type": "type", "role": "role", "name": "name", "created": "createdAt",
+               "last used": "lastUsedAt", "revoked": "revokedAt"}  # fmt: skip
+    table = Table(*columns)
+    for row in _request(url, key, "GET", "/v1/keys")["items"]:
+        table.add_row(*(_cell(row[field]) for field in columns.values()))
+    console.print(table)
+
+
+@app.command()
+def revoke(key_id: str, url: Url = None, key: Key = None) -> None:
+    """Revoke a key by its id. Every process refuses it within two seconds."""
+    _request(url, key, "DELETE", f"/v1/keys/{key_id}")
+    console.print("revoked")
+
+
+def _request(url: str | None, key: str | None, method: str, path: str, body: Any = None) -> Any:
+    try:
+        answer = Client.of(url, key).request(method, path, json=body)
+    except ClientError as error:
+        raise fail(str(error)) from error
+    return answer.json() if answer.content else None
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)[:36]
