@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from questline.engine.conditions import operator_of
 from questline.engine.fields import STATE_ROOTS, split_field
-from questline.model.program import ProgramDocument
+from questline.model.program import Metric, ProgramDocument, Requirement
 
 
 def order_dependent(program: ProgramDocument) -> dict[str, str]:
@@ -23,9 +24,25 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
         if reasons:
             found[f"rules.{name}"] = "; ".join(reasons)
     for name, achievement in program.achievements.items():
-        if any(r.operator in ("lte", "lt", "eq") or r.currency for r in achievement.requirements):
+        if any(_passing(program, requirement) for requirement in achievement.requirements):
             found[f"achievements.{name}"] = "a requirement may hold for a while only"
     return found
+
+
+def _passing(program: ProgramDocument, requirement: Requirement) -> bool:
+    """Tell whether a requirement that held may cease to: only what never falls is safe to compare upwards with."""
+    if requirement.operator not in ("gte", "gt") or requirement.currency is not None:
+        return True
+    if requirement.metric is None:
+        return False
+    metric = program.metrics[requirement.metric]
+    return metric.kind in ("last", "min") or (metric.kind == "sum" and not _never_negative(metric))
+
+
+def _never_negative(metric: Metric) -> bool:
+    """Tell whether a sum's condition keeps negative numbers out."""
+    leaf = metric.when or {}
+    return leaf.get("field") == metric.sum and operator_of(leaf.get("op")) in ("gt", "gte") and leaf.get("value", -1) >= 0
 
 
 def _state_fields(raw: Mapping[str, Any] | None) -> list[str]:

@@ -1,0 +1,261 @@
+"""Decisions: what rules, limits, multipliers, levels, metrics and achievements make of events."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from scenario import COINS, XP, Scenario, paid
+
+from questline.engine.decide import decide
+from questline.model.event import Event
+from questline.model.limits import AMOUNT_MAX
+from questline.model.reasons import Reason
+
+
+def rule(**more: Any) -> dict[str, Any]:
+    return {"currencies": COINS, "rules": {"r": {"on": "e", "award": {"coins": 10}, **more}}}
+
+
+@pytest.mark.parametrize(
+    ("award", "payload", "amount"),
+    [
+        (10, {}, 10),
+        ({"field": "v"}, {"v": 7}, 7),
+        ({"field": "v", "times": 0.05}, {"v": 50}, 2),  # 2.5 to the even
+        ({"field": "v", "times": 0.05}, {"v": 70}, 4),  # 3.5 to the even
+        ({"field": "v", "times": 0.05, "round": "half_up"}, {"v": 50}, 3),
+        ({"field": "v", "times": 0.05, "round": "floor"}, {"v": 59}, 2),
+        ({"field": "v", "times": 0.05, "round": "ceil"}, {"v": 41}, 3),
+        ({"field": "v", "times": 100, "round": "floor"}, {"v": 0.29}, 29),  # exact, unlike binary floats
+        ({"field": "v", "max": 5}, {"v": 9}, 5),
+        ({"field": "v", "min": 3}, {"v": 1}, 3),
+        ({"field": "v"}, {"v": -5}, 0),
+        ({"field": "v"}, {"v": "7"}, 0),
+        ({"field": "v"}, {"v": True}, 0),
+        ({"field": "v"}, {}, 0),
+    ],
+)
+def test_an_award_is_a_number_or_a_field_rounded_once(award: Any, payload: dict[str, Any], amount: int) -> None:
+    decision = Scenario(rule(award={"coins": award})).play(0, "e", **payload)
+    assert sum(t.amount for t in decision.transfers) == amount
+
+
+@pytest.mark.parametrize(
+    ("multiply", "payload", "hour", "amount"),
+    [
+        ([{"field": "tier", "map": {"gold": 2}}], {"tier": "gold"}, 12, 20),
+        ([{"field": "tier", "map": {"gold": 2}}], {"tier": "tin"}, 12, 10),
+        ([{"field": "tier", "map": {"gold": 2}, "default": 0.5}], {}, 12, 5),
+        ([{"hours": [22, 2], "by": 2}], {}, 23, 20),
+        ([{"hours": [22, 2], "by": 2}], {}, 1, 20),
+        ([{"hours": [22, 2], "by": 2}], {}, 2, 10),
+        ([{"hours": [9, 17], "by": 3}], {}, 9, 30),
+        ([{"hours": [9, 17], "by": 3}], {}, 17, 10),
+        ([{"field": "t", "map": {"true": 1.25}}, {"hours": [0, 24], "by": 1.5}], {"t": True}, 5, 19),  # 18.75
+    ],
+)
+def test_multipliers_combine_and_round_once(multiply: Any, payload: dict[str, Any], hour: int, amount: int) -> None:
+    decision = Scenario(rule(multiply=multiply)).at(datetime(2026, 1, 5, hour, 30, tzinfo=UTC), "e", **payload)
+    assert paid(decision) == {"rule:r coins": amount}
+
+
+def test_a_streak_multiplies_every_so_many_days_or_from_a_length_on() -> None:
+    program = {
+        "currencies": COINS,
+        "streaks": {"daily": {"on": "e"}},
+        "rules": {
+            "every": {"on": "e", "award": {"coins": 10}, "multiply": [{"streak": "daily", "every": 3, "by": 2}]},
+            "from": {"on": "e", "award": {"coins": 10}, "multiply": [{"streak": "daily", "from": 3, "by": 1.5}]},
+        },
+    }
+    scenario = Scenario(program)
+    amounts = [[t.amount for t in scenario.play(day, "e").transfers] for day in range(4)]
+    assert amounts == [[10, 10], [10, 10], [20, 15], [10, 15]]
+
+
+@pytest.mark.parametrize(
+    ("per", "days", "fired"),
+    [
+        ("hour", [0, 0.01, 0.02, 0.05], 3),
+        ("day", [0, 0.1, 0.2, 1, 1.1, 1.2], 4),
+        ("week", [0, 1, 2, 7, 8, 9], 4),
+        ("month", [0, 1, 2, 30, 31, 32], 4),
+        ("ever", [0, 100, 200, 300], 2),
+    ],
+)
+def test_a_limit_pays_so_often_in_a_window(per: str, days: list[float], fired: int) -> None:
+    scenario = Scenario(rule(limit={"times": 2, "per": per}))
+    assert sum(bool(scenario.play(day, "e").transfers) for day in days) == fired
+
+
+def test_a_limits_day_is_the_users_day() -> None:
+    scenario = Scenario(rule(limit={"times": 1, "per": "day"}), timezone="Asia/Tokyo")
+    first = scenario.at(datetime(2026, 1, 5, 14, tzinfo=UTC), "e")  # 23:00 in Tokyo
+    second = scenario.at(datetime(2026, 1, 5, 15, tzinfo=UTC), "e")  # midnight
+    assert first.transfers and second.transfers
+
+
+@pytest.mark.parametrize(
+    ("levels", "xp", "level"),
+    [
+        ({"curve": "sqrt", "base": 100}, 0, 1), ({"curve": "sqrt", "base": 100}, 99, 1),
+        ({"curve": "sqrt", "base": 100}, 100, 2), ({"curve": "sqrt", "base": 100}, 399, 2),
+        ({"curve": "sqrt", "base": 100}, 400, 3), ({"curve": "linear", "base": 50}, 149, 3),
+        ({"curve": "table", "table": [0, 10, 30]}, 29, 2), ({"curve": "table", "table": [0, 10, 30]}, 10**9, 3),
+        ({"curve": "linear", "base": 1, "max": 4}, 99, 4),
+    ],
+)  # fmt: skip
+def test_xp_makes_levels_by_the_curve(levels: dict[str, Any], xp: int, level: int) -> None:
+    program = {
+        "currencies": {"XP": {"kind": "xp", "levels": levels}},
+        "rules": {"r": {"on": "e", "award": {"XP": {"field": "xp"}}}},
+    }
+    scenario = Scenario(program)
+    scenario.play(0, "e", xp=xp)
+    curve = scenario.program.curves["XP"]
+    assert max(scenario.state.levels.get("XP", 0), 1) == level
+    assert (curve.xp_for(level) or 0) <= xp
+
+
+def test_every_level_passed_pays_its_reward_once() -> None:
+    program = {
+        "currencies": {
+            "XP": {"kind": "xp", "levels": {"curve": "linear", "base": 10, "rewards": {
+                "2": {"award": {"coins": 1}}, "3": {"award": {"coins": 5}}, "9": {"award": {"coins": 100}}}}},
+            **COINS,
+        },
+        "rules": {"r": {"on": "e", "award": {"XP": {"field": "xp"}}}},
+    }  # fmt: skip
+    scenario = Scenario(program)
+    assert paid(scenario.play(0, "e", xp=35)) == {"rule:r XP": 35, "level:XP:2 coins": 1, "level:XP:3 coins": 5}
+    assert paid(scenario.play(1, "e", xp=3)) == {"rule:r XP": 3}
+    assert scenario.state.balances == {"XP": 38, "coins": 6}
+
+
+def test_metrics_aggregate_and_skip_what_is_no_number() -> None:
+    program = {
+        "metrics": {
+            "count": {"on": "e", "count": True}, "sum": {"on": "e", "sum": "v"}, "min": {"on": "e", "min": "v"},
+            "max": {"on": "e", "max": "v"}, "last": {"on": "e", "last": "v"}, "distinct": {"on": "e", "distinct": "v"},
+            "big": {"on": "e", "when": {"field": "v", "op": "gt", "value": 3}, "count": True},
+        }
+    }  # fmt: skip
+    scenario = Scenario(program)
+    for day, value in ((0, 0.1), (2, 0.2), (1, 5), (3, "x"), (4, None), (5, True), (6, 0.1)):
+        scenario.play(day, "e", v=value)
+    values = {name: state.value for name, state in scenario.state.metrics.items()}
+    assert values == {
+        "count": 7, "sum": Decimal("5.4"), "min": Decimal("0.1"), "max": 5, "last": Decimal("0.1"), "distinct": 5, "big": 1,
+    }  # fmt: skip
+
+
+def test_achievements_unlock_once_climb_tiers_and_repeat() -> None:
+    program = {
+        "currencies": COINS,
+        "metrics": {"n": {"on": "e", "count": True}},
+        "achievements": {
+            "three": {"title": "3", "requirements": [{"metric": "n", "threshold": 3}], "rewards": [{"currency": "coins", "value": 7}]},
+            "tiers": {"title": "t", "requirements": [{"metric": "n"}], "tiers": [
+                {"threshold": 1, "rewards": [{"currency": "coins", "value": 1}]},
+                {"threshold": 4, "rewards": [{"currency": "coins", "value": 2}]}]},
+            "again": {"title": "a", "requirements": [{"metric": "n", "threshold": 2}], "repeatable": True,
+                      "rewards": [{"currency": "coins", "value": 10}]},
+        },
+    }  # fmt: skip
+    scenario = Scenario(program)
+    table = [paid(scenario.play(day, "e")) for day in range(5)]
+    assert table == [
+        {"achievement:tiers:1 coins": 1},
+        {"achievement:again coins": 10},
+        {"achievement:three coins": 7},
+        {"achievement:tiers:2 coins": 2, "achievement:again coins": 10},
+        {},
+    ]
+
+
+def test_any_and_all_combine_requirements_of_every_kind() -> None:
+    program = {
+        "currencies": {**COINS, **XP},
+        "streaks": {"daily": {"on": "e"}},
+        "rules": {"r": {"on": "e", "award": {"XP": 60, "coins": 1}}},
+        "achievements": {
+            "all": {"title": "a", "requirements": [{"level": "XP", "threshold": 2}, {"streak": "daily", "threshold": 3}]},
+            "any": {"title": "b", "match": "any", "requirements": [{"level": "XP", "threshold": 9}, {"currency": "coins", "threshold": 2}]},
+            "chain": {"title": "c", "requirements": [{"achievement": "all"}, {"achievement": "any"}]},
+        },
+    }  # fmt: skip
+    scenario = Scenario(program)
+    assert [sorted(u.achievement for u in scenario.play(day, "e").unlocks) for day in range(3)] == [
+        [],
+        ["any"],
+        ["all", "chain"],
+    ]
+
+
+def test_a_chain_of_awards_is_resolved_in_one_decision() -> None:
+    program = {
+        "currencies": {"XP": {"kind": "xp", "levels": {"curve": "linear", "base": 10, "rewards": {"2": {"award": {"XP": 5}}}}}},
+        "rules": {"r": {"on": "e", "award": {"XP": 10}}},
+        "achievements": {"lvl": {"title": "l", "requirements": [{"level": "XP", "threshold": 2}], "rewards": [{"currency": "XP", "value": 10}]}},
+    }  # fmt: skip
+    scenario = Scenario(program)
+    decision = scenario.play(0, "e")
+    assert paid(decision) == {"rule:r XP": 10, "level:XP:2 XP": 5, "achievement:lvl XP": 10}
+    assert scenario.state.levels == {"XP": 3}
+
+
+def test_a_spend_takes_what_is_there_and_refuses_the_rest() -> None:
+    scenario = Scenario(rule())
+    scenario.play(0, "e")
+    refused = scenario.play(1, "$spend", currency="coins", amount=11)
+    assert (refused.reason, refused.transfers) == (Reason.INSUFFICIENT_BALANCE, ())
+    scenario.play(1, "$spend", currency="coins", amount=10)
+    assert scenario.state.balances == {"coins": 0}
+    assert scenario.play(2, "$spend", currency="gold", amount=1).reason is Reason.UNKNOWN_CURRENCY
+    assert scenario.play(2, "$spend", currency="coins", amount=-1).reason is Reason.INVALID_COMMAND
+
+
+def test_an_overflow_is_a_refusal_without_effects() -> None:
+    scenario = Scenario(rule(award={"coins": {"field": "v"}}))
+    scenario.play(0, "e", v=AMOUNT_MAX)
+    decision = scenario.play(1, "e", v=1)
+    assert (decision.reason, decision.transfers) == (Reason.OVERFLOW, ())
+    assert scenario.state.balances == {"coins": AMOUNT_MAX}
+
+
+def test_a_blocked_user_gets_nothing() -> None:
+    scenario = Scenario(rule())
+    scenario.state.blocked = True
+    assert scenario.play(0, "e").reason is Reason.USER_BLOCKED
+
+
+def test_the_state_a_decision_was_made_from_is_not_changed() -> None:
+    scenario = Scenario(rule())
+    before = repr(scenario.state)
+    event = Event(UUID(int=9), 1, "e", "ada", {}, datetime(2026, 1, 1, tzinfo=UTC))
+    assert decide(scenario.program, scenario.state, event) == decide(scenario.program, scenario.state, event)
+    assert repr(scenario.state) == before
+
+
+def test_boards_count_what_was_earned_in_the_periods_of_the_programs_zone() -> None:
+    program = {
+        "timezone": "Asia/Tokyo", "currencies": COINS, "metrics": {"n": {"on": "e", "count": True}},
+        "rules": {"r": {"on": "e", "award": {"coins": 10}}, "s": {"on": "e", "award": {"coins": 5}}},
+        "boards": {"c": {"currency": "coins", "periods": ["daily", "all-time"]}, "m": {"metric": "n", "periods": ["weekly"]}},
+    }  # fmt: skip
+    scenario = Scenario(program)
+    decision = scenario.at(datetime(2026, 1, 4, 16, tzinfo=UTC), "e")  # Monday, 5 January in Tokyo
+    assert [(p.board, p.period, p.mode.value, p.points) for p in decision.board_points] == [
+        ("c", "2026-01-05", "add", 15), ("c", "all-time", "add", 15), ("m", "2026-W02", "add", 1),
+    ]  # fmt: skip
+    assert scenario.play(0, "$spend", currency="coins", amount=5).board_points == ()
+
+
+def test_a_profile_update_merges_and_null_removes() -> None:
+    scenario = Scenario(rule())
+    scenario.play(0, "$profile_update", attributes={"tier": "gold", "x": 1}, displayName="Ada")
+    scenario.play(1, "$profile_update", attributes={"x": None, "y": [1]})
+    assert (dict(scenario.state.attributes), scenario.state.display_name) == ({"tier": "gold", "y": [1]}, "Ada")
+    assert scenario.play(2, "$profile_update", timezone="Mars/Olympus").reason is Reason.INVALID_COMMAND
