@@ -4,15 +4,13 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 
-from asyncpg import Pool
-
 from questline.cli.dev_file import DevFile, read_dev_file, write_dev_file
 from questline.control.apps import create_app
 from questline.control.keys import NewKey, create
 from questline.model.principal import KeyType, Role
 from questline.store import keys, projects
 from questline.store.ids import EventIds
-from questline.store.pool import open_pool
+from questline.store.pool import Pool, open_pool
 
 PROJECT = "my-app"
 

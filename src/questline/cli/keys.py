@@ -14,8 +14,10 @@ app = typer.Typer(no_args_is_help=True, help="API keys of the project.")
 
 @app.command()
 def create(
-    role: Annotated[Role, typer.Option(case_sensitive=False, help="What a secret key may do.")] = Role.INGEST,
-    type_: Annotated[KeyType, typer.Option("--type", help="A publishable key only sends events.")] = KeyType.SECRET,
+    role: Annotated[
+        Role, typer.Option(case_sensitive=False, help="What it may do: ADMIN, INGEST, READONLY.")
+    ] = Role.INGEST,
+    type_: Annotated[KeyType, typer.Option("--type", help="secret, or publishable: events only.")] = KeyType.SECRET,
     name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
     url: Url = None,
     key: Key = None,
@@ -38,7 +40,9 @@ def list_keys(url: Url = None, key: Key = None) -> None:
 
 
 @app.command()
-def revoke(key_id: str, url: Url = None, key: Key = None) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], url: Url = None, key: Key = None
+) -> None:
     """Revoke a key by its id. Every process refuses it within two seconds."""
     _request(url, key, "DELETE", f"/v1/keys/{key_id}")
     console.print("revoked")

@@ -1,7 +1,7 @@
 """`questline apply` and `questline plan`: a program document, sent to the API; errors come back with their lines."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -10,14 +10,16 @@ from questline.cli.client import Client, ClientError, Key, Url
 from questline.cli.output import console, errors, fail
 from questline.control.documents import Document, DocumentUnreadable, read_document
 
+Program = Annotated[Path, typer.Argument(help="The document, YAML or JSON.")]
 
-def apply(program: Path, url: Url = None, key: Key = None) -> None:
+
+def apply(program: Program, url: Url = None, key: Key = None) -> None:
     """Put a program document (YAML or JSON) in force. Every error is shown with its line."""
     answer = _send("PUT", "/v1/program", program, url, key)
     console.print(f"version {answer.headers['questline-program-version']} is in force", highlight=False)
 
 
-def plan(program: Path, url: Url = None, key: Key = None) -> None:
+def plan(program: Program, url: Url = None, key: Key = None) -> None:
     """Show what a program document would change, without applying it."""
     from questline.control.plan import Change, Plan, render
 

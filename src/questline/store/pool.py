@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg import Connection, Pool
 
-__all__ = ["Connection", "Pool", "connect", "open_pool", "tenant_transaction"]  # others name the types from here
-
 __all__ = ["Connection", "Pool", "connect", "open_pool", "tenant_transaction"]  # nobody else names the driver
 
 # Plans are made once for a statement: its arrays grow and shrink, and the index look-ups they drive stay right.

@@ -1,0 +1,84 @@
+"""The reference pages of settings and commands, written from the code: `make docs`, and a test that they are current."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer.main
+
+from questline.cli.main import app
+from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
+
+
+def settings_page() -> str:
+    """Return docs/reference/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Written by `make docs` from src/questline/settings.py. -->",
+        "",
+        "Every process reads its settings from the environment once, when it starts. A value that cannot be stops it with an",
+        "error that names the variable; a variable that begins with `QUESTLINE_` and is none of these gets a warning.",
+        "`questline dev` chooses the database and the operator's token itself, and takes the rest from here.",
+        "",
+        "| variable | default | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    for field in msgspec.structs.fields(Settings):
+        about = DESCRIPTIONS[field.name]
+        default = text_of(field.default)
+        shown = f"`{default}`" if default else "empty"
+        choices = f" One of {', '.join(f'`{c}`' for c in _choices(field.type))}." if _choices(field.type) else ""
+        lines.append(f"| `{variable_of(field.name)}` | {shown} | {about.unit} | {about.meaning}{choices} |")
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Return docs/reference/cli.md."""
+    lines = [
+        "# Commands",
+        "",
+        "<!-- Written by `make docs` from src/questline/cli. -->",
+        "",
+        "`questline COMMAND --help` says the same. Settings of the servers are in [settings](settings.md).",
+    ]
+    for path, command in _commands("questline", typer.main.get_command(app)):
+        lines += ["", f"## `{path}`", "", (command.help or "").strip()]
+        rows = [_row(p) for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
+        if rows:
+            lines += ["", "| argument or option | default | meaning |", "|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _choices(type_: Any) -> tuple[Any, ...]:
+    return getattr(type_, "__args__", ())
+
+
+def _commands(path: str, group: Any) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            found += _commands(f"{path} {name}", command)
+        else:
+            found.append((f"{path} {name}", command))
+    return found
+
+
+def _row(parameter: Any) -> str:
+    option = parameter.param_type_name == "option"
+    name = ", ".join(parameter.opts) if option else parameter.name.upper()
+    default = (
+        "" if parameter.default in (None, False, "") else f"`{getattr(parameter.default, 'value', parameter.default)}`"
+    )
+    return f"| `{name}` | {default} | {getattr(parameter, 'help', None) or ''} |"
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, page in PAGES.items():
+        (folder / file).write_text(page(), encoding="utf-8")
