@@ -15,6 +15,7 @@ EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahe
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── ingest
+STREAM_CHUNK_BYTES = 4 * 1024 * 1024  # or so many bytes of them, whichever comes first
 STREAM_CHUNK_EVENTS = 1_000  # events of a stream stored by one statement
 STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit

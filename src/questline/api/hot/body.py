@@ -1,7 +1,7 @@
 """Request bodies, read within a bound."""
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from questline.api.problems import Problem
@@ -46,12 +46,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 async def chunks_of(scope: Scope, receive: Receive, limit: int, first: Message | None = None) -> AsyncIterator[bytes]:
-    """Yield the body's bytes, unpacked piece by piece; raises a 413 problem when more than `limit` arrive."""
+    """Yield the body's bytes, unpacked piece by piece; raises a 413 problem past `limit`, as sent or as unpacked."""
     encoding = header(scope, b"content-encoding")
     if encoding not in (None, "identity", "gzip"):
         raise Problem(415, "unsupported-encoding", f"content-encoding {encoding!r} is not understood; use gzip or none")
     unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    message, size = first or await receive(), 0
+    message, size, unpacked = first or await receive(), 0, 0
     while True:
         if message["type"] == "http.disconnect":
             raise Disconnected
@@ -64,6 +64,9 @@ async def chunks_of(scope: Scope, receive: Receive, limit: int, first: Message |
                 yield body
         else:
             for piece in _unpacked(unpack, body):
+                unpacked += len(piece)
+                if unpacked > limit:
+                    raise too_large(limit)
                 yield piece
         if not message.get("more_body"):
             if unpack is not None and not unpack.eof:
@@ -75,13 +78,11 @@ async def chunks_of(scope: Scope, receive: Receive, limit: int, first: Message |
 _PIECE_BYTES = 256 * 1024
 
 
-def _unpacked(unpack: Any, body: bytes) -> list[bytes]:
-    """Unpack one network chunk in pieces of bounded size; what a chunk may grow to is bounded by the caller's limit."""
-    pieces = []
+def _unpacked(unpack: Any, body: bytes) -> Iterator[bytes]:
+    """Unpack one network chunk in pieces of bounded size, each only when it is asked for: a bomb never unfolds."""
     try:
         while body:
-            pieces.append(unpack.decompress(body, _PIECE_BYTES))
+            yield unpack.decompress(body, _PIECE_BYTES)
             body = unpack.unconsumed_tail
     except zlib.error as error:
         raise Problem(400, "invalid-request", f"the gzip body cannot be unpacked: {error}") from error
-    return pieces

@@ -16,7 +16,7 @@ from questline.api.hot.body import Disconnected, Receive, Scope, chunks_of, head
 from questline.api.hot.events import EventHandlers, rejected
 from questline.api.problems import Problem, Send
 from questline.ingest.envelope import Rejection
-from questline.model.limits import STREAM_CHUNK_EVENTS, STREAM_RESULT_BYTES_IN_MEMORY
+from questline.model.limits import STREAM_CHUNK_BYTES, STREAM_CHUNK_EVENTS, STREAM_RESULT_BYTES_IN_MEMORY
 from questline.model.principal import Principal
 from questline.model.reasons import Reason
 
@@ -96,7 +96,7 @@ class StreamHandler:
     async def _groups(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
         """Yield groups of lines; a line longer than an event may be is passed over without being kept."""
         group: list[Line] = []
-        rest, number, skipping = b"", 0, False
+        rest, number, skipping, size = b"", 0, False, 0
         async for chunk in chunks:
             lines = (rest + chunk).split(b"\n")
             rest = lines.pop()
@@ -107,9 +107,10 @@ class StreamHandler:
                     skipping = False
                 elif line.strip():
                     group.append((number, line))
-                if len(group) >= STREAM_CHUNK_EVENTS:
+                    size += len(line)
+                if len(group) >= STREAM_CHUNK_EVENTS or size >= STREAM_CHUNK_BYTES:
                     yield group
-                    group = []
+                    group, size = [], 0
             if len(rest) > self._event_bytes_max:
                 rest, skipping = b"", True
         if rest.strip() or skipping:

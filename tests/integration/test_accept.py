@@ -1,0 +1,221 @@
+"""Accepting events: every alias, every kind of duplicate, every limit, one answer an item."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from conftest_api import PROGRAM, Instance
+
+USER = {"userId": "ada"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "t", "userId": "u", "payload": {"a": 1}, "occurredAt": "2026-01-05T12:00:00Z"},
+        {"eventType": "t", "subject": "u", "metadata": {"a": 1}, "timestamp": "2026-01-05T13:00:00+01:00"},
+        {"event": "t", "entityId": "u", "properties": {"a": 1}, "time": 1767614400000},
+        {"event": "t", "userId": "u", "traits": {"a": 1}, "timestamp": "1767614400000"},
+        {"type": "t", "userId": "u", "data": {"a": 1}, "occurredAt": "2026-01-05T12:00:00.000000000Z"},
+    ],
+)
+async def test_every_alias_means_the_same_event(questline: Instance, body: dict[str, Any]) -> None:
+    app = await questline.app()
+    sent = (await app.post("/v1/events", json=body)).json()
+    event = (await app.get(f"/v1/events/{sent['eventId']}")).json()
+    assert {k: event[k] for k in ("type", "userId", "payload", "occurredAt", "status")} == {
+        "type": "t", "userId": "u", "payload": {"a": 1}, "occurredAt": "2026-01-05T12:00:00Z", "status": "pending",
+    }  # fmt: skip
+
+
+async def test_a_duplicate_is_answered_with_the_original_and_other_content_with_409(questline: Instance) -> None:
+    app = await questline.app()
+    first = await app.send("t", "u", {"a": 1}, eventId="e:1")
+    again = await app.send("t", "u", {"a": 1}, eventId="e:1")
+    other = await app.send("t", "u", {"a": 2}, eventId="e:1")
+    assert (first.status_code, first.json()["duplicate"]) == (202, False)
+    assert again.json() == {**first.json(), "duplicate": True}
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize("key", ["a:b", "ключ", "日本", "a b/c?d#e", "🎉", "e" * 512])
+async def test_any_text_is_a_key(questline: Instance, key: str) -> None:
+    app = await questline.app()
+    assert (await app.send("t", "u", idempotencyKey=key)).json()["idempotencyKey"] == key
+    assert (await app.send("t", "u", idempotencyKey=key)).json()["duplicate"] is True
+
+
+async def test_an_event_is_found_by_our_id_the_customers_and_its_key(questline: Instance) -> None:
+    app = await questline.app()
+    id_ = (await app.send("t", "u", eventId="mine", idempotencyKey="k:1")).json()["eventId"]
+    for name in (id_, "mine", "k:1"):
+        assert (await app.get(f"/v1/events/{name}")).json()["id"] == id_
+
+
+async def test_the_header_key_counts_over_the_body(questline: Instance) -> None:
+    app = await questline.app()
+    first = await app.send("t", "u", eventId="a", headers={"Idempotency-Key": "h"})
+    second = await app.send("t", "u", eventId="b", headers={"X-Idempotency-Key": "h"})
+    assert second.json()["eventId"] == first.json()["eventId"]
+
+
+async def test_without_a_key_equal_events_at_different_times_are_two(questline: Instance) -> None:
+    app = await questline.app()
+    same = [await app.send("t", "u", {"a": 1}, occurredAt="2026-01-05T12:00:00Z") for _ in range(2)]
+    later = await app.send("t", "u", {"a": 1}, occurredAt="2026-01-05T12:00:01Z")
+    unstamped = [await app.send("t", "u", {"a": 1}) for _ in range(2)]
+    assert [r.json()["duplicate"] for r in (*same, later, *unstamped)] == [False, True, False, False, False]
+
+
+async def test_by_intent_equal_events_merge_within_the_window_whatever_their_time(questline: Instance) -> None:
+    app = await questline.app(dedupeStrategy="intent", intentWindowSeconds=3600)
+    answers = [
+        await app.send("t", "u", {"a": 1, "b": 2}, occurredAt="2026-01-05T12:00:00Z"),
+        await app.send("t", "u", {"b": 2, "a": 1}, occurredAt="2026-01-05T12:30:00Z"),
+        await app.send("t", "u", {"a": 1, "b": 3}),
+        await app.send("t", "v", {"a": 1, "b": 2}),
+    ]
+    assert [a.json()["duplicate"] for a in answers] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid-envelope"),
+        (b"[]", 400, "invalid-envelope"),
+        (b'{"type":"t"}', 422, "invalid-envelope"),
+        (b'{"userId":"u"}', 422, "invalid-envelope"),
+        (b'{"type":"","userId":"u"}', 422, "invalid-envelope"),
+        (b'{"type":"$spend","userId":"u"}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":5}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","payload":[]}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u\\u0000"}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","occurredAt":"yesterday"}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","occurredAt":"2026-01-05T12:00:00"}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","occurredAt":1e300}', 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","occurredAt":"2999-01-01T00:00:00Z"}', 422, "event-in-future"),
+        (b'{"type":"t","userId":"u","payload":{"a":' + b"[" * 40 + b"]" * 40 + b"}}", 422, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","payload":{"a":"\xff"}}', 400, "invalid-envelope"),
+        (b'{"type":"t","userId":"u","payload":{"a":"' + b"x" * 300_000 + b'"}}', 413, "payload-too-large"),
+    ],
+)
+async def test_a_bad_event_gets_a_clear_problem(questline: Instance, body: bytes, status: int, code: str) -> None:
+    app = await questline.app()
+    answer = await app.post("/v1/events", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_payload_is_kept_as_it_was_sent(questline: Instance) -> None:
+    app = await questline.app()
+    payload = {"nul": "\0", "big": 123456789012345678901234567890, "f": 0.1, "deep": {"a": [1, {"b": None}]}, "ü": "日"}
+    id_ = (await app.send("t", "u", payload)).json()["eventId"]
+    assert (await app.get(f"/v1/events/{id_}")).json()["payload"] == payload
+
+
+async def test_a_batch_answers_for_each_item_and_one_bad_item_stops_no_other(questline: Instance) -> None:
+    app = await questline.app()
+    items = [{"type": "t", **USER, "eventId": "1"}, {"type": 5}, {"type": "t", **USER, "eventId": "1"},
+             {"type": "u", **USER, "eventId": "1"}, {"type": "t", **USER, "payload": {"x": "y" * 300_000}}]  # fmt: skip
+    answer = await app.post("/v1/events/batch", json={"events": items})
+    body = answer.json()
+    assert (answer.status_code, body["accepted"], body["duplicate"], body["rejected"]) == (202, 1, 1, 3)
+    assert [(r["index"], r["status"], r.get("reason")) for r in body["results"]] == [
+        (0, "accepted", None), (1, "rejected", "INVALID_ENVELOPE"), (2, "duplicate", None),
+        (3, "rejected", "IDEMPOTENCY_KEY_REUSED"), (4, "rejected", "PAYLOAD_TOO_LARGE"),
+    ]  # fmt: skip
+
+
+async def test_a_batch_over_its_limit_is_refused_whole(questline: Instance) -> None:
+    app = await questline.app()
+    answer = await app.post("/v1/events/batch", json=[{"type": "t", **USER}] * 1001)
+    assert (answer.status_code, answer.json()["code"]) == (413, "batch-too-large")
+
+
+async def test_track_takes_one_or_many(questline: Instance) -> None:
+    app = await questline.app()
+    one = await app.post("/v1/events/track", json={"event": "t", **USER})
+    many = await app.post("/v1/events/track", json={"events": [{"event": "t", **USER}] * 2})
+    assert (one.json()["status"], many.json()["accepted"]) == ("accepted", 2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_stream_is_answered_line_by_line(questline: Instance, packed: bool) -> None:
+    app = await questline.app()
+    lines = [json.dumps({"type": "t", "userId": f"u{n}", "eventId": str(n)}) for n in range(2_500)]
+    lines[7] = "nonsense"
+    lines[8] = ""
+    lines[9] = '{"type":"t","userId":"u","payload":{"x":"' + "y" * 300_000 + '"}}'
+    content = "\n".join(lines).encode()
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    answer = await app.post("/v1/ingest/stream", content=gzip.compress(content) if packed else content, headers=headers)
+    results = [json.loads(line) for line in answer.text.splitlines()]
+    assert results.pop() == {"summary": {"accepted": 2_497, "duplicate": 0, "rejected": 2}}
+    rejected = {r["line"]: r["reason"] for r in results if r["status"] == "rejected"}
+    assert rejected == {8: "INVALID_ENVELOPE", 10: "PAYLOAD_TOO_LARGE"}
+    again = await app.post("/v1/ingest/stream?results=errors", content=content)
+    assert json.loads(again.text.splitlines()[-1]) == {"summary": {"accepted": 0, "duplicate": 2_497, "rejected": 2}}
+
+
+async def test_a_stream_over_its_limit_stops_and_says_what_was_stored(questline: Instance) -> None:
+    app = await questline.app()
+    line = json.dumps({"type": "t", "userId": "u", "payload": {"x": "y" * 200_000}}) + "\n"
+
+    async def endless() -> Any:
+        for n in range(800):
+            yield line.replace('"u"', f'"u{n}"').encode()
+
+    answer = await app.post("/v1/ingest/stream", content=endless())
+    last = json.loads(answer.text.splitlines()[-1])
+    assert (answer.status_code, last["problem"]["code"]) == (413, "payload-too-large")
+    stored = await questline.owner.fetchval(
+        "SELECT count(*) FROM events e JOIN projects p ON p.id = e.project_id WHERE p.app_id = $1", app.app_id
+    )
+    assert stored == last["summary"]["accepted"] > 0
+
+
+async def test_a_gzip_bomb_is_stopped_at_the_limit(questline: Instance) -> None:
+    app = await questline.app()
+    bomb = gzip.compress(b" " * 200_000_000)
+    answer = await app.post("/v1/ingest/stream", content=bomb, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+    single = await app.post("/v1/events", content=bomb, headers={"Content-Encoding": "gzip"})
+    assert single.status_code == 413
+
+
+async def test_a_client_that_goes_away_keeps_what_was_stored_and_may_send_all_again(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    lines = [json.dumps({"type": "task", "userId": f"u{n % 7}", "eventId": str(n)}) + "\n" for n in range(3_000)]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent:
+            sent.append({})
+            return {"type": "http.request", "body": "".join(lines[:2_000]).encode(), "more_body": True}
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there to be answered")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/ingest/stream", "query_string": b"",
+             "headers": [(b"x-api-key", app.key.encode())]}  # fmt: skip
+    await questline.http._transport.app(scope, receive, send)  # type: ignore[attr-defined]
+    answer = await app.post("/v1/ingest/stream?results=errors", content="".join(lines))
+    summary = json.loads(answer.text.splitlines()[-1])["summary"]
+    assert summary == {"accepted": 1_000, "duplicate": 2_000, "rejected": 0}
+    await questline.drain()
+    assert sum([await app.balance(f"u{n}", "XP") for n in range(7)]) == 3_000 * 40
+
+
+async def test_a_publishable_key_sends_behaviour_and_nothing_that_pays_out(questline: Instance) -> None:
+    app = await questline.app()
+    made = await app.post("/v1/keys", json={"type": "publishable", "role": "ADMIN"})
+    key = made.json()["key"]
+    assert key.startswith("pk_live_")
+    good = await app.post("/v1/events", json={"type": "viewed", **USER}, key=key)
+    bad = await app.post("/v1/events", json={"type": "purchase", **USER}, key=key)
+    batch = await app.post("/v1/events/batch", json=[{"type": "purchase", **USER}, {"type": "viewed", **USER}], key=key)
+    assert (good.status_code, bad.status_code, bad.json()["code"]) == (202, 403, "untrusted-event-type")
+    assert (batch.json()["accepted"], batch.json()["results"][0]["reason"]) == (1, "UNTRUSTED_EVENT_TYPE")
+    assert (await app.get("/v1/program", key=key)).status_code == 403
