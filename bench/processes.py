@@ -71,7 +71,7 @@ async def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while True:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}; see its log")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}; see its log")
         try:
             await asyncio.to_thread(urllib.request.urlopen, url, timeout=1)
         except (urllib.error.URLError, OSError):
