@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest_api import questline  # noqa: E402
+from conftest_api import questline
 
 __all__ = ["questline"]

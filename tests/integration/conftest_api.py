@@ -126,7 +126,11 @@ PROGRAM: dict[str, Any] = {
     },
     "streaks": {"daily": {"on": "task"}},
     "achievements": {
-        "three": {"title": "Three", "requirements": [{"metric": "tasks", "threshold": 3}], "rewards": [{"currency": "coins", "value": 100}]},
+        "three": {
+            "title": "Three",
+            "requirements": [{"metric": "tasks", "threshold": 3}],
+            "rewards": [{"currency": "coins", "value": 100}],
+        },
         "hidden": {"title": "Hidden", "secret": True, "requirements": [{"metric": "tasks", "threshold": 99}]},
     },
     "boards": {"xp": {"currency": "XP", "periods": ["weekly", "all-time"]}},
