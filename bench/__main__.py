@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.frame import Bench, Benchmark, Figure, machine, show, write
@@ -59,6 +60,9 @@ async def _run(server: EmbeddedPostgres, options: argparse.Namespace, names: Seq
     bench = Bench(server, state, Processes(state.app_dsn, server.directory / "logs"), options.repeats, options.seconds)
     figures: list[Figure] = []
     for name in names:
+        if find_spec(BENCHMARKS[name]) is None:
+            print(f"skip {name}: there is no module {BENCHMARKS[name]}")
+            continue
         measure: Benchmark = import_module(BENCHMARKS[name]).run
         try:
             measured = await measure(bench)

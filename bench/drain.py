@@ -8,14 +8,17 @@ from typing import Any
 from unittest import mock
 
 import asyncpg
+import msgspec
+import psutil
 
 from bench.frame import Bench, Figure
-from bench.traffic import fill_queue, waiting
+from bench.traffic import all_applied, fill_queue, waiting
 from questline.model.limits import APPLY_BATCH_EVENTS, PARTITIONS
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
 from questline.store import boards, effects, outbox, users
 from questline.store.pool import connect
+from questline.store.roles import APP_ROLE
 
 EVENTS = 30_000
 
@@ -25,7 +28,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     drained, bare = [], []
     for _ in range(bench.repeats):
-        drained.append(await drain(bench, conn, EVENTS))
+        drained.append((await watch_drain(bench, conn, EVENTS)).per_second)
         bare.append(await write_bare(bench, conn, EVENTS // 3))
     await conn.close()
     return [
@@ -42,16 +45,39 @@ async def run(bench: Bench) -> Sequence[Figure]:
     ]
 
 
-async def drain(bench: Bench, conn: Any, events: int) -> float:
-    """Return events applied a second, from a tenth done to all done: a worker's start is no part of its speed."""
-    await fill_queue(conn, bench.state, events)
-    async with bench.processes.worker():
-        begun, at_begin = 0.0, events
-        while left := await waiting(conn):
-            if not begun and left <= events * 0.9:
-                begun, at_begin = time.perf_counter(), left
+class Drained(msgspec.Struct, frozen=True):
+    """A backlog drained: how fast, and what processors spent on an event in the worker and its PostgreSQL backends."""
+
+    per_second: float
+    processor_us: float
+
+
+async def watch_drain(bench: Bench, conn: Any, events: int, active: int | None = None) -> Drained:
+    """Drain a backlog; measured from a tenth done to all done, because a worker's start is no part of its speed.
+
+    `active`: only the first so many users have events.
+    """
+    await fill_queue(conn, bench.state, events, active)
+    async with bench.processes.worker() as worker:
+        while (left := await waiting(conn)) > events * 0.9:  # noqa: ASYNC110 - the queue is another process's
             await asyncio.sleep(0.01)
-        return at_begin / (time.perf_counter() - begun)
+        begun, busy = time.perf_counter(), await _busy_seconds(conn, worker)
+        await all_applied(conn)
+        seconds = time.perf_counter() - begun
+        busy = await _busy_seconds(conn, worker) - busy
+        return Drained(left / seconds, busy / left * 1e6)
+
+
+async def _busy_seconds(conn: Any, worker: psutil.Process) -> float:
+    """Processor time of the worker and of the backends that serve it."""
+    rows = await conn.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = $1", APP_ROLE
+    )
+    spent = 0.0
+    for process in (worker, *(psutil.Process(row["pid"]) for row in rows)):
+        times = process.cpu_times()
+        spent += times.user + times.system
+    return spent
 
 
 async def write_bare(bench: Bench, conn: Any, events: int) -> float:

@@ -45,10 +45,10 @@ def project_of(number_of_user: int) -> int:
     return 1 + number_of_user % 3
 
 
-async def fill_queue(conn: Any, state: State, events: int) -> None:
-    """Accept random users' events, a thousand a statement."""
+async def fill_queue(conn: Any, state: State, events: int, active: int | None = None) -> None:
+    """Accept events of random users (of the first `active`, if given), a thousand a statement."""
     for start in range(0, events, 1_000):
-        batch = [accepted(random.randint(1, state.size.users)) for _ in range(min(1_000, events - start))]
+        batch = [accepted(random.randint(1, active or state.size.users)) for _ in range(min(1_000, events - start))]
         await accept.accept(conn, batch)
 
 
