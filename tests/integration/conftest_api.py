@@ -15,7 +15,7 @@ from questline.assembly import build_worker, running_api
 from questline.settings import Settings
 
 _apps = itertools.count(1)
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 120.0
 
 
 class Instance:
