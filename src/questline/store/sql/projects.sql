@@ -15,11 +15,3 @@ RETURNING id, organization_id, app_id, name, timezone, settings, program_version
 -- A project by its id outside. $1 id.
 SELECT id, organization_id, app_id, name, timezone, settings, program_version, webhook_url, created_at
 FROM projects WHERE app_id = $1;
-
--- name: siblings
--- Every project of an organization with the document in force. $1 organization.
-SELECT p.id, p.organization_id, p.app_id, p.name, p.timezone, p.settings, p.program_version, v.document
-FROM projects p
-LEFT JOIN program_versions v ON v.project_id = p.id AND v.version = p.program_version
-WHERE p.organization_id = $1
-ORDER BY p.id;

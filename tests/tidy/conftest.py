@@ -1,0 +1,6 @@
+"""The tidy tests share what they read, found beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,108 @@
+"""Named statements: each is described, each is used, and none is asked for that does not exist."""
+
+import ast
+import re
+from importlib.resources import files
+
+from source import Module, modules
+
+from questline.store.statements import statements
+
+FOLDER = files("questline.store").joinpath("sql")
+AGGREGATES = sorted(f.name.removesuffix(".sql") for f in FOLDER.iterdir())
+# Statements that speak of every tenant, each with its reason.
+ALL_TENANTS = {
+    "health.queue": "counts for the operator, and shows no row",
+    "keys.touch": "notes the use of keys by their own ids, many projects at once",
+    "outbox.backlog": "counts for the operator, and shows no row",
+}
+MIGRATIONS = files("questline.store").joinpath("migrations")
+
+
+def test_every_aggregate_of_statements_has_its_module() -> None:
+    assert sorted({aggregate for module in modules() for aggregate in _tables(module).values()}) == AGGREGATES
+
+
+def test_every_statement_is_used() -> None:
+    """A statement reached through a name that is computed counts as used where its name stands as a word."""
+    used = {(a, n) for module in modules() for a, n in _asked_for(module)}
+    words = {a: _words(module) for module in modules() for a in _tables(module).values()}
+    unused = [
+        f"{a}.{n}" for a in AGGREGATES for n in statements(a) if (a, n) not in used and n not in words.get(a, set())
+    ]
+    assert unused == []
+
+
+def test_no_statement_is_asked_for_that_does_not_exist() -> None:
+    missing = [
+        f"{module.name}: {aggregate}.{name}"
+        for module in modules()
+        for aggregate, name in _asked_for(module)
+        if name not in statements(aggregate)
+    ]
+    assert missing == []
+
+
+def test_every_file_of_statements_says_what_it_is_about() -> None:
+    assert [a for a in AGGREGATES if not FOLDER.joinpath(f"{a}.sql").read_text(encoding="utf-8").startswith("--")] == []
+
+
+def test_a_statement_with_a_condition_names_the_project_or_says_why_not() -> None:
+    """The accident this prevents: a finder without its tenant, which answers with the neighbour's rows."""
+    tenant_tables = _tenant_tables()
+    loose = []
+    for aggregate in AGGREGATES:
+        for name, text in statements(aggregate).items():
+            body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+            about = tenant_tables & set(re.findall(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)", body))
+            if about and "project" not in body:
+                loose.append(f"{aggregate}.{name}")
+    assert sorted(loose) == sorted(ALL_TENANTS)
+
+
+def test_the_schema_is_what_all_migrations_make_when_there_is_one() -> None:
+    """With a second migration this becomes a comparison of two databases; see tests/integration."""
+    names = sorted(f.name for f in MIGRATIONS.iterdir() if f.name.endswith(".sql"))
+    assert [n.partition("_")[0] for n in names] == [f"{i:04}" for i in range(1, len(names) + 1)]
+    if len(names) == 1:
+        schema = files("questline.store").joinpath("schema.sql").read_text(encoding="utf-8")
+        assert MIGRATIONS.joinpath(names[0]).read_text(encoding="utf-8") == schema
+
+
+def _tenant_tables() -> set[str]:
+    schema = files("questline.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    tables = re.findall(r"^CREATE TABLE (\w+) \((.*?)^\)", schema, flags=re.MULTILINE | re.DOTALL)
+    return {name for name, body in tables if re.search(r"^\s+project_id\s", body, flags=re.MULTILINE)}
+
+
+def _tables(module: Module) -> dict[str, str]:
+    """Return the module's tables of statements: variable → aggregate."""
+    found = {}
+    for node in module.tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Name)
+            and node.value.func.id == "statements"
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value.args[0], ast.Constant)
+        ):
+            found[node.targets[0].id] = str(node.value.args[0].value)
+    return found
+
+
+def _asked_for(module: Module) -> list[tuple[str, str]]:
+    tables = _tables(module)
+    return [
+        (tables[node.value.id], node.slice.value)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in tables
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+    ]
+
+
+def _words(module: Module) -> set[str]:
+    return {n.value for n in ast.walk(module.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
