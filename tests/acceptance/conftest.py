@@ -1,5 +1,6 @@
 """A `questline dev` of its own for each test that asks for one, started and spoken to from outside."""
 
+import contextlib
 import json
 import os
 import signal
@@ -100,10 +101,8 @@ class Instance:
         for process in psutil.process_iter(["cmdline", "pid"]):
             line = " ".join(process.info["cmdline"] or [])
             environment = ""
-            try:
+            with contextlib.suppress(psutil.Error):
                 environment = process.environ().get("QUESTLINE_DATA_DIR", "")
-            except psutil.Error:
-                pass
             if (str(self.data) in line or environment == str(self.data)) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(line)
         return found

@@ -1,0 +1,194 @@
+"""The other commands, run beside a `questline dev`."""
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from questline.store.embedded import EmbeddedPostgres
+
+from .conftest import QUESTLINE, Instance, eventually
+
+GOOD = """\
+currencies:
+  coins: {kind: currency}
+rules:
+  pay:
+    on: paid
+    award: {coins: 1}
+"""
+BAD = """\
+currencies:
+  coins: {kind: currency}
+rules:
+  pay:
+    on: paid
+    award: {coins: many}
+  other:
+    award: {coins: none}
+"""
+DANGLING = """\
+rules:
+  pay:
+    on: paid
+    award: {gems: 1}
+"""
+
+
+def write(running: Instance, text: str) -> str:
+    (running.directory / "program.yaml").write_text(text)
+    return "program.yaml"
+
+
+def test_apply_puts_a_document_in_force_and_plan_says_what_would_change(running: Instance) -> None:
+    file = write(running, GOOD)
+    planned = running.run("plan", file)
+    assert planned.returncode == 0, planned.stderr
+    assert "+ rules.pay" in planned.stdout
+    assert re.fullmatch(r"version \d+ is in force\n", running.run("apply", file).stdout)
+    assert running.run("plan", file).stdout == "no changes\n"
+
+
+@pytest.mark.parametrize("command", ["apply", "plan"])
+def test_every_error_of_a_document_is_shown_with_its_line(running: Instance, command: str) -> None:
+    answer = running.run(command, write(running, BAD))
+    assert answer.returncode == 1
+    lines = [line.split(": ")[0] for line in answer.stderr.splitlines()]
+    assert lines == sorted(lines)
+    assert "program.yaml:6: rules.pay.award.coins" in answer.stderr
+    assert "program.yaml:7: rules.other" in answer.stderr
+    assert "program.yaml:8: rules.other.award.coins" in answer.stderr
+
+
+def test_a_reference_to_nothing_is_an_error_with_its_line(running: Instance) -> None:
+    answer = running.run("apply", write(running, DANGLING))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("program.yaml:4: rules.pay.award.gems: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rules: [", "program.yaml: line "),
+        ("a: 1\na: 2\n", "stands twice"),
+        (None, "program.yaml: No such file"),
+    ],
+)
+def test_a_document_that_cannot_be_read_is_an_error_not_a_trace(running: Instance, text: str | None, said: str) -> None:
+    path = running.directory / write(running, text or "")
+    if text is None:
+        path.unlink()
+    answer = running.run("apply", "program.yaml")
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(running: Instance) -> None:
+    made = running.run("keys", "create", "--role", "READONLY", "--name", "reports")
+    assert made.returncode == 0, made.stderr
+    key, key_id = made.stdout.splitlines()[-1], re.search(r"id ([0-9a-f-]{36})", made.stdout)
+    assert key_id is not None
+    assert key.startswith("sk_live_")
+    listed = running.run("keys", "list").stdout
+    assert key_id[1] in listed
+    assert key not in listed
+    url = running.dev_file["url"]
+    assert httpx.get(f"{url}/v1/program", headers={"X-API-Key": key}).status_code == 200
+    assert running.run("keys", "revoke", key_id[1]).returncode == 0
+    eventually(lambda: httpx.get(f"{url}/v1/program", headers={"X-API-Key": key}).status_code == 401, 2)
+
+
+def test_a_refusal_of_the_api_is_an_error_not_a_trace(running: Instance) -> None:
+    for arguments in (["keys", "list", "--key", "sk_live_nobody"], ["keys", "list", "--url", "http://127.0.0.1:9"]):
+        answer = running.run(*arguments)
+        assert answer.returncode == 1
+        assert answer.stderr.startswith("error: ")
+        assert "Traceback" not in answer.stderr
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_running_instance(running: Instance) -> None:
+    answer = running.run("doctor")
+    assert answer.returncode == 0, answer.stdout
+    assert "✗" not in answer.stdout
+    assert "bound by row-level security" in answer.stdout
+
+
+def test_the_doctor_says_what_is_wrong(running: Instance, tmp_path: Path) -> None:
+    nothing = running.run("doctor", "--data-dir", str(tmp_path / "nowhere"))
+    assert nothing.returncode == 1
+    assert "QUESTLINE_DSN is not set" in nothing.stdout
+    owner = EmbeddedPostgres(running.data / "postgres").dsn()
+    assert "is not bound by row-level security" in running.run("doctor", QUESTLINE_DSN=owner).stdout
+    assert "cannot be reached" in running.run("doctor", QUESTLINE_DSN="postgresql://nobody@/x?host=/nowhere").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["serve"], {}, "QUESTLINE_DSN is not set"),
+        (["work"], {}, "QUESTLINE_DSN is not set"),
+        (["migrate"], {}, "QUESTLINE_OWNER_DSN is not set"),
+        (["serve"], {"QUESTLINE_PORT": "http"}, "QUESTLINE_PORT is 'http'; use a whole number"),
+        (["serve"], {"QUESTLINE_LOG_FORMAT": "xml"}, "QUESTLINE_LOG_FORMAT is 'xml'; use one of json, pretty"),
+        (["serve"], {"QUESTLINE_PROT": "80"}, "no setting reads QUESTLINE_PROT"),
+        (["serve"], {"QUESTLINE_DSN": "nonsense"}, "QUESTLINE_DSN cannot be used"),
+        (["migrate"], {"QUESTLINE_DSN": "postgresql://x@/x?host=/nowhere"}, "PostgreSQL cannot be reached"),
+    ],
+)
+def test_a_server_says_what_is_wrong_with_its_settings(
+    running: Instance, arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    answer = running.run(*arguments, **environment)
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_worker_answers_for_its_health_and_finishes_on_a_signal(running: Instance) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    dsn = EmbeddedPostgres(running.data / "postgres").dsn(user="questline_app")
+    worker = subprocess.Popen(
+        [*QUESTLINE, "work"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={"PATH": "/usr/bin:/bin", "QUESTLINE_DSN": dsn, "QUESTLINE_WORKER_PORT": str(port)},
+    )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        assert httpx.get(f"{url}/health").json() == {"status": "alive"}
+        assert "questline_apply_batch_events" in httpx.get(f"{url}/metrics").text
+        assert httpx.get(f"{url}/other").status_code == 404
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        said = worker.communicate(timeout=15)[0].decode()
+    assert worker.returncode == 0, said
+
+
+def test_migrating_a_migrated_database_applies_nothing(running: Instance) -> None:
+    owner = EmbeddedPostgres(running.data / "postgres").dsn()
+    answer = running.run("migrate", QUESTLINE_OWNER_DSN=owner)
+    assert (answer.returncode, answer.stdout) == (0, "nothing to apply\n")
+
+
+def test_the_demo_fills_boards_and_profiles_and_is_played_once(instance: Instance) -> None:
+    instance.start("--demo")
+    eventually(lambda: "Look at them" in instance.said(), 60)
+    assert re.search(r"300 users, [\d,]+ events \([\d,]+ accepted, [1-9]\d* duplicate, [1-9]\d* rejected\)",
+                     re.sub(r"\s+", " ", instance.said()))  # fmt: skip
+    board = instance.client.get("/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json()
+    assert len(board["entries"]) == 5
+    user = board["entries"][0]["userId"]
+    profile = instance.client.get(f"/v1/users/{user}/profile").json()
+    assert profile["streaks"]
+    assert profile["achievements"]
+    history = instance.client.get(f"/v1/users/{user}/history").json()
+    instance.stop()
+    instance.start("--demo")
+    eventually(lambda: "Look at them" in instance.said(), 10)
+    assert instance.client.get("/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json() == board
+    assert instance.client.get(f"/v1/users/{user}/history").json() == history
