@@ -169,13 +169,16 @@ def fold(definition: Streak, active: periods.Ranges, excused: periods.Ranges) ->
     for low, high in active:
         missed = low - previous_end
         if missed:
-            missed -= periods.count_between(excused, previous_end, low)
+            if excused:
+                missed -= periods.count_between(excused, previous_end, low)
             if missed * price <= credit:
                 credit -= missed * price
             else:
                 start, length, credit = low, 0, 0
         length += high - low
-        credit = min(credit + high - low, credit_max)
-        longest = max(longest, length)
+        if credit_max:
+            credit = min(credit + high - low, credit_max)
+        if length > longest:
+            longest = length
         previous_end = high
     return start, previous_end - 1, length, longest, credit

@@ -1,22 +1,26 @@
 """Sets of period numbers, as PostgreSQL writes them: int4multirange texts such as `{[1,4),[6,7)}`."""
 
-import re
+from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import chain
 
 Ranges = list[tuple[int, int]]  # sorted, disjoint, not adjacent; half-open
 
 EMPTY = "{}"
-_RANGE = re.compile(r"\[(-?\d+),(-?\d+)\)")
+_BEYOND = 2**31  # above every period number
 
 
 def parse(text: str) -> Ranges:
     """Return the ranges of a multirange text in canonical form (as PostgreSQL prints it)."""
-    return [(int(low), int(high)) for low, high in _RANGE.findall(text)]
+    if text == EMPTY:
+        return []
+    bounds = list(map(int, text[2:-2].replace("),[", ",").split(",")))
+    return list(zip(bounds[::2], bounds[1::2], strict=True))
 
 
 def format_ranges(ranges: Iterable[tuple[int, int]]) -> str:
     """Return the multirange text of ranges."""
-    return "{" + ",".join(f"[{low},{high})" for low, high in ranges) + "}"
+    return "{" + ",".join([f"[{low},{high})" for low, high in ranges]) + "}"
 
 
 def single(period: int) -> str:
@@ -31,8 +35,11 @@ def of(periods: Iterable[int]) -> Ranges:
 
 def unite(*sets: Iterable[tuple[int, int]]) -> Ranges:
     """Return the union of ranges, canonical."""
+    filled = [list(s) for s in sets if s]
+    if len(filled) == 1 and len(filled[0]) <= 1:
+        return filled[0]
     ranges: Ranges = []
-    for low, high in sorted(r for s in sets for r in s):
+    for low, high in sorted(chain.from_iterable(filled)):
         if ranges and low <= ranges[-1][1]:
             if high > ranges[-1][1]:
                 ranges[-1] = (ranges[-1][0], high)
@@ -43,7 +50,8 @@ def unite(*sets: Iterable[tuple[int, int]]) -> Ranges:
 
 def contains(ranges: Ranges, period: int) -> bool:
     """Tell whether a period is in the set."""
-    return any(low <= period < high for low, high in ranges)
+    place = bisect_right(ranges, (period, _BEYOND))
+    return place > 0 and period < ranges[place - 1][1]
 
 
 def count_between(ranges: Ranges, low: int, high: int) -> int:
