@@ -43,18 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = EmbeddedPostgres(directory)
     server.start()
     try:
-        figures = asyncio.run(_run(server, options, options.names or list(BENCHMARKS)))
+        where = machine()
+        figures = asyncio.run(_run(server, options, options.names or list(BENCHMARKS), where))
     finally:
         server.stop()
         if options.keep is None:
             shutil.rmtree(directory, ignore_errors=True)
     if options.write:
-        write(figures)
+        write(figures, where)
     return 0 if all(figure.reached for figure in figures) else 1
 
 
-async def _run(server: EmbeddedPostgres, options: argparse.Namespace, names: Sequence[str]) -> list[Figure]:
-    for key, value in machine().items():
+async def _run(
+    server: EmbeddedPostgres, options: argparse.Namespace, names: Sequence[str], where: dict[str, str]
+) -> list[Figure]:
+    for key, value in where.items():
         print(f"{key}: {value}")
     state = await build(server, Size())
     bench = Bench(server, state, Processes(state.app_dsn, server.directory / "logs"), options.repeats, options.seconds)

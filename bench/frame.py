@@ -101,11 +101,13 @@ def machine() -> dict[str, str]:
     }
 
 
-def write(figures: Sequence[Figure]) -> None:
-    """Put the figures into docs/benchmarks.json, beside those of other benchmarks there, and write the table anew."""
+def write(figures: Sequence[Figure], here: dict[str, str]) -> None:
+    """Put the figures into docs/benchmarks.json, beside those of other benchmarks there, and write the table anew.
+
+    `here` is what machine() said when the run began.
+    """
     old = msgspec.json.decode(RESULTS.read_bytes()) if RESULTS.exists() else {"figures": []}
     measured = {figure.name for figure in figures}
-    here = machine()
     kept = [entry for entry in old["figures"] if entry["figure"]["name"] not in measured]
     entries = kept + [{"figure": msgspec.to_builtins(figure), "machine": here} for figure in figures]
     RESULTS.parent.mkdir(exist_ok=True)
