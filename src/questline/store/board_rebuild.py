@@ -14,6 +14,7 @@ from questline.store.statements import statements
 
 SQL = statements("board_rebuild")
 _FETCHED = 5_000  # rows of a cursor held at a time
+_SECONDS_MAX = 3_600.0  # of one statement: they go over whole boards, and a request's limit is not meant for them
 _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -59,7 +60,7 @@ async def earned(
     conn: Connection, project_id: int, currencies: Sequence[str]
 ) -> AsyncIterator[tuple[int, str, int, datetime]]:
     """Yield (user id, currency, amount, at) of all that was issued to the project's users."""
-    async for row in conn.cursor(SQL["earned"], project_id, currencies, prefetch=_FETCHED):
+    async for row in conn.cursor(SQL["earned"], project_id, currencies, prefetch=_FETCHED, timeout=_SECONDS_MAX):
         yield tuple(row)
 
 
@@ -72,7 +73,7 @@ async def applied_events(
     conn: Connection, project_id: int, user_ids: Sequence[int]
 ) -> AsyncIterator[tuple[int, Event]]:
     """Yield (user id, event) of the events applied to the users, each user's in the order of receipt."""
-    async for row in conn.cursor(SQL["applied_events"], project_id, user_ids, prefetch=_FETCHED):
+    async for row in conn.cursor(SQL["applied_events"], project_id, user_ids, prefetch=_FETCHED, timeout=_SECONDS_MAX):
         user_id, event_id, type_, user, payload, occurred_at, source, schema_version = row
         yield (
             user_id,
@@ -91,28 +92,34 @@ async def applied_events(
 
 async def settle(conn: Connection) -> None:
     """Sum up what was gathered: one row an entry, as it should be."""
-    await conn.execute(SQL["settle"])
-    await conn.execute(SQL["analyze"])
+    await conn.execute(SQL["settle"], timeout=_SECONDS_MAX)
+    await conn.execute(SQL["analyze"], timeout=_SECONDS_MAX)
 
 
 async def replace(conn: Connection, project_id: int, boards: Sequence[str]) -> int:
     """Put what was settled in the place of the boards' entries, and count anew; return how many entries changed."""
-    await conn.execute(SQL["insert_periods"], project_id)
+    await conn.execute(SQL["insert_periods"], project_id, timeout=_SECONDS_MAX)
     changed = 0
     for name in ("delete_surplus", "update_wrong", "insert_missing"):
         arguments = (project_id, boards) if name == "delete_surplus" else (project_id,)
-        changed += int((await conn.execute(SQL[name], *arguments)).rpartition(" ")[2])
+        changed += int((await conn.execute(SQL[name], *arguments, timeout=_SECONDS_MAX)).rpartition(" ")[2])
     for name in ("delete_parts", "delete_crowds", "delete_counts"):
-        await conn.execute(SQL[name], project_id, boards)
-    await conn.execute(SQL["insert_counts"], project_id, boards, 2 * BOARD_PART_ENTRIES)
+        await conn.execute(SQL[name], project_id, boards, timeout=_SECONDS_MAX)
+    await conn.execute(SQL["insert_counts"], project_id, boards, 2 * BOARD_PART_ENTRIES, timeout=_SECONDS_MAX)
     return changed
 
 
 async def wrong_entries(conn: Connection, project_id: int, boards: Sequence[str], limit: int) -> list[WrongEntry]:
     """Return up to `limit` entries that differ from what was settled."""
-    return [WrongEntry(*row) for row in await conn.fetch(SQL["wrong_entries"], project_id, boards, limit)]
+    return [
+        WrongEntry(*row)
+        for row in await conn.fetch(SQL["wrong_entries"], project_id, boards, limit, timeout=_SECONDS_MAX)
+    ]
 
 
 async def wrong_counts(conn: Connection, project_id: int, boards: Sequence[str], limit: int) -> list[WrongCount]:
     """Return up to `limit` ranges whose count is wrong."""
-    return [WrongCount(*row) for row in await conn.fetch(SQL["wrong_counts"], project_id, boards, limit)]
+    return [
+        WrongCount(*row)
+        for row in await conn.fetch(SQL["wrong_counts"], project_id, boards, limit, timeout=_SECONDS_MAX)
+    ]
