@@ -192,3 +192,9 @@ def test_the_demo_fills_boards_and_profiles_and_is_played_once(instance: Instanc
     eventually(lambda: "Look at them" in instance.said(), 10)
     assert instance.client.get("/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json() == board
     assert instance.client.get(f"/v1/users/{user}/history").json() == history
+
+
+def test_boards_can_be_checked_and_rebuilt_and_agree_with_the_ledger(running: Instance) -> None:
+    assert running.run("boards", "check", "nobody").returncode == 1
+    assert running.run("boards", "check", "my-app").stdout == "every board is as the ledger says\n"
+    assert running.run("boards", "rebuild", "my-app").stdout == "0 entries changed\n"

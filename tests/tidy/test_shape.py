@@ -10,7 +10,6 @@ FUNCTION_LINES_MAX = 80
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "shared", "misc", "manager", "base", "lib"}
 CALLED_FROM_OUTSIDE = {
     "cli.reference": "`make docs`",
-    "control.board_rebuild": "operators and tests; no command of its own yet",
 }
 
 

@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from questline.assembly import now
+from questline.cli.database import NoDatabase, app_dsn
 from questline.settings import Settings, unknown_variables
 from questline.store import health
-from questline.store.embedded import EmbeddedPostgres
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, connect
 from questline.store.roles import APP_ROLE
@@ -34,15 +34,11 @@ class Finding(msgspec.Struct, frozen=True):
 async def examine(settings: Settings) -> list[Finding]:
     """Return what was found, in the order in which to mend it."""
     findings = [Finding("doubtful", f"no setting reads {name}") for name in unknown_variables()]
-    dsn = settings.dsn
-    if not dsn:
-        server = EmbeddedPostgres(settings.data_dir / "postgres")
-        if not server.data.exists():
-            return [*findings, Finding("wrong", "QUESTLINE_DSN is not set, and no questline dev has run here")]
-        dsn = server.dsn(user=APP_ROLE)
     try:
         began = time.perf_counter()
-        conn = await connect(dsn)
+        conn = await connect(app_dsn(settings))
+    except NoDatabase as error:
+        return [*findings, Finding("wrong", str(error))]
     except TRANSIENT_FAULTS as fault:
         return [*findings, Finding("wrong", f"PostgreSQL cannot be reached: {fault}; start it, or correct the DSN")]
     try:

@@ -15,7 +15,7 @@ _CONNECT_SECONDS = 10.0
 _COMMAND_SECONDS = 60.0
 
 
-async def connect(dsn: str) -> Connection:
+async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS) -> Connection:
     """Open one connection that its owner keeps; raises what asyncpg raises when the server cannot be reached."""
     conn: Connection = await asyncpg.connect(
         dsn,

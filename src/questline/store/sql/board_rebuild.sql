@@ -2,6 +2,7 @@
 -- there. All within one transaction, which holds the project's stripe alone (boards.sql: lock_stripe).
 
 -- name: open
+-- The rows gathered, before they are added up.
 CREATE TEMPORARY TABLE board_gathered (
     board text COLLATE "C", period text COLLATE "C", user_id bigint, points bigint, reached_at timestamptz
 ) ON COMMIT DROP
@@ -23,47 +24,55 @@ WHERE d.project_id = $1 AND d.user_id = ANY($2::bigint[]) AND d.status = 'proces
 ORDER BY d.user_id, d.event_id
 
 -- name: settle
--- One row an entry, as it should be. $1 is the largest score.
+-- One row an entry, as it should be, its score within what a score holds.
 CREATE TEMPORARY TABLE board_truth ON COMMIT DROP AS
 SELECT board, period, user_id, (-least(greatest(sum(points), -4611686018427387904), 4611686018427387904))::bigint AS lead,
     max(reached_at) AS reached_at
 FROM board_gathered GROUP BY board, period, user_id
 
 -- name: analyze
+-- So that what follows is planned for its size.
 ANALYZE board_truth
 
 -- name: insert_periods
+-- Number the periods that have no number yet. $1 project.
 INSERT INTO board_periods (project_id, board, period)
 SELECT DISTINCT $1::integer, board, period FROM board_truth ORDER BY 2, 3
 ON CONFLICT ON CONSTRAINT board_periods_are_unique DO NOTHING
 
 -- name: delete_surplus
+-- Entries that the truth does not have. $1 project, $2 boards.
 DELETE FROM board_entries e USING board_periods p
 WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND e.project_id = p.project_id AND e.board_period = p.id
     AND NOT EXISTS (
         SELECT FROM board_truth t WHERE t.board = p.board AND t.period = p.period AND t.user_id = e.user_id)
 
 -- name: update_wrong
+-- Entries that the truth has with another score or time. $1 project.
 UPDATE board_entries e SET lead = t.lead, reached_at = t.reached_at
 FROM board_truth t JOIN board_periods p ON p.project_id = $1 AND p.board = t.board AND p.period = t.period
 WHERE e.project_id = p.project_id AND e.board_period = p.id AND e.user_id = t.user_id
     AND (e.lead, e.reached_at) <> (t.lead, t.reached_at)
 
 -- name: insert_missing
+-- Entries that only the truth has. $1 project.
 INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
 SELECT p.project_id, p.id, t.user_id, t.lead, t.reached_at
 FROM board_truth t JOIN board_periods p ON p.project_id = $1 AND p.board = t.board AND p.period = t.period
 ON CONFLICT ON CONSTRAINT board_entries_pk DO NOTHING
 
 -- name: delete_parts
+-- Ranges begin whole again; insert_counts reports the crowded ones. $1 project, $2 boards.
 DELETE FROM board_parts b USING board_periods p
 WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND b.project_id = p.project_id AND b.board_period = p.id
 
 -- name: delete_crowds
+-- Reports of crowded ranges are about ranges of before. $1 project, $2 boards.
 DELETE FROM board_crowds b USING board_periods p
 WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND b.project_id = p.project_id AND b.board_period = p.id
 
 -- name: delete_counts
+-- Counts, which insert_counts counts anew. $1 project, $2 boards.
 DELETE FROM board_counts b USING board_periods p
 WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND b.project_id = p.project_id AND b.board_period = p.id
 

@@ -13,11 +13,13 @@ LEFT JOIN board_periods p USING (project_id, board, period)
 ORDER BY k.place
 
 -- name: insert_periods
+-- Number the periods that have no number yet. Arrays: project, board, period.
 INSERT INTO board_periods (project_id, board, period)
 SELECT * FROM unnest($1::integer[], $2::text[], $3::text[]) ORDER BY 1, 2, 3
 ON CONFLICT ON CONSTRAINT board_periods_are_unique DO NOTHING
 
 -- name: lock_stripe
+-- Wait for a stripe of boards until the transaction ends. $1 class of lock, $2 stripe.
 SELECT pg_advisory_xact_lock($1::integer, $2::integer)
 
 -- name: add_points
@@ -85,9 +87,11 @@ WITH incoming AS MATERIALIZED (
 SELECT (SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted)
 
 -- name: crowds
+-- Ranges that writers reported as crowded. $1 limit.
 SELECT project_id, board_period, bucket, part FROM board_crowds ORDER BY 1, 2, 3, 4 LIMIT $1::integer
 
 -- name: drop_crowd
+-- Forget a report that was looked at.
 DELETE FROM board_crowds WHERE project_id = $1 AND board_period = $2 AND bucket = $3 AND part = $4
 
 -- name: split_part

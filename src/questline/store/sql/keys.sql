@@ -12,6 +12,7 @@ UPDATE api_keys SET last_used_at = date_trunc('minute', now())
 WHERE id = ANY ($1::uuid[]) AND (last_used_at IS NULL OR last_used_at < date_trunc('minute', now()));
 
 -- name: create
+-- Store a new key and return when it was made. $1 project, $2 id, $3 SHA-256, $4 prefix, $5 type, $6 role, $7 name.
 INSERT INTO api_keys (id, project_id, key_hash, prefix, type, role, name)
 VALUES ($2, $1, $3, $4, $5, $6, $7)
 RETURNING created_at;
