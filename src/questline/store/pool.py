@@ -23,7 +23,7 @@ async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS)
         statement_cache_size=_STATEMENTS_CACHED,
         max_cached_statement_lifetime=0,
         timeout=_CONNECT_SECONDS,
-        command_timeout=_COMMAND_SECONDS,
+        command_timeout=command_seconds,
     )
     return conn
 
