@@ -177,7 +177,7 @@ def test_migrating_a_migrated_database_applies_nothing(running: Instance) -> Non
 
 def test_the_demo_fills_boards_and_profiles_and_is_played_once(instance: Instance) -> None:
     instance.start("--demo")
-    eventually(lambda: "Look at them" in instance.said(), 60)
+    eventually(lambda: "Look around" in instance.said(), 60)
     assert re.search(r"300 users, [\d,]+ events \([\d,]+ accepted, [1-9]\d* duplicate, [1-9]\d* rejected\)",
                      re.sub(r"\s+", " ", instance.said()))  # fmt: skip
     board = instance.client.get("/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json()
@@ -189,7 +189,7 @@ def test_the_demo_fills_boards_and_profiles_and_is_played_once(instance: Instanc
     history = instance.client.get(f"/v1/users/{user}/history").json()
     instance.stop()
     instance.start("--demo")
-    eventually(lambda: "Look at them" in instance.said(), 10)
+    eventually(lambda: "Look around" in instance.said(), 10)
     assert instance.client.get("/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json() == board
     assert instance.client.get(f"/v1/users/{user}/history").json() == history
 

@@ -47,7 +47,7 @@ def play_once(url: str, key: str, place: Path, stop: threading.Event) -> None:
             _play(client, progress, stop)
             progress.done = True
             _write(place, progress)
-        _show(client)
+        _show(client, key)
     except _Stopped:
         return
     except ClientError as error:
@@ -81,7 +81,8 @@ def _play(client: Client, progress: _Progress, stop: threading.Event) -> None:
             _patiently(client, stop, "POST", "/v1/users", json=body)
             bars.advance(applying)
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
-    console.print(f"[bold green]The demo is in:[/] {USERS} users, {len(lines):,} events ({told})", highlight=False)
+    said = f"[bold green]The demo is in:[/] {USERS} users, {len(lines):,} events ({told})"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 def _patiently(client: Client, stop: threading.Event, method: str, path: str, **more: object) -> dict[str, int]:
@@ -99,16 +100,18 @@ def _patiently(client: Client, stop: threading.Event, method: str, path: str, **
     raise _Stopped
 
 
-def _show(client: Client) -> None:
+def _show(client: Client, key: str) -> None:
     board = client.request("GET", "/v1/leaderboards?metric=xp&periodKey=all-time&limit=5").json()
     table = Table("rank", "user", "name", "XP", title=f"board xp, all-time: {board['total']} users")
     for entry in board["entries"]:
         table.add_row(str(entry["rank"]), entry["userId"], entry["displayName"] or "", f"{entry['score']:,}")
     console.print(table)
     user = board["entries"][0]["userId"] if board["entries"] else user_id(0)
-    console.print("Look at them with the secret key:")
+    console.print(f"Look around:\n  KEY={key}", highlight=False, soft_wrap=True)
     for path in (f"/v1/users/{user}/profile", f"/v1/users/{user}/history", "/v1/leaderboards?metric=xp", "/v1/program"):
-        console.print(f"  curl -H 'X-API-Key: …' '{client.url}{path}'", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"  curl -H \"X-API-Key: $KEY\" '{client.url}{path}'", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def _read(place: Path) -> _Progress | None:
