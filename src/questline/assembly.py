@@ -14,6 +14,7 @@ from questline.api.app import build
 from questline.api.auth import KeyRing
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.router import App, HotRouter
+from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.rates import RateLimiter
 from questline.api.services import Services
@@ -65,7 +66,7 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     commands.start()
     noting = asyncio.create_task(_note_key_use(ring))
     try:
-        yield HotRouter(rest, events, stream)
+        yield HotRouter(rest, events, stream, SpendHandler(events, normaliser, commands))
     finally:
         noting.cancel()
         await acceptor.close()

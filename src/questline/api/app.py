@@ -14,7 +14,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from questline.api import apps, currency, events, keys, leaderboards, program, system, users
+from questline.api import apps, events, keys, leaderboards, program, system, users
 from questline.api.callers import DEPENDENCIES
 from questline.api.errors import handle
 from questline.api.services import Services
@@ -30,7 +30,6 @@ RESOURCES: list[Any] = [
     users.get_history,
     events.get_event,
     events.list_events,
-    currency.spend,
     leaderboards.get_leaderboard,
     keys.create_key,
     keys.list_keys,

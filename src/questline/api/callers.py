@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request
 from litestar.di import Provide
 
-from questline.api.auth import INGESTS, is_operator, require
+from questline.api.auth import is_operator, require
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.model.principal import KeyType, Principal, Project, Role
@@ -30,10 +30,6 @@ class Admin(_Caller, frozen=True):
 
 class Reader(_Caller, frozen=True):
     """A secret key of role ADMIN or READONLY: reads everything in its project."""
-
-
-class Sender(_Caller, frozen=True):
-    """A secret key of role ADMIN or INGEST: sends events and commands."""
 
 
 class EventReader(_Caller, frozen=True):
@@ -62,10 +58,6 @@ async def reader(request: Request[Any, Any, Any]) -> Reader:
     return Reader(await _principal(request, _READS))
 
 
-async def sender(request: Request[Any, Any, Any]) -> Sender:
-    return Sender(await _principal(request, INGESTS))
-
-
 async def event_reader(request: Request[Any, Any, Any]) -> EventReader:
     return EventReader(await _principal(request, _READS_EVENTS))
 
@@ -85,7 +77,6 @@ async def services(request: Request[Any, Any, Any]) -> Services:
 DEPENDENCIES = {
     "admin": Provide(admin),
     "reader": Provide(reader),
-    "sender": Provide(sender),
     "event_reader": Provide(event_reader),
     "creator": Provide(creator),
     "services": Provide(services),

@@ -84,6 +84,12 @@ def _hot_paths() -> dict[str, Any]:
             {"application/json": {"schema": {"type": "object"}, "example": _EVENT_EXAMPLE}},
             {"202": _answer("Durable.", {"type": "object"})},
         ),
+        "/v1/currency/spend": _post(
+            "spend",
+            "Take an amount of a currency from a user, once under its key; 409 insufficient-balance takes nothing.",
+            {"application/json": {"schema": _SPEND_SCHEMA, "example": _SPEND_EXAMPLE}},
+            {"201": _answer("Taken.", _SPENT_SCHEMA, _SPENT_EXAMPLE)},
+        ),
         "/v1/ingest/stream": _post(
             "stream",
             "Accept NDJSON of any length; `?results=errors` answers with rejected items only.",
@@ -151,5 +157,42 @@ _RESULTS_SCHEMA = {
         "duplicate": {"type": "integer"},
         "rejected": {"type": "integer"},
         "results": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+_SPEND_EXAMPLE = {"userId": "ada", "currency": "coins", "amount": 10, "idempotencyKey": "hat-1"}
+_SPEND_SCHEMA = {
+    "type": "object",
+    "required": ["userId", "currency", "amount"],
+    "additionalProperties": False,
+    "properties": {
+        "userId": {"type": "string", "maxLength": 256},
+        "currency": {"type": "string"},
+        "amount": {"type": "integer", "minimum": 1},
+        "reason": {"type": "string"},
+        "idempotencyKey": {"type": ["string", "null"], "maxLength": 512},
+    },
+}
+_SPENT_EXAMPLE = {
+    "transfer": {
+        "eventId": "019aa8f2-6f3e-7000-8000-000000000000",
+        "currency": "coins",
+        "amount": 10,
+        "debit": "user",
+        "credit": "burn",
+    },
+    "balance": 5,
+    "duplicate": False,
+}
+_SPENT_SCHEMA = {
+    "type": "object",
+    "required": ["transfer", "balance", "duplicate"],
+    "properties": {
+        "transfer": {
+            "type": "object",
+            "properties": {name: {} for name in ("eventId", "currency", "amount", "debit", "credit")},
+        },
+        "balance": {"type": "integer"},
+        "duplicate": {"type": "boolean"},
     },
 }

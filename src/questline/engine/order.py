@@ -42,7 +42,9 @@ def _passing(program: ProgramDocument, requirement: Requirement) -> bool:
 def _never_negative(metric: Metric) -> bool:
     """Tell whether a sum's condition keeps negative numbers out."""
     leaf = metric.when or {}
-    return leaf.get("field") == metric.sum and operator_of(leaf.get("op")) in ("gt", "gte") and leaf.get("value", -1) >= 0
+    return (
+        leaf.get("field") == metric.sum and operator_of(leaf.get("op")) in ("gt", "gte") and leaf.get("value", -1) >= 0
+    )
 
 
 def _state_fields(raw: Mapping[str, Any] | None) -> list[str]:

@@ -4,6 +4,7 @@
 EVENT_BYTES_MAX = 256 * 1024  # (setting) one event; a larger fact belongs in the customer's own storage
 BATCH_EVENTS_MAX = 1_000  # (setting) items in one POST /v1/events/batch
 STREAM_BYTES_MAX = 128 * 1024 * 1024  # (setting) one body on /v1/ingest/stream, before decompression is counted too
+COMMAND_BODY_BYTES_MAX = 64 * 1024  # one command
 REQUEST_BODY_BYTES_MAX = 8 * 1024 * 1024  # any other body
 PROGRAM_BYTES_MAX = 1024 * 1024  # one program document
 USER_ID_CHARS_MAX = 256
@@ -29,7 +30,7 @@ COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_LANES = 2  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
 DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
-LANES_PER_WORKER = 2  # one lane computes while the other waits for PostgreSQL
+LANES_PER_WORKER = 4  # some compute while others wait for PostgreSQL; more only make batches smaller
 LANE_LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
 LANE_RENEW_SECONDS = 2.0
 IDLE_POLL_SECONDS = 0.04  # how soon a worker looks again when nothing waits

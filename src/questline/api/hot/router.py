@@ -6,6 +6,7 @@ import structlog
 
 from questline.api.hot.body import Disconnected, Receive, Scope
 from questline.api.hot.events import EventHandlers, Handler
+from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.problems import Problem, Send, send_problem
 
@@ -17,13 +18,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class HotRouter:
     """The ASGI application in front of all others."""
 
-    def __init__(self, rest: App, events: EventHandlers, stream: StreamHandler) -> None:
+    def __init__(self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler) -> None:
         self._rest = rest
         routes: dict[str, Handler] = {
             "/events": events.one,
             "/events/track": events.track,
             "/events/batch": events.batch,
             "/ingest/stream": stream.stream,
+            "/currency/spend": spends.spend,
         }
         self._routes = {prefix + path: handler for path, handler in routes.items() for prefix in ("", "/v1")}
 
