@@ -1,5 +1,6 @@
 """The schema and its statements on the oldest and the newest PostgreSQL that are supported."""
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -8,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from questline.processing.months import Months
 from questline.store.migrate import first_id, migrate, missing_partitions, pending
 from questline.store.statements import statements
 
@@ -79,3 +81,14 @@ async def test_a_month_that_was_let_slip_does_not_stop_a_migration(any_database:
 
 def _is_about_a_temporary_table(error: asyncpg.PostgresError) -> bool:
     return isinstance(error, asyncpg.UndefinedTableError) and bool(re.search(r'"board_(gathered|truth)"', str(error)))
+
+
+async def test_a_worker_makes_the_months_ahead_in_the_applications_role(any_database: Any) -> None:
+    later = datetime(2033, 5, 2, tzinfo=UTC)
+    months = Months(any_database.app_dsn, lambda: later)
+    await asyncio.gather(months.run_once(), months.run_once())  # two workers at once
+    conn = await asyncpg.connect(any_database.owner_dsn)
+    try:
+        assert await missing_partitions(conn, later) == []
+    finally:
+        await conn.close()

@@ -71,4 +71,5 @@ START_SECONDS_MAX = 60.0  # a process waits so long for a database that is not t
 LOG_FILE_BYTES_MAX = 16 * 1024 * 1024  # of `questline dev`; a larger one is moved aside at the next start
 
 # ── operating
+PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead
 PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers

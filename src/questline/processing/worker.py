@@ -10,6 +10,7 @@ from questline.processing.apply import Applier, Clock
 from questline.processing.crowds import Crowds
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
+from questline.processing.months import Months
 from questline.processing.programs import ProgramCache
 from questline.transport.postgres import PostgresTransport
 
@@ -26,7 +27,7 @@ class Worker:
         lanes: int = LANES_PER_WORKER,
     ) -> None:
         programs = ProgramCache()
-        self._crowds = Crowds(dsn)
+        self._services = (Crowds(dsn), Months(dsn, clock))
         self._lanes = [
             Lane(
                 f"{number}",
@@ -43,7 +44,8 @@ class Worker:
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
                 lanes.create_task(lane.run(stop))
-            lanes.create_task(self._crowds.run(stop))
+            for service in self._services:
+                lanes.create_task(service.run(stop))
 
     def idle_seconds(self) -> float:
         """Return how long ago the slowest lane finished a round; a large number means that a lane hangs."""

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-import structlog
 from asyncpg import Connection
 
 from questline.model.limits import PARTITION_MONTHS_AHEAD
@@ -16,7 +15,6 @@ from questline.store.statements import statements
 
 SQL = statements("migrate")
 PARTITIONED = ("events", "attempts", "decisions")
-log = structlog.get_logger(__name__)
 _LOCK = 0x716C6D69  # one migration at a time, whoever starts it
 
 
@@ -77,18 +75,12 @@ async def pending(conn: Connection) -> list[str]:
 
 
 async def ensure_partitions(conn: Connection, now: datetime) -> None:
-    """Create the monthly partitions of this month and the next few, where they are missing.
+    """Create the monthly partitions of this month and the next few, where they are missing; any of our roles may.
 
-    Partitions are ranges of UUIDv7: 48 bits of Unix time in milliseconds come first, so ids sort by receipt. A month
-    that was let slip has rows in the default partition; they stay there, and so does what follows in that month.
+    A month that was let slip has rows in the default partition; they stay there, and so does what follows in that month.
     """
-    for month, following in _months(now):
-        for table in PARTITIONED:
-            low, high = first_id(month), first_id(following)
-            try:
-                await conn.execute(SQL["partition"].format(table=table, month=f"{month:%Y_%m}", low=low, high=high))
-            except asyncpg.CheckViolationError:
-                log.warning("partitions.month_in_default", table=table, month=f"{month:%Y-%m}")
+    for month, _ in _months(now):
+        await conn.execute(SQL["make_partitions"], month.date())
 
 
 async def missing_partitions(conn: Connection, now: datetime) -> list[str]:

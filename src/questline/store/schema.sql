@@ -477,6 +477,34 @@ CREATE TRIGGER transfers_are_append_only BEFORE UPDATE OR DELETE ON transfers
 CREATE TRIGGER program_versions_are_immutable BEFORE UPDATE OR DELETE ON program_versions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
+-- ───────────────────────────────────────────────────────────── partitions
+
+-- Create one month's partitions of events, attempts and decisions where they are missing. It runs as the owner, so that a
+-- worker, which owns no table, can make them in time; it takes nothing but a month. Bounds are the lowest UUIDv7 of the
+-- months: 48 bits of Unix milliseconds, then zeros.
+CREATE FUNCTION make_partitions(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    first date := date_trunc('month', month)::date;
+    low uuid := rpad(lpad(to_hex(extract(epoch FROM first)::bigint * 1000), 12, '0'), 32, '0')::uuid;
+    high uuid := rpad(lpad(to_hex(extract(epoch FROM first + interval '1 month')::bigint * 1000), 12, '0'), 32, '0')::uuid;
+    partitioned text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(x'716c7074'::integer);  -- one maker at a time
+    FOREACH partitioned IN ARRAY ARRAY['events', 'attempts', 'decisions'] LOOP
+        CONTINUE WHEN to_regclass(format('public.%I', partitioned || to_char(first, '_YYYY_MM'))) IS NOT NULL;
+        BEGIN
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                           partitioned || to_char(first, '_YYYY_MM'), partitioned, low, high);
+        EXCEPTION WHEN check_violation THEN
+            -- A month that was let slip has rows in the default partition; they stay there, and so does what follows.
+            RAISE WARNING 'rows of % lie in %_default', to_char(first, 'YYYY-MM'), partitioned;
+        END;
+    END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION make_partitions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION make_partitions TO questline_service;
+
 -- ───────────────────────────────────────────────────────────── who may do what
 
 GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_service;

@@ -24,9 +24,9 @@ SELECT name, checksum FROM schema_migrations;
 -- Remember a migration. $1 name, $2 SHA-256 of the file.
 INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2);
 
--- name: partition
--- One month of an id-ranged table; names and bounds are our own, never a client's.
-CREATE TABLE IF NOT EXISTS {table}_{month} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}');
+-- name: make_partitions
+-- Create a month's partitions where they are missing. $1 a day of the month.
+SELECT make_partitions($1);
 
 -- name: tables_among
 -- Which of these tables exist. $1 names.
