@@ -29,7 +29,12 @@ def test_the_flow_of_the_readme_works_word_for_word(instance: Instance) -> None:
     url = instance.dev_file["url"]
     script = flow if url.endswith(f":{OWN_PORT}") else flow.replace("http://127.0.0.1:8080", url)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=instance.directory, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=instance.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]

@@ -94,7 +94,8 @@ def test_a_limits_day_is_the_users_day() -> None:
     scenario = Scenario(rule(limit={"times": 1, "per": "day"}), timezone="Asia/Tokyo")
     first = scenario.at(datetime(2026, 1, 5, 14, tzinfo=UTC), "e")  # 23:00 in Tokyo
     second = scenario.at(datetime(2026, 1, 5, 15, tzinfo=UTC), "e")  # midnight
-    assert first.transfers and second.transfers
+    assert first.transfers
+    assert second.transfers
 
 
 @pytest.mark.parametrize(
