@@ -244,3 +244,14 @@ async def test_a_path_also_answers_without_the_prefix(questline: Instance) -> No
     app = await questline.app(PROGRAM)
     assert (await app.post("/events", json={"type": "task", "userId": "u"})).status_code == 202
     assert (await app.get("/rules")).status_code == 200
+
+
+async def test_a_log_line_names_correlation_and_project_and_no_secret(questline: Instance, capsys: pytest.CaptureFixture[str]) -> None:
+    app = await questline.app(PROGRAM)
+    capsys.readouterr()
+    answer = await app.get("/v1/rules", headers={"X-Correlation-Id": "corr-1"})
+    logged = capsys.readouterr().out
+    assert answer.headers["x-correlation-id"] == "corr-1"
+    assert "corr-1" in logged
+    assert app.app_id in logged
+    assert app.key not in logged

@@ -79,7 +79,10 @@ class AccessLog:
             await self._app(scope, receive, answer)
         finally:
             took_ms = round((time.perf_counter() - started) * 1000, 1)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms)
+            project = scope.get("state", {}).get("project")
+            log.info(
+                "request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms, project=project
+            )
             structlog.contextvars.clear_contextvars()
 
 

@@ -47,6 +47,7 @@ async def _principal(request: Request[Any, Any, Any], roles: frozenset[Role]) ->
         raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
     require(principal, roles)
     services.rates.take(principal.key_id)
+    request.scope["state"]["project"] = principal.project.app_id  # for the access log
     return principal
 
 
