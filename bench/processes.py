@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -32,9 +33,9 @@ class Processes:
         return f"http://127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def api(self) -> AsyncIterator[psutil.Process]:
-        """Run the API; yields when it is ready."""
-        async with self._running("serve", f"{self.url}/ready") as process:
+    async def api(self, **settings: Any) -> AsyncIterator[psutil.Process]:
+        """Run the API, with settings other than the usual ones if given; yields when it is ready."""
+        async with self._running("serve", f"{self.url}/ready", **settings) as process:
             yield process
 
     @asynccontextmanager
@@ -44,8 +45,8 @@ class Processes:
             yield process
 
     @asynccontextmanager
-    async def _running(self, command: str, ready: str | None) -> AsyncIterator[psutil.Process]:
-        settings = Settings(dsn=self._dsn, port=self.port, dev=True, log_level="warning")
+    async def _running(self, command: str, ready: str | None, **other: Any) -> AsyncIterator[psutil.Process]:
+        settings = Settings(dsn=self._dsn, port=self.port, dev=True, log_level="warning", **other)
         self._logs.mkdir(parents=True, exist_ok=True)
         with (self._logs / f"{command}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: ASYNC220

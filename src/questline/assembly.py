@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from questline.api.app import build
 from questline.api.auth import KeyRing
 from questline.api.hot.events import EventHandlers
+from questline.api.hot.items import Items
 from questline.api.hot.router import App, HotRouter
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
@@ -20,6 +21,7 @@ from questline.api.rates import RateLimiter
 from questline.api.services import Services
 from questline.ingest.accept import Acceptor
 from questline.ingest.envelope import Normaliser
+from questline.ingest.meters import IngestMeters
 from questline.model.limits import KEY_USE_NOTED_SECONDS, SHUTDOWN_SECONDS_MAX, START_SECONDS_MAX
 from questline.processing.commands import Commands
 from questline.processing.meters import ProcessingMeters
@@ -51,17 +53,18 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     registry = _registry()
     ids = EventIds()
     meters = ProcessingMeters(registry)
-    acceptor = Acceptor(pool)
+    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
     commands = Commands(settings.dsn, now, meters)
     ring = KeyRing(pool)
     rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     services = Services(settings, pool, ring, rates, normaliser, commands, ProgramCache(), now, ids.new, registry)
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
+    items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
-        ring, rates, normaliser, acceptor, commands, settings.event_bytes_max, settings.batch_events_max
+        ring, rates, normaliser, acceptor, items, commands, settings.event_bytes_max, settings.batch_events_max
     )
-    stream = StreamHandler(events, settings.event_bytes_max, settings.stream_bytes_max)
+    stream = StreamHandler(events, items, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
     commands.start()
     noting = asyncio.create_task(_note_key_use(ring))

@@ -59,7 +59,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "dev": Description("Development: projects may be created without an operator token. `questline dev` sets it."),
     "admin_token": Description("The operator's token, sent as X-Admin-Token. Empty: operator routes refuse everybody."),
     "lanes": Description("Lanes of one worker process; each has a connection of its own.", "lanes", 1),
-    "pool_connections": Description("Connections of one API process, beside two for commands.", "connections", 2),
+    "pool_connections": Description(
+        "Connections of one API process, beside two for single events and two for commands.", "connections", 2
+    ),
     "event_bytes_max": Description("The largest event.", "bytes", 1024),
     "batch_events_max": Description("The most events in one batch.", "events", 1),
     "stream_bytes_max": Description("The largest stream, as sent and as unpacked.", "bytes", 1024),

@@ -167,8 +167,10 @@ async def test_a_stream_over_its_limit_stops_and_says_what_was_stored(questline:
             yield line.replace('"u"', f'"u{n}"').encode()
 
     answer = await app.post("/v1/ingest/stream", content=endless())
-    last = json.loads(answer.text.splitlines()[-1])
-    assert (answer.status_code, last["problem"]["code"]) == (413, "payload-too-large")
+    last = answer.json()
+    assert (answer.status_code, last["code"]) == (413, "payload-too-large")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert last["lines"] == len(last["results"]) == last["results"][-1]["line"]
     stored = await questline.owner.fetchval(
         "SELECT count(*) FROM events e JOIN projects p ON p.id = e.project_id WHERE p.app_id = $1", app.app_id
     )

@@ -1,19 +1,31 @@
 """Durable acceptance: events that arrive together share one statement and one commit."""
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 import msgspec
 import structlog
 
+from questline.ingest.meters import IngestMeters
 from questline.model.event import AcceptedEvent
-from questline.model.limits import ACCEPT_GROUP_EVENTS_MAX, ACCEPT_QUEUE_EVENTS_MAX, ACCEPT_WRITERS
+from questline.model.limits import (
+    ACCEPT_BATCHES_AT_ONCE,
+    ACCEPT_GROUP_BYTES_MAX,
+    ACCEPT_GROUP_EVENTS_MAX,
+    ACCEPT_LANE_EVENTS_MIN,
+    ACCEPT_QUEUE_BYTES_MAX,
+    ACCEPT_QUEUE_EVENTS_MAX,
+    ACCEPT_TRIES_MAX,
+    ACCEPT_WRITERS,
+)
 from questline.store import accept
-from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import Pool
+from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
+from questline.store.pool import Connection, Pool, connect
 
 log = structlog.get_logger(__name__)
 
@@ -21,18 +33,19 @@ log = structlog.get_logger(__name__)
 class Status(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    REUSED = "reused"  # the key belongs to an event with other content
+    REUSED = "reused"  # the key belongs to an event with other content; nothing was stored
+    FAILED = "failed"  # the database refused this event and would again: a defect of ours; nothing was stored
 
 
 class Acceptance(msgspec.Struct, frozen=True, gc=False):
-    """What became of an event; `event_id` is the original's for a duplicate."""
+    """What became of an event; `event_id` is the original's where there is one."""
 
     status: Status
     event_id: UUID
 
 
 class Overloaded(Exception):
-    """More events wait for a commit than may; nothing of this one was stored. Try again in a second."""
+    """More events wait for a commit than may; nothing of this call was stored. Try again in a second."""
 
 
 class Unavailable(Exception):
@@ -40,14 +53,20 @@ class Unavailable(Exception):
 
 
 Waiting = tuple[AcceptedEvent, "asyncio.Future[Acceptance]"]
+Insert = Callable[[Sequence[AcceptedEvent]], Awaitable[set[UUID]]]
 
 
 class Acceptor:
-    """Stores events for one process."""
+    """Stores events for one process: single ones in groups on connections of its own, batches on the pool's."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, dsn: str, pool: Pool, meters: IngestMeters) -> None:
+        self._dsn = dsn
         self._pool = pool
+        self._meters = meters
         self._queue: deque[Waiting] = deque()
+        self._queued_bytes = 0
+        self._batched = 0
+        self._batches = asyncio.Semaphore(ACCEPT_BATCHES_AT_ONCE)
         self._arrived = asyncio.Event()
         self._closing = False
         self._writers: list[asyncio.Task[None]] = []
@@ -57,120 +76,156 @@ class Acceptor:
         self._writers = [asyncio.create_task(self._write()) for _ in range(ACCEPT_WRITERS)]
 
     async def close(self) -> None:
-        """Commit what was taken, then stop."""
+        """Commit what was taken, then stop; what comes later is refused as overload."""
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._writers)
 
     async def accept_one(self, event: AcceptedEvent) -> Acceptance:
         """Store one event, sharing a commit with others of this moment; raises Overloaded or Unavailable."""
-        if self._closing or len(self._queue) >= ACCEPT_QUEUE_EVENTS_MAX:
+        if self._closing or len(self._queue) >= ACCEPT_QUEUE_EVENTS_MAX or self._queued_bytes >= ACCEPT_QUEUE_BYTES_MAX:
             raise Overloaded
         future: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
         self._queue.append((event, future))
+        self._queued_bytes += len(event.payload)
         self._arrived.set()
         return await future
 
     async def accept(self, events: Sequence[AcceptedEvent]) -> list[Acceptance]:
-        """Store a batch in one statement; return what became of each, in order. Raises Unavailable."""
+        """Store a batch; return what became of each, in order. Raises Overloaded or Unavailable.
+
+        Unavailable may leave a part of the batch stored; to send all of it again is safe.
+        """
+        if self._closing or self._batched > ACCEPT_QUEUE_EVENTS_MAX:
+            raise Overloaded
+        self._batched += len(events)
         try:
-            return await self._store(events)
+            async with self._batches:
+                return await self._settle(self._pool, self._insert_in_lanes, events)
         except TRANSIENT_FAULTS as fault:
             log.warning("accept.unavailable", fault=repr(fault), events=len(events))
             raise Unavailable(str(fault)) from fault
+        finally:
+            self._batched -= len(events)
 
     async def _write(self) -> None:
+        conn: Connection | None = None
         while True:
             if not self._queue:
                 if self._closing:
-                    return
+                    break
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            queue = self._queue
-            group = [queue.popleft() for _ in range(min(len(queue), ACCEPT_GROUP_EVENTS_MAX))]
-            await self._commit(group)
+            group = self._take()
+            try:
+                if conn is None or conn.is_closed():
+                    conn = await connect(self._dsn)
+                results = await self._settle(conn, partial(accept.accept, conn), [event for event, _ in group])
+            except Exception as fault:
+                log.warning("accept.unavailable", fault=repr(fault), events=len(group))
+                _fail(group, Unavailable(str(fault)))
+                if conn is not None:
+                    conn.terminate()
+                    conn = None
+            else:
+                for (_, future), result in zip(group, results, strict=True):
+                    if not future.done():  # its caller may have gone away
+                        future.set_result(result)
+        if conn is not None:
+            await conn.close()
 
-    async def _commit(self, group: Sequence[Waiting]) -> None:
-        """Store a group; when the database refuses it, halve it until the event at fault stands alone."""
-        try:
-            results = await self._store([event for event, _ in group])
-        except TRANSIENT_FAULTS as fault:
-            log.warning("accept.unavailable", fault=repr(fault), events=len(group))
-            _fail(group, Unavailable(str(fault)))
-        except Exception as fault:
-            if len(group) == 1:
-                log.error("accept.refused", fault=repr(fault))
-                _fail(group, fault)
-                return
-            middle = len(group) // 2
-            await self._commit(group[:middle])
-            await self._commit(group[middle:])
-        else:
-            for (_, future), result in zip(group, results, strict=True):
-                if not future.done():  # its caller may have gone away
-                    future.set_result(result)
+    def _take(self) -> list[Waiting]:
+        queue, size = self._queue, 0
+        group: list[Waiting] = []
+        while queue and len(group) < ACCEPT_GROUP_EVENTS_MAX and size < ACCEPT_GROUP_BYTES_MAX:
+            waiting = queue.popleft()
+            group.append(waiting)
+            size += len(waiting[0].payload)
+        self._queued_bytes -= size
+        self._meters.waiting.set(len(queue))
+        return group
 
-    async def _store(self, events: Sequence[AcceptedEvent]) -> list[Acceptance]:
-        priors = await self._priors(events)
-        first_of: dict[tuple[int, bytes], AcceptedEvent] = {}
+    async def _settle(
+        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent]
+    ) -> list[Acceptance]:
+        """Store events; where the database refuses them, halve them until the one at fault stands alone."""
+        for tries in range(1, ACCEPT_TRIES_MAX + 1):
+            try:
+                return await self._store(conn, insert, events)
+            except ROLLED_BACK as fault:  # a deadlock: the other one went on, so this one can now
+                if tries == ACCEPT_TRIES_MAX:
+                    raise
+                log.info("accept.rolled_back", fault=repr(fault), events=len(events))
+            except TRANSIENT_FAULTS:
+                raise
+            except Exception as fault:
+                if len(events) == 1:
+                    log.error("accept.refused", fault=repr(fault), event_id=str(events[0].id))
+                    self._meters.events.labels(Status.FAILED).inc()
+                    return [Acceptance(Status.FAILED, events[0].id)]
+                break
+        middle = len(events) // 2
+        return [
+            *await self._settle(conn, insert, events[:middle]),
+            *await self._settle(conn, insert, events[middle:]),
+        ]
+
+    async def _store(
+        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent]
+    ) -> list[Acceptance]:
+        started = time.perf_counter()
+        first_of: dict[accept.Key, AcceptedEvent] = {}
         for event in events:
-            if event.id not in priors:
-                first_of.setdefault((event.project_id, event.key_hash), event)
-        distinct = list(first_of.values())
-        new = await accept.accept(self._pool, distinct) if distinct else set()
+            first_of.setdefault((event.project_id, event.key_hash), event)
+        new = await insert(list(first_of.values()))
+        known: dict[accept.Key, accept.Original] = {}
+        while lost := [key for key, e in first_of.items() if e.id not in new and key not in known]:
+            known |= await accept.originals(conn, lost)
+            if gone := [first_of[key] for key in lost if key not in known]:  # pruned between the two statements
+                new |= await insert(gone)
         if len(new) == len(events):
             results = [Acceptance(Status.ACCEPTED, event.id) for event in events]
+            self._meters.events.labels(Status.ACCEPTED).inc(len(events))
         else:
-            known = await accept.originals(self._pool, [key for key, e in first_of.items() if e.id not in new])
-            results = [_result(e, first_of, new, known, priors) for e in events]
-        # A repeat adds its alias again, so one whose sender died between the two statements is mended by the repeat.
-        aliases = [
-            (event.project_id, event.alias_hash, result.event_id)
-            for event, result in zip(events, results, strict=True)
-            if event.alias_hash is not None and result.status is not Status.REUSED
-        ]
-        if aliases:
-            await accept.add_aliases(self._pool, aliases)
+            results = [_result(e, first_of, new, known) for e in events]
+            for status, count in Counter(result.status for result in results).items():
+                self._meters.events.labels(status).inc(count)
+        self._meters.group_events.observe(len(events))
+        self._meters.group_seconds.observe(time.perf_counter() - started)
         return results
 
-    async def _priors(self, events: Sequence[AcceptedEvent]) -> dict[UUID, UUID]:
-        """Find events whose intent was sent in the window before, less than a window ago: event id → original's."""
-        asking = [(e, (e.project_id, e.prior_hash)) for e in events if e.prior_hash is not None]
-        if not asking:
-            return {}
-        known = await accept.originals(self._pool, [key for _, key in asking])
-        found = {}
-        for event, key in asking:
-            original = known.get(key)
-            if original is not None and _age_seconds(event, original.event_id) < event.window_seconds:
-                found[event.id] = original.event_id
-        return found
-
-
-def _age_seconds(event: AcceptedEvent, original: UUID) -> float:
-    return (event.id.int - original.int >> 80) / 1000  # the ids begin with milliseconds
+    async def _insert_in_lanes(self, events: Sequence[AcceptedEvent]) -> set[UUID]:
+        """Store many events on two connections at once, each user's on one of them, so that theirs stay in order."""
+        if len(events) < ACCEPT_LANE_EVENTS_MIN:
+            return await accept.accept(self._pool, events)
+        lanes = [[e for e in events if e.user_hash & 1 == side] for side in (0, 1)]
+        done = await asyncio.gather(
+            *(accept.accept(self._pool, lane) for lane in lanes if lane), return_exceptions=True
+        )
+        new: set[UUID] = set()
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+            new |= result
+        return new
 
 
 def _result(
     event: AcceptedEvent,
-    first_of: dict[tuple[int, bytes], AcceptedEvent],
+    first_of: dict[accept.Key, AcceptedEvent],
     new: set[UUID],
-    known: dict[tuple[int, bytes], accept.Original],
-    priors: dict[UUID, UUID],
+    known: dict[accept.Key, accept.Original],
 ) -> Acceptance:
-    if event.id in priors:
-        return Acceptance(Status.DUPLICATE, priors[event.id])
     key = (event.project_id, event.key_hash)
     first = first_of[key]
     if first.id in new:
-        if first is event:
-            return Acceptance(Status.ACCEPTED, event.id)
-        same = first.content_hash == event.content_hash
-        return Acceptance(Status.DUPLICATE if same else Status.REUSED, first.id)
-    original = known[key]
-    same = original.content_hash is None or original.content_hash == event.content_hash
-    return Acceptance(Status.DUPLICATE if same else Status.REUSED, original.event_id)
+        id_, content = first.id, first.content_hash
+    else:
+        id_, content = known[key].event_id, known[key].content_hash or event.content_hash
+    if id_ == event.id:  # also where an earlier try had stored it
+        return Acceptance(Status.ACCEPTED, id_)
+    return Acceptance(Status.DUPLICATE if content == event.content_hash else Status.REUSED, id_)
 
 
 def _fail(group: Sequence[Waiting], error: Exception) -> None:

@@ -1,19 +1,27 @@
 """The envelope: one table of aliases serves every client, and what comes out is canonical.
 
-Where the canonical name and an alias are both present, the canonical one counts; a key given in a header counts over
-one in the body. The payload is kept as sent, without spaces between its parts.
+Where the canonical name and an alias are both present, the canonical one counts, and the alias is not even looked at; a
+key given in a header counts over one in the body. `null` is the same as absent. The payload is stored as it was sent,
+without the spaces between its parts; of a name used twice in an object the last one counts.
 """
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
-from questline.ingest.hashing import content_hash, event_id_hash, given_key_hash, user_hash
+from questline.ingest.hashing import (
+    command_key_hash,
+    content_hash,
+    event_id_hash,
+    full_hash,
+    given_key_hash,
+    intent_hash,
+    user_hash,
+)
+from questline.ingest.instants import NoInstant, instant
 from questline.model.event import SYSTEM_PREFIX, AcceptedEvent
 from questline.model.limits import (
     EVENT_TYPE_CHARS_MAX,
@@ -26,31 +34,31 @@ from questline.model.principal import DedupeStrategy, Project
 from questline.model.reasons import Reason
 
 
-class Envelope(msgspec.Struct, gc=False):
-    """An event as clients send it: every name and alias, unknown fields ignored."""
+class Envelope(msgspec.Struct, gc=False, rename="camel"):
+    """An event as clients send it: every name and alias, unknown fields ignored. Nothing is checked yet."""
 
-    type: Any = UNSET
-    event_type: Any = msgspec.field(default=UNSET, name="eventType")
-    event: Any = UNSET
-    user_id: Any = msgspec.field(default=UNSET, name="userId")
-    subject: Any = UNSET
-    entity_id: Any = msgspec.field(default=UNSET, name="entityId")
-    payload: Any = UNSET
-    metadata: Any = UNSET
-    properties: Any = UNSET
-    traits: Any = UNSET
-    data: Any = UNSET
-    occurred_at: Any = msgspec.field(default=UNSET, name="occurredAt")
-    timestamp: Any = UNSET
-    time: Any = UNSET
-    event_id: Any = msgspec.field(default=UNSET, name="eventId")
-    idempotency_key: Any = msgspec.field(default=UNSET, name="idempotencyKey")
-    message_id: Any = msgspec.field(default=UNSET, name="messageId")
-    source: Any = UNSET
-    schema_version: Any = msgspec.field(default=UNSET, name="schemaVersion")
-    spec_version: Any = msgspec.field(default=UNSET, name="specVersion")
-    partition_key: Any = msgspec.field(default=UNSET, name="partitionKey")
-    correlation_id: Any = msgspec.field(default=UNSET, name="correlationId")
+    type: Any = None
+    event_type: Any = None
+    event: Any = None
+    user_id: Any = None
+    subject: Any = None
+    entity_id: Any = None
+    payload: Any = None
+    metadata: Any = None
+    properties: Any = None
+    traits: Any = None
+    data: Any = None
+    occurred_at: Any = None
+    timestamp: Any = None
+    time: Any = None
+    event_id: Any = None
+    idempotency_key: Any = None
+    message_id: Any = None
+    source: Any = None
+    schema_version: Any = None
+    spec_version: Any = None
+    partition_key: Any = None
+    correlation_id: Any = None
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -72,9 +80,6 @@ class Invalid(Exception):
 _decode = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="sorted").encode
-_DIGITS = re.compile(r"^-?\d{1,17}$")
-_FRACTION = re.compile(r"\.(\d+)")
-_EPOCH_MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 
 class Normaliser:
@@ -91,22 +96,16 @@ class Normaliser:
         """Return the event of a JSON object, or why it is none; `key` is a key given in a header."""
         try:
             envelope = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return Rejection(Reason.INVALID_ENVELOPE, f"the body is no event: {error}")
-        except RecursionError:
-            return Rejection(Reason.INVALID_ENVELOPE, "the body is nested too deeply")
-        return self.from_envelope(envelope, project, key, correlation_id)
-
-    def from_envelope(
-        self, envelope: Envelope, project: Project, key: str | None = None, correlation_id: str | None = None
-    ) -> AcceptedEvent | Rejection:
-        """Return the event of a decoded envelope, or why it is none."""
-        try:
-            return self._event(envelope, project, key, correlation_id)
+            if body.count(b"{") + body.count(b"[") > PAYLOAD_DEPTH_MAX:  # only then can it be too deep
+                _check_depth(envelope)
+            event = self._event(envelope, project, key, correlation_id)
+            if b"\\u0000" in body or key is not None:
+                _check_texts(event)
+            return event
         except Invalid as invalid:
             return invalid.rejection
-        except (UnicodeError, OverflowError, RecursionError) as error:
-            return Rejection(Reason.INVALID_ENVELOPE, f"the event holds what cannot be stored: {error}")
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            return Rejection(Reason.INVALID_ENVELOPE, _why_unreadable(body, error))
 
     def command(
         self,
@@ -118,63 +117,69 @@ class Normaliser:
         correlation_id: str | None,
     ) -> AcceptedEvent:
         """Return a command's event; raises Invalid. Without a key, a command is a new one each time."""
-        id_ = self._new_id()
         envelope = Envelope(user_id=user, payload=payload)
-        envelope.idempotency_key = f"{type_}:{key}" if key is not None else f"{type_}:{id_}"
-        return self._event(envelope, project, None, correlation_id, type_, id_)
+        _check_depth(envelope)
+        try:
+            event = self._event(envelope, project, key, correlation_id, type_)
+        except UnicodeError as error:
+            raise Invalid("", f"the command holds what cannot be stored: {error}") from error
+        _check_texts(event)
+        return event
 
     def _event(
         self, e: Envelope, project: Project, header_key: str | None, correlation_id: str | None,
-        command: str | None = None, id_: UUID | None = None,
+        command: str | None = None,
     ) -> AcceptedEvent:  # fmt: skip
-        type_ = command or _required("type", _first(e.type, e.event_type, e.event), EVENT_TYPE_CHARS_MAX)
-        if command is None and type_.startswith(SYSTEM_PREFIX):
+        """Each field is first tried as what it nearly always is, and only then looked at with care."""
+        type_ = command or e.type
+        if type(type_) is not str or not 0 < len(type_) <= EVENT_TYPE_CHARS_MAX:
+            type_ = _required("type", EVENT_TYPE_CHARS_MAX, type=e.type, eventType=e.event_type, event=e.event)
+        if type_[0] == SYSTEM_PREFIX and command is None:
             raise Invalid("type", f"types that begin with {SYSTEM_PREFIX!r} are Questline's own commands")
-        user = _required("userId", _first(e.user_id, e.subject, e.entity_id), USER_ID_CHARS_MAX)
-        payload = _first(e.payload, e.metadata, e.properties, e.traits, e.data)
-        if payload is None:
-            payload = {}
-        elif type(payload) is not dict:
-            raise Invalid("payload", "must be an object")
-        if _too_deep(payload, PAYLOAD_DEPTH_MAX):
-            raise Invalid("payload", f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
+        user = e.user_id
+        if type(user) is not str or not 0 < len(user) <= USER_ID_CHARS_MAX:
+            user = _required("userId", USER_ID_CHARS_MAX, userId=user, subject=e.subject, entityId=e.entity_id)
+        payload = e.payload
+        if type(payload) is not dict:
+            payload = _payload(e)
         received_at = self._now()
-        sent_at = _first(e.occurred_at, e.timestamp, e.time)
-        occurred_at = received_at if sent_at is None else instant(sent_at)
-        if occurred_at - received_at > self._future:
-            raise Invalid(
-                "occurredAt",
-                f"{occurred_at.isoformat()} lies more than {self._future.seconds} s ahead of our clock",
-                Reason.EVENT_IN_FUTURE,
-            )
-        external_id = _optional("eventId", e.event_id, KEY_CHARS_MAX)
-        key = header_key if header_key is not None else _first(e.idempotency_key, e.message_id)
-        key = _optional("idempotencyKey", key, KEY_CHARS_MAX)
-        source = _optional("source", e.source, SHORT_TEXT_CHARS_MAX)
-        schema_version = _version("schemaVersion", e.schema_version)
-        spec_version = _version("specVersion", e.spec_version)
-        partition_key = _optional("partitionKey", e.partition_key, SHORT_TEXT_CHARS_MAX)
+        sent_at = _first(e.occurred_at, e.timestamp, e.time) if e.occurred_at is None else e.occurred_at
+        occurred_at = received_at if sent_at is None else self._occurred_at(sent_at, received_at)
+        source = e.source if e.source is None else _optional("source", e.source)
+        schema_version = e.schema_version if e.schema_version is None else _version("schemaVersion", e.schema_version)
+        spec_version = e.spec_version if e.spec_version is None else _version("specVersion", e.spec_version)
+        partition_key = e.partition_key if e.partition_key is None else _optional("partitionKey", e.partition_key)
+        if correlation_id is None and e.correlation_id is not None:
+            correlation_id = _optional("correlationId", e.correlation_id)
+        id_ = self._new_id()
+
         identity = (type_, user, payload, partition_key, source, schema_version, spec_version)
-        stamp = occurred_at.isoformat() if sent_at is not None else None
-        full = content_hash(_canonical((*identity, stamp)))
-        alias = prior = None
-        if key is not None:
+        canonical = _canonical(identity if sent_at is None else (*identity, occurred_at))
+        content = content_hash(canonical)
+        external_id = _key("eventId", e.event_id)
+        key = _key("idempotencyKey", header_key)
+        if key is None:
+            key = _key("idempotencyKey", _first(e.idempotency_key, e.message_id))
+        alias, window_seconds = None, 0
+        if command is not None:
+            key = key or str(id_)
+            key_hash = command_key_hash(command, key)
+        elif key is not None:
             key_hash = given_key_hash(key)
-            if external_id is not None:
-                alias = event_id_hash(external_id)
+            alias = event_id_hash(external_id) if external_id is not None else None
         elif external_id is not None:
             key, key_hash = external_id, event_id_hash(external_id)
-        elif project.dedupe_strategy is DedupeStrategy.FULL:
-            # Without a time of its own, an event is of the moment it was received: two such are two facts.
-            key_hash = full if stamp is not None else content_hash(_canonical((*identity, received_at.isoformat())))
+        elif project.dedupe_strategy is DedupeStrategy.INTENT:
+            content = content_hash(_canonical(identity))
+            key_hash = intent_hash(_canonical(identity))
+            key, window_seconds = key_hash.hex(), max(1, project.intent_window_seconds)
+        elif sent_at is not None:
+            key_hash = full_hash(canonical)
             key = key_hash.hex()
-        else:
-            window = int(received_at.timestamp()) // project.intent_window_seconds
-            full = content_hash(_canonical(identity))
-            key_hash, prior = (content_hash(b"%b@%d" % (full, number)) for number in (window, window - 1))
-            key = key_hash.hex()
+        else:  # an event without a time of its own is of the moment it came: two such are two facts
+            key, key_hash = str(id_), id_.bytes
         return AcceptedEvent(
-            id_ or self._new_id(),
+            id_,
             project.id,
             type_,
             user,
@@ -182,98 +187,115 @@ class Normaliser:
             occurred_at,
             received_at,
             key_hash,
-            full,
+            content,
             user_hash(project.id, user),
             key,
             alias,
-            prior,
-            project.intent_window_seconds,
+            window_seconds,
             external_id,
             source,
             schema_version,
             spec_version,
             partition_key,
-            correlation_id or _optional("correlationId", e.correlation_id, SHORT_TEXT_CHARS_MAX),
+            correlation_id,
         )
 
-
-def instant(value: Any) -> datetime:
-    """Return the UTC time of an RFC 3339 text or of epoch milliseconds; raises Invalid."""
-    if isinstance(value, str):
-        if _DIGITS.match(value):
-            return _epoch(int(value))
+    def _occurred_at(self, sent_at: Any, received_at: datetime) -> datetime:
         try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            at = _lenient(value)
-        if at.tzinfo is None:
-            raise Invalid("occurredAt", f"{value!r} lacks an offset; end it with Z or +hh:mm")
-        try:
-            return at.astimezone(UTC)
-        except OverflowError:
-            raise Invalid("occurredAt", f"{value!r} is out of range") from None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _epoch(value)
-    raise Invalid("occurredAt", "must be an RFC 3339 time or epoch milliseconds")
-
-
-def _lenient(text: str) -> datetime:
-    """Times with a fraction of unusual length, which the standard library does not read."""
-    try:
-        return datetime.fromisoformat(_FRACTION.sub(lambda m: "." + m[1][:6].ljust(6, "0"), text, count=1))
-    except ValueError:
-        raise Invalid("occurredAt", f"{text[:64]!r} is no RFC 3339 time, such as 2026-11-21T12:00:00Z") from None
-
-
-def _epoch(ms: float) -> datetime:
-    if not -62_135_596_800_000 <= ms <= _EPOCH_MS_MAX:
-        raise Invalid("occurredAt", f"{ms} is out of range for epoch milliseconds")
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+            occurred_at = instant(sent_at)
+        except NoInstant as error:
+            raise Invalid("occurredAt", str(error)) from error
+        if occurred_at - received_at > self._future:
+            seconds = int(self._future.total_seconds())
+            text = f"{occurred_at.isoformat()} lies more than {seconds} s ahead of our clock"
+            raise Invalid("occurredAt", text, Reason.EVENT_IN_FUTURE)
+        return occurred_at
 
 
 def _first(*values: Any) -> Any:
     for value in values:
-        if value is not UNSET and value is not None:
+        if value is not None:
             return value
     return None
 
 
-def _required(field: str, value: Any, chars_max: int) -> str:
-    text = _optional(field, value, chars_max)
+def _payload(e: Envelope) -> dict[str, Any]:
+    payload = _first(e.payload, e.metadata, e.properties, e.traits, e.data)
+    if payload is None:
+        return {}
+    if type(payload) is not dict:
+        raise Invalid("payload", "must be an object")
+    return payload
+
+
+def _required(field: str, chars_max: int, **names: Any) -> str:
+    text = _text(field, _first(*names.values()), chars_max)
+    if text is None:
+        raise Invalid(field, f"is missing; it may be sent as {', '.join(names)}")
     if not text:
-        raise Invalid(field, "is missing")
+        raise Invalid(field, "is empty")
     return text
 
 
-def _optional(field: str, value: Any, chars_max: int) -> str | None:
-    if value is UNSET or value is None:
+def _optional(field: str, value: Any) -> str | None:
+    """Read a short text; an empty one says nothing, so it counts as absent."""
+    return _text(field, value, SHORT_TEXT_CHARS_MAX) or None
+
+
+def _version(field: str, value: Any) -> str | None:
+    return str(value) if type(value) is int or type(value) is float else _optional(field, value)
+
+
+def _key(field: str, value: Any) -> str | None:
+    """Read a key or an id; an empty one would merge all events that share the mistake."""
+    text = _text(field, value, KEY_CHARS_MAX)
+    if text is not None and not text:
+        raise Invalid(field, "is empty; leave it out")
+    return text
+
+
+def _text(field: str, value: Any, chars_max: int) -> str | None:
+    if value is None:
         return None
     if type(value) is not str:
         raise Invalid(field, "must be text")
     if len(value) > chars_max:
         raise Invalid(field, f"is longer than {chars_max} characters")
-    if "\0" in value:
-        raise Invalid(field, "must not hold a NUL character")
     return value
 
 
-def _version(field: str, value: Any) -> str | None:
-    if type(value) is int or type(value) is float:
-        return str(value)
-    return _optional(field, value, SHORT_TEXT_CHARS_MAX)
+def _check_texts(event: AcceptedEvent) -> None:
+    """Refuse NUL characters outside the payload: PostgreSQL holds none in a text."""
+    for field, text in (
+        ("type", event.type), ("userId", event.user), ("eventId", event.external_id), ("source", event.source),
+        ("idempotencyKey", event.idempotency_key), ("schemaVersion", event.schema_version),
+        ("specVersion", event.spec_version), ("partitionKey", event.partition_key),
+        ("correlationId", event.correlation_id),
+    ):  # fmt: skip
+        if text is not None and "\0" in text:
+            raise Invalid(field, "must not hold a NUL character")
 
 
-def _too_deep(value: dict[str, Any], depth: int) -> bool:
-    """Tell whether an object is nested deeper than allowed; flat ones, which most are, cost one pass."""
-    nested = [item for item in value.values() if type(item) is dict or type(item) is list]
-    while nested:
-        depth -= 1
-        if depth == 0:
-            return True
+def _check_depth(envelope: Envelope) -> None:
+    payload = envelope.payload if type(envelope.payload) is dict else _payload(envelope)
+    nested: list[Any] = [payload]
+    for _ in range(PAYLOAD_DEPTH_MAX):
         nested = [
             child
             for item in nested
             for child in (item.values() if type(item) is dict else item)
             if type(child) is dict or type(child) is list
         ]
-    return False
+        if not nested:
+            return
+    raise Invalid("payload", f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
+
+
+def _why_unreadable(body: bytes, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "the event is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "the event is not UTF-8"
+    if b"\\ud" in body.lower() and "truncated" in str(error):
+        return "the event holds half of a surrogate pair (\\ud800 to \\udfff alone is no character)"
+    return f"the body is no event: {error}"

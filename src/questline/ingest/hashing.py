@@ -1,29 +1,64 @@
-"""Hashes by which events are told apart, and users spread over partitions. BLAKE2b (RFC 7693), domain-separated."""
+"""Hashes by which events are told apart, and users spread over partitions. BLAKE2b (RFC 7693).
+
+Each kind of hash is personalised, so that a key of one kind never equals a key of another. A prepared hash is copied,
+which costs half of making one.
+"""
 
 from hashlib import blake2b
 
-_GIVEN = b"questline:key"
-_EVENT_ID = b"questline:id"
-_CONTENT = b"questline:cont"
-_USER = b"questline:user"
+_GIVEN = blake2b(digest_size=16, person=b"questline:key")
+_COMMAND = blake2b(digest_size=16, person=b"questline:cmd")
+_EVENT_ID = blake2b(digest_size=16, person=b"questline:id")
+_FULL = blake2b(digest_size=16, person=b"questline:full")
+_INTENT = blake2b(digest_size=16, person=b"questline:intent")
+_CONTENT = blake2b(digest_size=16, person=b"questline:cont")
+_USER = blake2b(digest_size=8, person=b"questline:user")
 
 
 def given_key_hash(key: str) -> bytes:
     """Return the 16-byte hash of a client's idempotency key."""
-    return blake2b(key.encode(), digest_size=16, person=_GIVEN).digest()
+    prepared = _GIVEN.copy()
+    prepared.update(key.encode())
+    return prepared.digest()
+
+
+def command_key_hash(type_: str, key: str) -> bytes:
+    """Return the 16-byte hash of a command's idempotency key; keys of two types of command never meet."""
+    prepared = _COMMAND.copy()
+    prepared.update(f"{type_}\0{key}".encode())
+    return prepared.digest()
 
 
 def event_id_hash(event_id: str) -> bytes:
-    """Return the 16-byte hash of a client's event id; it never equals that of an idempotency key."""
-    return blake2b(event_id.encode(), digest_size=16, person=_EVENT_ID).digest()
+    """Return the 16-byte hash of a client's event id."""
+    prepared = _EVENT_ID.copy()
+    prepared.update(event_id.encode())
+    return prepared.digest()
+
+
+def full_hash(canonical: bytes) -> bytes:
+    """Return the 16-byte key of an event told apart by all it says, its time included."""
+    prepared = _FULL.copy()
+    prepared.update(canonical)
+    return prepared.digest()
+
+
+def intent_hash(canonical: bytes) -> bytes:
+    """Return the 16-byte key of an event told apart by all it says but its time."""
+    prepared = _INTENT.copy()
+    prepared.update(canonical)
+    return prepared.digest()
 
 
 def content_hash(canonical: bytes) -> bytes:
     """Return the 16-byte hash of an event's content."""
-    return blake2b(canonical, digest_size=16, person=_CONTENT).digest()
+    prepared = _CONTENT.copy()
+    prepared.update(canonical)
+    return prepared.digest()
 
 
 def user_hash(project_id: int, user: str) -> int:
     """Return the signed 64-bit hash of a project's user; its lowest six bits are the partition."""
-    digest = blake2b(b"%d:%b" % (project_id, user.encode()), digest_size=8, person=_USER).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    prepared = _USER.copy()
+    prepared.update(b"%d:%b" % (project_id, user.encode()))
+    return int.from_bytes(prepared.digest(), "big", signed=True)

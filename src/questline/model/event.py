@@ -15,7 +15,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     """A verified, normalised event with its dedupe key, ready to be stored.
 
     `key_hash` and `content_hash` are 16 bytes; `alias_hash` is set when the event can also be found by the customer's
-    eventId under another key; `prior_hash` is the key of the intent window before, when the project merges by intent.
+    eventId under another key. `window_seconds` > 0: the key is the event's intent, and holds for so long from receipt.
     `user_hash` is a signed 64-bit hash of (project, user); the partition is its lowest six bits.
     """
 
@@ -31,7 +31,6 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     user_hash: int
     idempotency_key: str  # as answered to the client
     alias_hash: bytes | None = None
-    prior_hash: bytes | None = None
     window_seconds: int = 0
     external_id: str | None = None
     source: str | None = None

@@ -16,12 +16,20 @@ EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahe
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── ingest
-STREAM_CHUNK_BYTES = 4 * 1024 * 1024  # or so many bytes of them, whichever comes first
-STREAM_CHUNK_EVENTS = 1_000  # events of a stream stored by one statement
+STREAM_GROUP_EVENTS = 1_000  # lines of a stream stored and committed together
+STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it
+STREAM_IDLE_SECONDS = 0.25  # a group is stored as it is when the sender pauses for so long
+ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other requests get their turn
+ITEMS_BYTES_AT_ONCE = 256 * 1024  # likewise
 STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
 ACCEPT_WRITERS = 2  # groups under way at once: one is gathered while the other commits
-ACCEPT_QUEUE_EVENTS_MAX = 20_000  # single events waiting for a commit; beyond, 503 with Retry-After
+ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
+ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 with Retry-After
+ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of single events waiting, likewise
+ACCEPT_BATCHES_AT_ONCE = 4  # batches and groups of streams being stored; they must leave connections to reads
+ACCEPT_LANE_EVENTS_MIN = 256  # a batch of fewer is stored on one connection
+ACCEPT_TRIES_MAX = 5  # of a group that PostgreSQL rolled back for a deadlock
 
 # ── processing
 PARTITIONS = 64  # fixed: a user's partition must not move

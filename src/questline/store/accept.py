@@ -1,68 +1,92 @@
 """Accepted events: stored with their dedupe keys and their places in the queue, by one statement."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from asyncpg import Connection, Pool
 
 from questline.model.event import AcceptedEvent
+from questline.store.ids import earliest_id, milliseconds
 from questline.store.statements import statements
 
 SQL = statements("accept")
 
+Key = tuple[int, bytes]  # project id, 16-byte hash
+
 
 class Original(msgspec.Struct, frozen=True, gc=False):
-    """The event that holds a dedupe key; `content_hash` is None where the key is only an alias."""
+    """The event that holds a dedupe key. `content_hash` None: its content is not known, and any is taken as the same."""
 
     event_id: UUID
     content_hash: bytes | None
 
 
 async def accept(pool: Pool | Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
-    """Store the events whose keys are new and return their ids. Keys must differ within the call.
+    """Store the events whose keys are new, queued in the order given, and return their ids. Keys must differ in a call.
 
     Outside a transaction the statement is its own, and the events are durable when it returns.
     """
-    ordered = sorted(events, key=_key)
-    rows = await pool.fetch(
-        SQL["accept"],
-        [e.id for e in ordered],
-        [e.project_id for e in ordered],
-        [e.type for e in ordered],
-        [e.user for e in ordered],
-        [e.payload for e in ordered],
-        [e.occurred_at for e in ordered],
-        [e.received_at for e in ordered],
-        [e.external_id for e in ordered],
-        [e.source for e in ordered],
-        [e.schema_version for e in ordered],
-        [e.spec_version for e in ordered],
-        [e.partition_key for e in ordered],
-        [e.correlation_id for e in ordered],
-        [e.key_hash for e in ordered],
-        [e.content_hash for e in ordered],
-        [e.user_hash for e in ordered],
-    )
+    await forget_intents(pool, events)
+    rows = await pool.fetch(SQL["accept"], *_columns(events))
     return {row[0] for row in rows}
 
 
-async def add_aliases(conn: Pool | Connection, aliases: Sequence[tuple[int, bytes, UUID]]) -> None:
-    """Let events be found by the customer's event id, where they were keyed by something else.
+def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
+    return [
+        [e.id for e in events],
+        [e.project_id for e in events],
+        [e.type for e in events],
+        [e.user for e in events],
+        [e.payload for e in events],
+        [e.occurred_at for e in events],
+        [e.received_at for e in events],
+        [e.external_id for e in events],
+        [e.source for e in events],
+        [e.schema_version for e in events],
+        [e.spec_version for e in events],
+        [e.partition_key for e in events],
+        [e.correlation_id for e in events],
+        [e.key_hash for e in events],
+        [e.alias_hash for e in events],
+        [e.content_hash for e in events],
+        [e.user_hash for e in events],
+    ]
 
-    An alias is (project id, hash of the customer's event id, event id); the first to claim a hash keeps it.
+
+async def add_aliases(conn: Pool | Connection, events: Sequence[AcceptedEvent]) -> None:
+    """Let stored events be found by the customer's event id, where they were keyed by something else.
+
+    The first to claim an alias keeps it. `accept` does this by itself.
     """
-    if aliases:
-        await conn.execute(SQL["alias"], *map(list, zip(*aliases, strict=True)))
+    named = [e for e in events if e.alias_hash is not None]
+    if named:
+        await conn.execute(
+            SQL["alias"],
+            [e.project_id for e in named],
+            [e.alias_hash for e in named],
+            [e.id for e in named],
+            [e.content_hash for e in named],
+        )
 
 
-async def originals(conn: Pool | Connection, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], Original]:
-    """Return who holds the (project id, key hash) keys, as far as anybody does."""
+async def forget_intents(conn: Pool | Connection, events: Sequence[AcceptedEvent]) -> None:
+    """Free the keys that equal intents of earlier windows hold, so that these events can take them."""
+    intents = [e for e in events if e.window_seconds]
+    if intents:
+        intents.sort(key=lambda e: (e.project_id, e.key_hash))
+        await conn.execute(
+            SQL["forget_intents"],
+            [e.project_id for e in intents],
+            [e.key_hash for e in intents],
+            [earliest_id(milliseconds(e.id) - e.window_seconds * 1000 + 1) for e in intents],
+        )
+
+
+async def originals(conn: Pool | Connection, keys: Sequence[Key]) -> dict[Key, Original]:
+    """Return who holds the keys, as far as anybody does."""
     if not keys:
         return {}
     rows = await conn.fetch(SQL["originals"], [k[0] for k in keys], [k[1] for k in keys])
     return {(project_id, key): Original(event_id, content) for project_id, key, event_id, content in rows}
-
-
-def _key(event: AcceptedEvent) -> tuple[int, bytes]:
-    return event.project_id, event.key_hash

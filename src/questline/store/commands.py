@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Connection
 
 from questline.model.event import AcceptedEvent
-from questline.store.accept import add_aliases
+from questline.store.accept import add_aliases, forget_intents
 from questline.store.statements import statements
 
 SQL = statements("commands")
@@ -27,6 +27,7 @@ class StoredOutcome(msgspec.Struct, frozen=True):
 
 async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
     """Store the commands whose keys are new, in the caller's transaction; return their ids. Keys must differ."""
+    await forget_intents(conn, events)
     rows = await conn.fetch(
         SQL["accept"],
         [e.id for e in events],
@@ -46,7 +47,7 @@ async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]
         [e.content_hash for e in events],
     )
     new = {row[0] for row in rows}
-    await add_aliases(conn, [(e.project_id, e.alias_hash, e.id) for e in events if e.alias_hash and e.id in new])
+    await add_aliases(conn, [e for e in events if e.id in new])
     return new
 
 

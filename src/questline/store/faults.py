@@ -4,11 +4,14 @@ import asyncpg
 
 from questline.store.boards import EntriesMoved
 
+ROLLED_BACK: tuple[type[BaseException], ...] = (asyncpg.TransactionRollbackError,)  # deadlock, serialization
+"""Faults after which it is known that nothing was done; the same may be tried again at once."""
+
 TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.InterfaceError,
     asyncpg.exceptions.InternalClientError,
-    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    *ROLLED_BACK,
     asyncpg.LockNotAvailableError,
     asyncpg.OperatorInterventionError,  # shutdown, cancelled, cannot connect now
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections

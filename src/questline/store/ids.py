@@ -1,13 +1,16 @@
 """Event ids: UUIDv7 (RFC 9562), so that a range of ids is a range of receipt times."""
 
 import os
+import struct
 import time
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
+_pack = struct.Struct(">QQ").pack
+_TAILS = struct.Struct(">512Q")
 _VARIANT = 0x8000_0000_0000_0000
-_RANDOM_BITS = 62
+_RANDOM = 0x3FFF_FFFF_FFFF_FFFF
 
 
 class EventIds:
@@ -16,8 +19,7 @@ class EventIds:
     def __init__(self) -> None:
         self._ms = 0
         self._sequence = 0
-        self._random = b""
-        self._offset = 0
+        self._tails: list[int] = []
 
     def new(self) -> UUID:
         """Return a new id of now."""
@@ -28,9 +30,16 @@ class EventIds:
             self._sequence += 1
             if self._sequence > 0xFFF:
                 self._ms, self._sequence = self._ms + 1, 0
-        if self._offset >= len(self._random):
-            self._random, self._offset = os.urandom(4096), 0
-        low = int.from_bytes(self._random[self._offset : self._offset + 8], "big") >> 2 | _VARIANT
-        self._offset += 8
-        high = self._ms << 16 | 0x7000 | self._sequence
-        return pgproto.UUID((high << 64 | low).to_bytes(16, "big"))
+        if not self._tails:
+            self._tails = [tail & _RANDOM | _VARIANT for tail in _TAILS.unpack(os.urandom(_TAILS.size))]
+        return pgproto.UUID(_pack(self._ms << 16 | 0x7000 | self._sequence, self._tails.pop()))
+
+
+def earliest_id(ms: int) -> UUID:
+    """Return what no id made in or after a millisecond since 1970 lies below."""
+    return pgproto.UUID(_pack(ms << 16, 0))
+
+
+def milliseconds(id_: UUID) -> int:
+    """Return when an id was made, in milliseconds since 1970."""
+    return id_.int >> 80

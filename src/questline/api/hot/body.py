@@ -1,5 +1,6 @@
 """Request bodies, read within a bound."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -9,6 +10,9 @@ from questline.api.problems import Problem
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Scope = MutableMapping[str, Any]
+
+_PIECE_BYTES = 256 * 1024  # unpacked at once, so that the loop is never held for long
+_GZIP = 31  # zlib's name for a gzip header and trailer round the data
 
 
 class Disconnected(Exception):
@@ -30,59 +34,95 @@ def too_large(limit: int) -> Problem:
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return the whole body, unpacked; raises a 413 problem past `limit` bytes, without having kept more than that."""
+    length = declared = None
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            declared = value
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise too_large(limit)  # before it is sent, where the client waits for 100 Continue
     message = await receive()
-    if not message.get("more_body") and message["type"] == "http.request" and not header(scope, b"content-encoding"):
+    if declared is None and not message.get("more_body") and message["type"] == "http.request":
         body: bytes = message.get("body", b"")
         if len(body) > limit:
             raise too_large(limit)
         return body
-    chunks, size = [], 0
-    async for chunk in chunks_of(scope, receive, limit, message):
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return b"".join([chunk async for chunk in _unpacked_chunks(scope, _messages(receive, message), limit)])
 
 
-async def chunks_of(scope: Scope, receive: Receive, limit: int, first: Message | None = None) -> AsyncIterator[bytes]:
-    """Yield the body's bytes, unpacked piece by piece; raises a 413 problem past `limit`, as sent or as unpacked."""
-    encoding = header(scope, b"content-encoding")
-    if encoding not in (None, "identity", "gzip"):
-        raise Problem(415, "unsupported-encoding", f"content-encoding {encoding!r} is not understood; use gzip or none")
-    unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    message, size, unpacked = first or await receive(), 0, 0
+def chunks_of(scope: Scope, receive: Receive, limit: int, idle_seconds: float) -> AsyncIterator[bytes]:
+    """Yield the body's bytes, unpacked piece by piece; raises a 413 problem past `limit`, as sent or as unpacked.
+
+    Yields an empty chunk whenever the client has sent nothing for a while.
+    """
+    return _unpacked_chunks(scope, _timed_messages(receive, idle_seconds), limit)
+
+
+async def _messages(receive: Receive, first: Message) -> AsyncIterator[Message | None]:
+    yield first
     while True:
+        yield await receive()
+
+
+async def _timed_messages(receive: Receive, idle_seconds: float) -> AsyncIterator[Message | None]:
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                message = await receive()
+        except TimeoutError:
+            yield None
+        else:
+            yield message
+
+
+async def _unpacked_chunks(scope: Scope, messages: AsyncIterator[Message | None], limit: int) -> AsyncIterator[bytes]:
+    encoding = (header(scope, b"content-encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Problem(415, "unsupported-encoding", f"content-encoding {encoding!r} is not understood; use gzip or none")
+    unpack = None if encoding == "identity" else _Gunzip()
+    sent = unpacked = 0
+    async for message in messages:
+        if message is None:
+            yield b""
+            continue
         if message["type"] == "http.disconnect":
             raise Disconnected
         body = message.get("body", b"")
-        size += len(body)
-        if size > limit:
+        sent += len(body)
+        if sent > limit:
             raise too_large(limit)
         if unpack is None:
             if body:
                 yield body
         else:
-            for piece in _unpacked(unpack, body):
+            for piece in unpack.pieces(body):
                 unpacked += len(piece)
                 if unpacked > limit:
                     raise too_large(limit)
                 yield piece
         if not message.get("more_body"):
-            if unpack is not None and not unpack.eof:
+            if unpack is not None and not unpack.complete:
                 raise Problem(400, "invalid-request", "the gzip body ends too early")
             return
-        message = await receive()
 
 
-_PIECE_BYTES = 256 * 1024
+class _Gunzip:
+    """Unpacks gzip, of one member or several, in pieces of bounded size: what a bomb holds is never held at once."""
 
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        self.complete = False
 
-def _unpacked(unpack: Any, body: bytes) -> Iterator[bytes]:
-    """Unpack one network chunk in pieces of bounded size, each only when it is asked for: a bomb never unfolds."""
-    try:
-        while body:
-            yield unpack.decompress(body, _PIECE_BYTES)
-            body = unpack.unconsumed_tail
-    except zlib.error as error:
-        raise Problem(400, "invalid-request", f"the gzip body cannot be unpacked: {error}") from error
+    def pieces(self, packed: bytes) -> Iterator[bytes]:
+        try:
+            while packed:
+                if self.complete:  # another member follows
+                    self._member, self.complete = zlib.decompressobj(_GZIP), False
+                if piece := self._member.decompress(packed, _PIECE_BYTES):
+                    yield piece
+                packed = self._member.unconsumed_tail
+                if self._member.eof:
+                    self.complete, packed = True, self._member.unused_data.lstrip(b"\0")  # members may be padded
+        except zlib.error as error:
+            raise Problem(400, "invalid-request", f"the gzip body cannot be unpacked: {error}") from error

@@ -7,128 +7,142 @@ memory up to a bound, then in a temporary file. A line exists only for what is c
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import msgspec
 
 from questline.api.hot.body import Disconnected, Receive, Scope, chunks_of, header
-from questline.api.hot.events import EventHandlers, rejected
-from questline.api.problems import Problem, Send
-from questline.ingest.envelope import Rejection
-from questline.model.limits import STREAM_CHUNK_BYTES, STREAM_CHUNK_EVENTS, STREAM_RESULT_BYTES_IN_MEMORY
-from questline.model.principal import Principal
-from questline.model.reasons import Reason
+from questline.api.hot.events import EventHandlers
+from questline.api.hot.items import Item, ItemResult, Items
+from questline.api.hot.lines import Line, groups_of_lines
+from questline.api.problems import CONTENT_TYPE, Header, Problem, Send
+from questline.model.limits import STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
 
+_encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _READ_BYTES = 256 * 1024
-Line = tuple[int, bytes | None]  # number from 1; None for one that is too long
+_NDJSON = "application/x-ndjson"
+_MEDIA = (_NDJSON, "application/ndjson", "application/jsonl", "application/json")
 
 
 class StreamHandler:
     """Streams of events."""
 
-    def __init__(self, events: EventHandlers, event_bytes_max: int, stream_bytes_max: int) -> None:
+    def __init__(self, events: EventHandlers, items: Items, event_bytes_max: int, stream_bytes_max: int) -> None:
         self._events = events
+        self._items = items
         self._event_bytes_max = event_bytes_max
         self._stream_bytes_max = stream_bytes_max
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Accept a stream; 200 with a line an item (`?results=errors`: only for the rejected) and a summary."""
+        """Accept a stream; 200 with a line an item (`?results=errors`: only for the rejected) and a summary.
+
+        When it cannot be read to its end, the problem that stopped it holds the summary, the results so far and the
+        number of the last line they speak of.
+        """
         principal = await self._events.authenticate(scope)
-        media = (header(scope, b"content-type") or "application/x-ndjson").split(";")[0].strip().lower()
-        if media not in ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"):
-            raise Problem(415, "unsupported-media-type", f"{media} is not understood; send application/x-ndjson")
-        errors_only = b"results=errors" in scope.get("query_string", b"")
-        with tempfile.SpooledTemporaryFile(STREAM_RESULT_BYTES_IN_MEMORY) as answer:
-            counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
-            problem: Problem | None = None
-            correlation = header(scope, b"x-correlation-id")
-            storing: asyncio.Task[None] | None = None
+        media = (header(scope, b"content-type") or _NDJSON).split(";")[0].strip().lower()
+        if media not in _MEDIA:
+            raise Problem(415, "unsupported-media-type", f"{media} is not understood; send {_NDJSON}")
+        correlation = header(scope, b"x-correlation-id")
+        chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
+        problem: Problem | None = None
+        with _Answer(errors_only=b"results=errors" in scope.get("query_string", b"")) as answer:
+            storing: asyncio.Task[list[ItemResult]] | None = None
+            stored: list[Line] = []
             try:
-                async for lines in self._groups(chunks_of(scope, receive, self._stream_bytes_max)):
-                    # One group is stored while the next is read: the writer is never more than one group behind.
-                    group = asyncio.create_task(
-                        self._store(principal, lines, correlation, answer, counts, errors_only, storing)
-                    )
+                # One group is read while the one before it is stored.
+                async for lines in groups_of_lines(chunks, self._event_bytes_max):
+                    items = await self._items.read(principal, [line for _, line in lines], correlation)
                     if storing is not None:
-                        await storing
-                    storing = group
+                        waited, storing = storing, None
+                        answer.add(stored, await waited)
+                    storing, stored = asyncio.create_task(self._store(items)), lines
             except Problem as stopped:
                 problem = stopped
             except Disconnected:
                 if storing is not None:
-                    await storing
+                    await asyncio.wait([storing])
                 return
-            try:
-                if storing is not None:
-                    await storing
-            except Problem as stopped:
-                problem = problem or stopped
-            if problem is not None and not any(counts.values()):
+            if storing is not None:
+                try:
+                    answer.add(stored, await storing)
+                except Problem as stopped:
+                    problem = problem or stopped
+            if problem is not None and not answer.begun:
                 raise problem
-            summary: dict[str, Any] = {"summary": counts}
-            if problem is not None:
-                summary["problem"] = problem.document()
-            answer.write(msgspec.json.encode(summary) + b"\n")
-            await _send_file(send, answer, problem.status if problem is not None else 200)
+            await answer.send(send, problem)
 
-    async def _store(
-        self, principal: Principal, lines: list[Line], correlation: str | None, answer: Any, counts: dict[str, int],
-        errors_only: bool, before: "asyncio.Task[None] | None",
-    ) -> None:  # fmt: skip
-        whole = [(number, line) for number, line in lines if line is not None]
-        results = await self._events.store(principal, [line for _, line in whole], correlation, before)
-        for (number, _), result in zip(whole, results, strict=True):
-            result["line"] = number
-        limit = self._event_bytes_max
-        for number, line in lines:
-            if line is None:
-                reason = Rejection(Reason.PAYLOAD_TOO_LARGE, f"the line is larger than {limit} bytes")
-                results.append({**rejected(reason), "line": number})
-        for result in results:
-            counts[result["status"]] += 1
-        if errors_only:
-            results = [result for result in results if result["status"] == "rejected"]
+    async def _store(self, items: list[Item]) -> list[ItemResult]:
+        """Store a group; a stream waits where a single event is turned away, for its sender is slowed down by that."""
+        for pause_seconds in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0):
+            try:
+                return await self._items.store(items)
+            except Problem as problem:
+                if problem.code != "overloaded":
+                    raise
+                await asyncio.sleep(pause_seconds)
+        return await self._items.store(items)
+
+
+class _Answer:
+    """The result lines of a stream, until they can be sent."""
+
+    def __init__(self, *, errors_only: bool) -> None:
+        self._errors_only = errors_only
+        self._file = tempfile.SpooledTemporaryFile(STREAM_RESULT_BYTES_IN_MEMORY)  # noqa: SIM115
+        self._counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+        self._lines = 0
+
+    def __enter__(self) -> "_Answer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any item was answered."""
+        return self._lines > 0
+
+    def add(self, lines: list[Line], results: list[ItemResult]) -> None:
+        """Keep the results of a group of lines."""
+        counts = self._counts
+        for (number, _), result in zip(lines, results, strict=True):
+            result.line = number
+            counts[result.status] += 1
+        self._lines = lines[-1][0]
+        if self._errors_only:
+            results = [result for result in results if result.status == "rejected"]
         if results:
-            answer.write(_encode_lines(results))
+            self._file.write(_encode_lines(results))
 
-    async def _groups(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
-        """Yield groups of lines; a line longer than an event may be is passed over without being kept."""
-        group: list[Line] = []
-        rest, number, skipping, size = b"", 0, False, 0
-        async for chunk in chunks:
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            for line in lines:
-                number += 1
-                if skipping or len(line) > self._event_bytes_max:
-                    group.append((number, None))
-                    skipping = False
-                elif line.strip():
-                    group.append((number, line))
-                    size += len(line)
-                if len(group) >= STREAM_CHUNK_EVENTS or size >= STREAM_CHUNK_BYTES:
-                    yield group
-                    group, size = [], 0
-            if len(rest) > self._event_bytes_max:
-                rest, skipping = b"", True
-        if rest.strip() or skipping:
-            group.append((number + 1, None if skipping else rest))
-        if group:
-            yield group
+    async def send(self, send: Send, problem: Problem | None) -> None:
+        """Send everything: as lines, or within the problem that stopped the stream."""
+        if problem is None:
+            head, tail, media, status = b"", _encode({"summary": self._counts}) + b"\n", _NDJSON, 200
+            headers: list[Header] = []
+        else:
+            document = _encode(problem.document() | {"lines": self._lines, "summary": self._counts})
+            head, tail, media, status = document[:-1] + b',"results":[', b"]}", CONTENT_TYPE, problem.status
+            headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+        size = self._file.tell()
+        if problem is not None and size:
+            size -= 1  # the last line's end; those between lines become commas
+        length = len(head) + size + len(tail)
+        headers += [(b"content-type", media.encode()), (b"content-length", str(length).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": head, "more_body": True})
+        for piece in self._pieces(size):
+            body = piece if problem is None else piece.replace(b"\n", b",")
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": tail})
 
-
-async def _send_file(send: Send, answer: Any, status: int) -> None:
-    size = answer.tell()
-    answer.seek(0)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", b"application/x-ndjson"), (b"content-length", str(size).encode())],
-        }
-    )
-    while piece := answer.read(_READ_BYTES):
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        file: IO[Any] = self._file
+        file.seek(0)
+        while size > 0:
+            piece: bytes = file.read(min(_READ_BYTES, size))
+            size -= len(piece)
+            yield piece

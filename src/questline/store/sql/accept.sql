@@ -1,18 +1,26 @@
 -- name: accept
--- Store events, their dedupe keys and their places in the queue, in one statement. Keys must differ within a call, and
--- come sorted, so that two writers never wait for each other in a circle. Returns the ids that are new; the keys of the
--- others were there, or came from another transaction meanwhile.
+-- Store events, their dedupe keys and their places in the queue, in one statement. Keys must differ within a call; rows
+-- come in the order of their ids, which is the order they are queued in. Keys are inserted in one order by all writers,
+-- so that two never wait for each other in a circle. Returns the ids that are new; the keys of the others were there, or
+-- came from another transaction meanwhile. An alias lets a new event be found by the customer's id too; where an alias is
+-- taken, whoever has it keeps it.
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::json[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
-                         $16::bigint[])
+                         $16::bytea[], $17::bigint[])
         AS i (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
-              spec_version, partition_key, correlation_id, key_hash, content_hash, user_hash)
+              spec_version, partition_key, correlation_id, key_hash, alias_hash, content_hash, user_hash)
 ), keyed AS (
     INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
-    SELECT project_id, key_hash, id, content_hash FROM i
+    SELECT project_id, key_hash, id, content_hash FROM i ORDER BY project_id, key_hash
     ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING
     RETURNING event_id
+), aliased AS (
+    INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
+    SELECT project_id, alias_hash, id, content_hash FROM i
+    WHERE alias_hash IS NOT NULL AND id IN (SELECT event_id FROM keyed)
+    ORDER BY project_id, alias_hash
+    ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING
 ), stored AS (
     INSERT INTO events (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source,
                         schema_version, spec_version, partition_key, correlation_id)
@@ -21,13 +29,13 @@ WITH i AS (
     FROM i WHERE id IN (SELECT event_id FROM keyed)
 )
 INSERT INTO outbox (partition, project_id, event_id, user_hash)
-SELECT (user_hash & 63)::smallint, project_id, id, user_hash FROM i WHERE id IN (SELECT event_id FROM keyed)
+SELECT (user_hash & 63)::smallint, project_id, id, user_hash FROM i WHERE id IN (SELECT event_id FROM keyed) ORDER BY id
 RETURNING event_id;
 
 -- name: alias
--- Let events be found by the customer's event id too. $1 projects, $2 alias hashes, $3 event ids.
-INSERT INTO dedupe_keys (project_id, key_hash, event_id)
-SELECT * FROM unnest($1::integer[], $2::bytea[], $3::uuid[]) AS i (project_id, key_hash, event_id)
+-- Let events be found by the customer's event id too. $1 projects, $2 alias hashes, $3 event ids, $4 content hashes.
+INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
+SELECT * FROM unnest($1::integer[], $2::bytea[], $3::uuid[], $4::bytea[]) AS i (project_id, key_hash, event_id, content_hash)
 ORDER BY project_id, key_hash
 ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING;
 
@@ -36,3 +44,10 @@ ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING;
 SELECT d.project_id, d.key_hash, d.event_id, d.content_hash
 FROM unnest($1::integer[], $2::bytea[]) AS i (project_id, key_hash)
 JOIN dedupe_keys d ON d.project_id = i.project_id AND d.key_hash = i.key_hash;
+
+-- name: forget_intents
+-- Free the keys of intents whose window is over. $1 projects, $2 key hashes, $3 the earliest ids still in the window.
+-- Two writers that do this at once are safe: one of them deletes, and both then meet in the unique key.
+DELETE FROM dedupe_keys d
+USING unnest($1::integer[], $2::bytea[], $3::uuid[]) AS i (project_id, key_hash, earliest)
+WHERE d.project_id = i.project_id AND d.key_hash = i.key_hash AND d.event_id < i.earliest;

@@ -1,0 +1,103 @@
+"""Many events in one request: each is answered for itself, and one bad item stops no other."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from questline.api.problems import code_of, overloaded, unavailable
+from questline.ingest import accept
+from questline.ingest.accept import Acceptance, Acceptor, Status
+from questline.ingest.envelope import Normaliser, Rejection
+from questline.ingest.trust import untrusted
+from questline.model.event import AcceptedEvent
+from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
+from questline.model.principal import KeyType, Principal
+from questline.model.reasons import REASONS, Reason
+
+
+class ItemResult(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    """What became of an item: `line` (of a stream, from 1) or `index` (of a batch, from 0) says of which."""
+
+    line: int | None = None
+    index: int | None = None
+    status: str = ""
+    event_id: UUID | None = None
+    idempotency_key: str | None = None
+    reason: str | None = None
+    code: str | None = None
+    message: str | None = None
+    field: str | None = None
+
+
+Item = AcceptedEvent | Rejection
+
+
+class Items:
+    """Reads and stores many events for the handlers of one process."""
+
+    def __init__(self, normaliser: Normaliser, acceptor: Acceptor, event_bytes_max: int) -> None:
+        self._normaliser = normaliser
+        self._acceptor = acceptor
+        self._event_bytes_max = event_bytes_max
+
+    async def read(
+        self, principal: Principal, bodies: Sequence[bytes | msgspec.Raw | None], correlation_id: str | None
+    ) -> list[Item]:
+        """Turn bodies into events or rejections, letting others have the loop now and then; None is a body too long."""
+        project, normalise = principal.project, self._normaliser.from_json
+        publishable = principal.key_type is KeyType.PUBLISHABLE
+        items: list[Item] = []
+        size = 0
+        for number, raw in enumerate(bodies, 1):
+            body = raw if type(raw) is bytes or raw is None else bytes(raw)
+            if body is None or len(body) > self._event_bytes_max:
+                items.append(
+                    Rejection(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")
+                )
+                continue
+            item = normalise(body, project, None, correlation_id)
+            if publishable and type(item) is AcceptedEvent and untrusted(item.type, project):
+                item = Rejection(Reason.UNTRUSTED_EVENT_TYPE, REASONS[Reason.UNTRUSTED_EVENT_TYPE], "type")
+            items.append(item)
+            size += len(body)
+            if number % ITEMS_READ_AT_ONCE == 0 or size > ITEMS_BYTES_AT_ONCE:
+                size = 0
+                await asyncio.sleep(0)
+        return items
+
+    async def store(self, items: Sequence[Item]) -> list[ItemResult]:
+        """Store those that are events; return a result for each item, in order. Raises 503 problems."""
+        events = [item for item in items if type(item) is AcceptedEvent]
+        try:
+            acceptances = iter(await self._acceptor.accept(events) if events else [])
+        except accept.Overloaded as error:
+            raise overloaded() from error
+        except accept.Unavailable as error:
+            raise unavailable() from error
+        return [
+            _accepted(item, next(acceptances)) if type(item) is AcceptedEvent else _rejected(item)  # type: ignore[arg-type]
+            for item in items
+        ]
+
+
+def _accepted(event: AcceptedEvent, acceptance: Acceptance) -> ItemResult:
+    status = acceptance.status
+    if status is Status.ACCEPTED or status is Status.DUPLICATE:
+        return ItemResult(None, None, status.value, acceptance.event_id, event.idempotency_key)
+    if status is Status.REUSED:
+        reason, field = Reason.IDEMPOTENCY_KEY_REUSED, "idempotencyKey"
+    else:
+        reason, field = Reason.STORE_ERROR, ""
+    return _rejected(Rejection(reason, REASONS[reason], field))
+
+
+def _rejected(rejection: Rejection) -> ItemResult:
+    return ItemResult(
+        status="rejected",
+        reason=rejection.reason.value,
+        code=code_of(rejection.reason),
+        message=rejection.message,
+        field=rejection.field or None,
+    )
