@@ -246,7 +246,9 @@ async def test_a_path_also_answers_without_the_prefix(questline: Instance) -> No
     assert (await app.get("/rules")).status_code == 200
 
 
-async def test_a_log_line_names_correlation_and_project_and_no_secret(questline: Instance, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_log_line_names_correlation_and_project_and_no_secret(
+    questline: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
     app = await questline.app(PROGRAM)
     capsys.readouterr()
     answer = await app.get("/v1/rules", headers={"X-Correlation-Id": "corr-1"})

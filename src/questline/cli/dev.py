@@ -21,7 +21,7 @@ from questline.cli.dev_file import DevFile
 from questline.cli.listening import CannotListen, listen, url_of
 from questline.settings import Settings, base_environment, environment_of
 from questline.store.embedded import EmbeddedPostgres, EmbeddedStartFailed, ensure_database
-from questline.store.migrate import migrate
+from questline.store.migrate import MigrationChanged, migrate
 from questline.store.roles import APP_ROLE, ensure_app_role
 
 _READY_SECONDS_MAX = 30.0
@@ -83,7 +83,13 @@ class Dev:
             self._postgres.start()
         except EmbeddedStartFailed as error:
             raise DevError(str(error)) from error
-        file = asyncio.run(self._prepare(url))
+        try:
+            file = asyncio.run(self._prepare(url))
+        except MigrationChanged as error:
+            raise DevError(
+                f"the database in {self.directory} is of another version of Questline ({error}); "
+                "go back to that version, or choose another --data-dir"
+            ) from error
         self._api, self._worker = self._children(file)
         for child in (self._api, self._worker):
             child.start()
