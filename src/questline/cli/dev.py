@@ -16,7 +16,7 @@ import msgspec
 
 from questline.assembly import now
 from questline.cli.bootstrap import bootstrap
-from questline.cli.children import Child, Roll, Supervised, Tended
+from questline.cli.children import Child, Roll, Supervised, Tended, keep_log_small
 from questline.cli.dev_file import DevFile
 from questline.cli.listening import CannotListen, listen, url_of
 from questline.settings import Settings, base_environment, environment_of
@@ -55,7 +55,7 @@ class Dev:
         self.directory = settings.data_dir.resolve()
         self._settings = settings
         self._tell = tell
-        self._postgres = EmbeddedPostgres(self.directory / "postgres")
+        self._postgres = EmbeddedPostgres(self.directory / "postgres", log=self.directory / "logs" / "postgres.log")
         self._roll = Roll(self.directory / "processes.json")
         self._lock: IO[str] | None = None
         self._listener: socket.socket | None = None
@@ -79,6 +79,7 @@ class Dev:
             raise DevError(str(error)) from error
         url = url_of(self._listener)
         (self.directory / "logs").mkdir(exist_ok=True)
+        keep_log_small(self._postgres.log)
         try:
             self._postgres.start()
         except EmbeddedStartFailed as error:

@@ -61,12 +61,17 @@ class EmbeddedPostgres:
     """One data directory and the server that runs on it. Whoever starts it makes sure to be the only one."""
 
     def __init__(
-        self, directory: Path, *, binaries: Path | None = None, settings: dict[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        log: Path | None = None,
+        binaries: Path | None = None,
+        settings: dict[str, str] | None = None,
     ) -> None:
-        """`directory` will hold `data` and `postgres.log`; `binaries` default to PostgreSQL 18 from the wheel."""
+        """`directory` will hold `data`, and `postgres.log` unless `log` says where; the binaries are the wheel's."""
         self.directory = directory.resolve()
         self.data = self.directory / "data"
-        self.log = self.directory / "postgres.log"
+        self.log = log or self.directory / "postgres.log"
         self._binaries = binaries
         self._settings = _SERVER | {"shared_buffers": f"{_shared_buffers_mb()}MB"} | (settings or {})
         self._process: subprocess.Popen[bytes] | None = None
