@@ -17,11 +17,6 @@ AGGREGATES = sorted(f.name.removesuffix(".sql") for f in files("questline.store"
 NOT_PREPARED = ("CREATE", "DO", "GRANT", "{")  # statements PostgreSQL does not plan
 
 
-@pytest.fixture(params=["database", "database_15"])
-def any_database(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)
-
-
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 async def test_every_statement_is_understood(any_database: Any, aggregate: str) -> None:
     conn = await asyncpg.connect(any_database.owner_dsn)
