@@ -62,8 +62,8 @@ async def test_an_unknown_route_is_a_404_problem(questline: Instance, path: str)
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
     [
-        ("POST", "/v1/apps", b"{", 400), ("POST", "/v1/apps", b"[]", 400), ("POST", "/v1/apps", b'{"id":"x"}', 400),
-        ("POST", "/v1/users", b"nope", 400), ("POST", "/v1/currency/spend", b'{"userId":"u","currency":"c","amount":0}', 400),
+        ("POST", "/v1/apps", b"{", 400), ("POST", "/v1/apps", b"[]", 422), ("POST", "/v1/apps", b'{"id":"x"}', 422),
+        ("POST", "/v1/users", b"nope", 400), ("POST", "/v1/currency/spend", b'{"userId":"u","currency":"c","amount":0}', 422),
         ("PUT", "/v1/program", b"{", 400), ("PUT", "/v1/program", b'{"rulez":{}}', 422), ("GET", "/v1/leaderboards", b"", 400),
         ("GET", "/v1/leaderboards?metric=none", b"", 404), ("GET", "/v1/leaderboards?metric=xp&periodKey=x", b"", 400),
         ("GET", "/v1/leaderboards?metric=xp&limit=201", b"", 400), ("GET", "/v1/users/u/history?cursor=x", b"", 400),

@@ -1,26 +1,21 @@
-"""The API without the hot paths: every route under /v1, every error a problem document.
+"""The API without the hot paths: every route under /v1, every error a problem document."""
 
-HotRouter, in front of it, adds the prefix where a client leaves it out.
-"""
-
-import time
+from functools import cache
 from typing import Any
 
-import structlog
 from litestar import Litestar, Router
 from litestar.datastructures import State
-from litestar.enums import ScopeType
-from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from questline.api import apps, events, keys, leaderboards, program, system, users
+from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
 from questline.api.errors import handle
+from questline.api.front import Front, whole_ids
+from questline.api.meters import ApiMeters
+from questline.api.openapi import document
 from questline.api.services import Services
 from questline.model.limits import REQUEST_BODY_BYTES_MAX
-
-log = structlog.get_logger("questline.access")
 
 RESOURCES: list[Any] = [
     apps.create_an_app,
@@ -49,55 +44,24 @@ RESOURCES: list[Any] = [
 SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi]
 
 
-class AccessLog:
-    """Gives each request a correlation id, answers it in a header and logs one line."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
-        given = next((v for n, v in scope["headers"] if n == b"x-correlation-id"), b"").decode("latin-1")[:256]
-        services: Services = scope["litestar_app"].state.services
-        correlation = given or str(services.new_id())
-        structlog.contextvars.bind_contextvars(correlation_id=correlation)
-        started, status = time.perf_counter(), 0
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-correlation-id", correlation.encode("latin-1", "replace")),
-                ]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, answer)
-        finally:
-            took_ms = round((time.perf_counter() - started) * 1000, 1)
-            project = scope.get("state", {}).get("project")
-            log.info(
-                "request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms, project=project
-            )
-            structlog.contextvars.clear_contextvars()
-
-
-def build(services: Services) -> Litestar:
+def build(services: Services) -> Front:
     """Return the application over what its handlers share."""
-    return Litestar(
-        route_handlers=[
-            Router("/v1", route_handlers=RESOURCES),
-            *SYSTEM,
-        ],
-        dependencies=DEPENDENCIES,
-        exception_handlers={Exception: handle},
-        middleware=[DefineMiddleware(AccessLog)],
-        openapi_config=OpenAPIConfig(title="Questline", version="1", path="/schema", render_plugins=[]),
-        request_max_body_size=REQUEST_BODY_BYTES_MAX,
-        state=State({"services": services}),
-        debug=False,
-    )
+    app = Litestar(**_ROUTES, openapi_config=None, state=State({"services": services, "description": description}))
+    return Front(app, services.new_id, ApiMeters(services.registry))
+
+
+@cache
+def description() -> dict[str, Any]:
+    """Return the OpenAPI document. It comes from an application that is never served, whose own pages need the network."""
+    return document(Litestar(**_ROUTES, openapi_config=OpenAPIConfig(title="Questline", version="1")))
+
+
+_ROUTES: dict[str, Any] = {
+    "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
+    "dependencies": DEPENDENCIES,
+    "exception_handlers": {Exception: handle},
+    "middleware": [whole_ids],
+    "request_class": ApiRequest,
+    "request_max_body_size": REQUEST_BODY_BYTES_MAX,
+    "debug": False,
+}

@@ -1,12 +1,14 @@
 """/v1/apps: projects."""
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from litestar import get, post
 
+from questline.api.bodies import Fault, invalid
 from questline.api.callers import Creator, Reader
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -14,9 +16,11 @@ from questline.control.apps import AppTaken, create_app
 from questline.model import calendar
 from questline.model.principal import DedupeStrategy
 from questline.store import projects
+from questline.store.pool import tenant_transaction
 from questline.store.projects import ProjectRow
 
-_ID = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+_INTENT_WINDOW_SECONDS_MAX = 86_400
+_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
 class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -28,6 +32,20 @@ class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     default_timezone: str = "UTC"
     webhook_url: str | None = None
     webhook_secret: str | None = None
+
+    @staticmethod
+    def faults(fields: Mapping[str, Any]) -> list[Fault]:
+        """Return what is wrong with the fields given, beyond their types."""
+        checks: dict[str, Callable[[Any], list[Fault]]] = {
+            "id": _id_faults,
+            "default_timezone": _zone_faults,
+            "settings": _settings_faults,
+            "webhook_url": _url_faults,
+        }
+        found: list[Fault] = []
+        for name, check in checks.items():
+            found += check(fields[name]) if name in fields else []
+        return found
 
 
 class App(msgspec.Struct, frozen=True, rename="camel"):
@@ -56,9 +74,8 @@ def app_of(row: ProjectRow) -> App:
 @post("/apps", status_code=201, tags=["apps"])
 async def create_an_app(data: AppCreate, creator: Creator, services: Services) -> AppCreated:
     """Create a project with its first key."""
-    errors = _errors(data)
-    if errors:
-        raise Problem(422, "invalid-request", "; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=errors)
+    if faults := AppCreate.faults(msgspec.structs.asdict(data)):
+        raise invalid(faults)
     try:
         row, key = await create_app(
             services.pool,
@@ -78,30 +95,43 @@ async def create_an_app(data: AppCreate, creator: Creator, services: Services) -
 @get("/apps/{app_id:str}", tags=["apps"])
 async def get_an_app(app_id: str, reader: Reader, services: Services) -> App:
     """Show the project of the key."""
-    row = await projects.find(services.pool, app_id) if app_id == reader.project.app_id else None
+    async with tenant_transaction(services.pool, reader.project.id) as conn:
+        row = await projects.find(conn, app_id)
     if row is None:
         raise Problem(404, "not-found", f"the key has no app {app_id!r}")
     return app_of(row)
 
 
-def _errors(data: AppCreate) -> list[dict[str, str]]:
-    errors = []
-    if not _ID.match(data.id):
-        message = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a letter or digit"
-        errors.append({"field": "id", "message": message})
+def _id_faults(id_: str) -> list[Fault]:
+    if _ID.fullmatch(id_):
+        return []
+    message = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a letter or digit"
+    return [{"field": "id", "message": message}]
+
+
+def _zone_faults(name: str) -> list[Fault]:
     try:
-        calendar.zone(data.default_timezone)
+        calendar.zone(name)
     except calendar.UnknownZone as error:
-        errors.append({"field": "defaultTimezone", "message": str(error)})
-    settings = data.settings
+        return [{"field": "defaultTimezone", "message": str(error)}]
+    return []
+
+
+def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
+    faults = []
     if settings.get("dedupeStrategy", "full") not in list(DedupeStrategy):
-        errors.append({"field": "settings.dedupeStrategy", "message": "must be full or intent"})
+        faults.append({"field": "settings.dedupeStrategy", "message": "must be full or intent"})
     window = settings.get("intentWindowSeconds", 300)
-    if type(window) is not int or not 1 <= window <= 86_400:
-        errors.append({"field": "settings.intentWindowSeconds", "message": "must be a whole number from 1 to 86400"})
+    if type(window) is not int or not 1 <= window <= _INTENT_WINDOW_SECONDS_MAX:
+        message = f"must be a whole number from 1 to {_INTENT_WINDOW_SECONDS_MAX}"
+        faults.append({"field": "settings.intentWindowSeconds", "message": message})
     trusted = settings.get("trustedTypes", [])
     if not isinstance(trusted, list) or not all(isinstance(t, str) for t in trusted):
-        errors.append({"field": "settings.trustedTypes", "message": "must be a list of event types"})
-    if data.webhook_url is not None and not data.webhook_url.startswith(("http://", "https://")):
-        errors.append({"field": "webhookUrl", "message": "must be an http or https URL"})
-    return errors
+        faults.append({"field": "settings.trustedTypes", "message": "must be a list of event types"})
+    return faults
+
+
+def _url_faults(url: str | None) -> list[Fault]:
+    if url is None or url.startswith(("http://", "https://")):
+        return []
+    return [{"field": "webhookUrl", "message": "must be an http or https URL"}]

@@ -5,12 +5,14 @@ import hmac
 import time
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
-from questline.api.problems import Problem, unauthorized
-from questline.model.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_SECONDS
+from questline.api.problems import Problem, unauthorized, unavailable
+from questline.model.limits import KEY_BYTES_MAX, KEY_CACHE_ENTRIES_MAX, KEY_CACHE_SECONDS
 from questline.model.principal import Principal, Role
 from questline.store import keys
+from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Pool
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -23,27 +25,22 @@ class KeyRing:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: dict[bytes, tuple[Principal | None, float]] = {}
-        self._asking: dict[bytes, asyncio.Future[Principal | None]] = {}
+        self._known: dict[bytes, tuple[Principal, float]] = {}
+        self._unknown: dict[bytes, float] = {}  # apart, so that guessed keys never push out those in use
+        self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
         self._used: set[UUID] = set()
 
-    def cached(self, key: bytes) -> Principal | None:
-        """Return a key's principal without waiting; None when it must be looked up."""
-        found = self._known.get(key)
-        if found is None or found[1] < time.monotonic():
-            return None
-        return found[0]
-
     async def principal(self, headers: Headers) -> Principal:
-        """Return who sent these headers; raises a 401 problem."""
+        """Return who sent these headers; raises a 401 problem, or 503 when the database cannot be asked."""
         key = key_of(headers)
         if key is None:
             raise unauthorized()
         found = self._known.get(key)
-        if found is None or found[1] < time.monotonic():
+        if found is not None and found[1] >= time.monotonic():
+            return found[0]
+        principal = None
+        if len(key) <= KEY_BYTES_MAX and self._unknown.get(key, 0.0) < time.monotonic():
             principal = await self._look_up(key)
-        else:
-            principal = found[0]
         if principal is None:
             raise unauthorized("the key is unknown or revoked")
         return principal
@@ -59,32 +56,34 @@ class KeyRing:
             await keys.touch(self._pool, list(used))
 
     async def _look_up(self, key: bytes) -> Principal | None:
-        waiting = self._asking.get(key)
-        if waiting is not None:
-            return await asyncio.shield(waiting)
-        future: asyncio.Future[Principal | None] = asyncio.get_running_loop().create_future()
-        self._asking[key] = future
+        """Join the question under way, or ask. It is nobody's own task: a caller who leaves takes no other along."""
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+        try:
+            return await asyncio.shield(asking)
+        except TRANSIENT_FAULTS as fault:
+            raise unavailable() from fault
+
+    async def _ask(self, key: bytes) -> Principal | None:
         try:
             principal = await keys.find(self._pool, sha256(key).digest())
-            if len(self._known) >= KEY_CACHE_ENTRIES_MAX:
-                self._known.clear()
-            self._known[key] = (principal, time.monotonic() + KEY_CACHE_SECONDS)
-            if principal is not None:
-                self._used.add(principal.key_id)
-            future.set_result(principal)
-            return principal
-        except BaseException as error:
-            future.set_exception(error)
-            future.exception()  # it is raised below; nobody else may be waiting
-            raise
         finally:
             del self._asking[key]
+        until = time.monotonic() + KEY_CACHE_SECONDS
+        cache: dict[bytes, Any] = self._unknown if principal is None else self._known
+        if len(cache) >= KEY_CACHE_ENTRIES_MAX:
+            cache.clear()
+        cache[key] = until if principal is None else (principal, until)
+        if principal is not None:
+            self._used.add(principal.key_id)
+        return principal
 
 
 def key_of(headers: Headers) -> bytes | None:
     """Return the key in X-API-Key or Authorization: Bearer."""
     for name, value in headers:
-        if name == b"x-api-key":
+        if name == b"x-api-key" and value:
             return value
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].strip()

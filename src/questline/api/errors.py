@@ -4,9 +4,11 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
-from questline.api.problems import CONTENT_TYPE, Problem, unavailable
+from questline.api.bodies import faults_of, invalid, message_of
+from questline.api.hot.router import HOT_PATHS
+from questline.api.problems import CONTENT_TYPE, Problem, internal, unavailable
 from questline.control.boards import BoardNotFound, BoardQueryInvalid
 from questline.control.programs import ProgramInvalid, StaleVersion
 from questline.ingest.envelope import Invalid
@@ -26,7 +28,7 @@ def problem_of(error: Exception) -> Problem:
         case ProgramInvalid():
             errors = [{"path": e.path, "message": e.message} for e in error.errors]
             return Problem(
-                422, "invalid-program", f"the program has {len(errors)} errors; nothing was applied", errors=errors
+                422, "invalid-program", f"the program has {_count(errors)}; nothing was applied", errors=errors
             )
         case StaleVersion():
             return Problem(412, "stale-version", str(error), version=error.actual)
@@ -36,26 +38,61 @@ def problem_of(error: Exception) -> Problem:
             return Problem(400, "invalid-parameter", str(error), parameter=error.parameter)
         case Invalid():
             return Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field)
-        case ValidationException():
-            return Problem(400, "invalid-request", _detail(error))
-        case HTTPException():
-            code = _CODES.get(error.status_code, "invalid-request" if error.status_code < 500 else "internal")
-            detail = error.detail if error.status_code < 500 else "the server failed on this request; it was logged"
-            return Problem(error.status_code, code, detail or code, headers=dict(error.headers or {}))
+        case HTTPException() if error.status_code < 500:
+            code = _CODES.get(error.status_code, "invalid-request")
+            return Problem(error.status_code, code, error.detail or code, headers=dict(error.headers or {}))
         case _ if isinstance(error, TRANSIENT_FAULTS):
             log.warning("request.unavailable", fault=repr(error))
             return unavailable()
     log.error("request.failed", exc_info=error)
-    return Problem(500, "internal", "the server failed on this request; it was logged")
-
-
-def _detail(error: ValidationException) -> str:
-    found = error.extra if isinstance(error.extra, list) else []
-    parts = [f"{e.get('key', '')}: {e.get('message', '')}".strip(": ") for e in found if isinstance(e, dict)]
-    return "; ".join(parts) or error.detail
+    return internal()
 
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer with the problem of an exception."""
-    problem = problem_of(error)
+    match error:
+        case ValidationException():
+            problem = _invalid(request, error)
+        case NotFoundException() | MethodNotAllowedException() if not request.scope.get("path_template"):
+            problem = _unrouted(request, error)
+        case _:
+            problem = problem_of(error)
     return Response(problem.body(), status_code=problem.status, media_type=CONTENT_TYPE, headers=problem.headers)
+
+
+def _unrouted(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
+    path = request.scope["path"]
+    allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+    methods = {method.strip() for method in allow.split(",") if method.strip()}
+    if path in HOT_PATHS:
+        methods.add("POST")  # answered before Litestar sees it
+    if not methods:
+        return Problem(404, "not-found", f"there is no route {path!r}; /openapi.json lists them all")
+    shown = ", ".join(sorted(methods))
+    detail = f"this path takes {shown}, not {request.method}"
+    return Problem(405, "method-not-allowed", detail, headers={"Allow": shown})
+
+
+def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> Problem:
+    """Name everything that is wrong with a body, or else with the parameters."""
+    found = [e for e in error.extra if isinstance(e, dict)] if isinstance(error.extra, list) else []
+    if any(e.get("source") == "body" for e in found):
+        data = request.route_handler.parsed_data_field
+        if "body" not in request.scope["state"] or data is None:
+            return Problem(400, "invalid-request", "the body is empty; send a JSON object")
+        return invalid(faults_of(data.annotation, request.scope["state"]["body"]))
+    names = request.route_handler.parsed_fn_signature.parameters
+    errors = [
+        {
+            "field": getattr(names[e["key"]].kwarg_definition, "name", None) or e["key"],
+            "message": message_of(e["message"], names[e["key"]].annotation),
+        }
+        for e in found
+        if e.get("key") in names
+    ]
+    detail = "; ".join(f"{e['field']} {e['message']}" for e in errors) or error.detail
+    return Problem(400, "invalid-parameter", detail, parameter=errors[0]["field"] if errors else "", errors=errors)
+
+
+def _count(errors: list[Any]) -> str:
+    return "1 error" if len(errors) == 1 else f"{len(errors)} errors"

@@ -1,6 +1,6 @@
 """/v1/keys and /v1/projects/{id}/api-keys: API keys."""
 
-from typing import Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,7 @@ from questline.api.callers import Admin
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.keys import NewKey, create
+from questline.model.limits import SHORT_TEXT_CHARS_MAX
 from questline.model.principal import KeyType, Role
 from questline.store import keys
 from questline.store.keys import KeyRow
@@ -21,7 +22,7 @@ class KeyCreate(msgspec.Struct, forbid_unknown_fields=True):
 
     type: KeyType = KeyType.SECRET
     role: Role = Role.INGEST
-    name: str = ""
+    name: Annotated[str, msgspec.Meta(max_length=SHORT_TEXT_CHARS_MAX)] = ""
 
 
 class KeyList(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ async def revoke_key(key_id: str, admin: Admin, services: Services, project: str
     services.ring.forget()
 
 
-def own(admin: Admin, project: str | None) -> Any:
+def own(admin: Admin, project: str | None) -> None:
     """Raise a 404 problem for a project that is not the key's."""
     if project is not None and project != admin.project.app_id:
         raise Problem(404, "not-found", f"the key has no project {project!r}")

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from questline.api.callers import Reader
 from questline.api.problems import Problem
@@ -18,12 +18,12 @@ async def get_leaderboard(
     services: Services,
     metric: str | None = None,
     board: str | None = None,
-    board_scope: Annotated[BoardScope | None, Parameter(query="scope")] = None,
-    period_key: Annotated[str | None, Parameter(query="periodKey")] = None,
-    league_id: Annotated[str | None, Parameter(query="leagueId")] = None,
+    board_scope: Annotated[BoardScope | None, QueryParameter(name="scope")] = None,
+    period_key: Annotated[str | None, QueryParameter(name="periodKey")] = None,
+    league_id: Annotated[str | None, QueryParameter(name="leagueId")] = None,
     limit: int = PAGE_ITEMS_DEFAULT,
     after: str | None = None,
-    user_id: Annotated[str | None, Parameter(query="userId")] = None,
+    user_id: Annotated[str | None, QueryParameter(name="userId")] = None,
     around: int = 0,
 ) -> LeaderboardPage:
     """Show a board by its name, or by the track, currency or metric it ranks."""

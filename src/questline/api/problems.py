@@ -104,6 +104,11 @@ def unavailable() -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
 
 
+def internal() -> Problem:
+    """A defect of ours; what it was is in the log, under the request's correlation id."""
+    return Problem(500, "internal", "the server failed on this request; it was logged")
+
+
 def unauthorized(detail: str = "send a key as X-API-Key or Authorization: Bearer") -> Problem:
     """No key, or none that is valid."""
     return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="questline"'})

@@ -161,6 +161,8 @@ async def _body(request: AnyRequest) -> Any:
         raise Problem(
             413, "payload-too-large", f"a program may have {PROGRAM_BYTES_MAX} bytes", limit=PROGRAM_BYTES_MAX
         )
+    if not body.strip():
+        raise Problem(400, "invalid-request", "the body is empty; send a document, {} for one without any definition")
     try:
         return read_document(body, yaml_allowed="yaml" in request.headers.get("content-type", "")).value
     except DocumentUnreadable as error:

@@ -5,7 +5,6 @@ from typing import Any
 from litestar import Request, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from questline.api.openapi import document
 from questline.api.problems import CONTENT_TYPE, Problem
 from questline.api.services import Services
 from questline.store.faults import TRANSIENT_FAULTS
@@ -40,4 +39,5 @@ def metrics(services: Services) -> Response[bytes]:
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Show the OpenAPI 3.1 document."""
-    return document(request.app)
+    described: dict[str, Any] = request.app.state.description()
+    return described

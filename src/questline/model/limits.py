@@ -69,6 +69,7 @@ BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is spl
 KEY_CACHE_SECONDS = 1.0  # a revoked key stops within twice this, in every process
 KEY_USE_NOTED_SECONDS = 15.0  # how often uses of keys are written down
 KEY_CACHE_ENTRIES_MAX = 50_000
+KEY_BYTES_MAX = 128  # a longer API key is none of ours, and is not remembered as unknown either
 PROGRAM_CACHE_ENTRIES_MAX = 1_000  # compiled programs held by one process
 POOL_CONNECTIONS_MAX = 10  # (setting) of one process to PostgreSQL
 LANE_HUNG_SECONDS = 30.0  # a worker whose lane finished nothing for so long is not ready

@@ -4,15 +4,19 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from questline.api import correlation
 from questline.api.hot.body import Disconnected, Receive, Scope
 from questline.api.hot.events import EventHandlers, Handler
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
-from questline.api.problems import Problem, Send, send_problem
+from questline.api.problems import Header, Problem, Send, internal, send_problem
 
 log = structlog.get_logger(__name__)
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+HOT_PATHS = ("/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/ingest/stream", "/v1/currency/spend")
 
 
 class HotRouter:
@@ -27,30 +31,25 @@ class HotRouter:
             "/ingest/stream": stream.stream,
             "/currency/spend": spends.spend,
         }
+        assert [f"/v1{path}" for path in routes] == list(HOT_PATHS)
         self._routes = {prefix + path: handler for path, handler in routes.items() for prefix in ("", "/v1")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["method"] != "POST" or (route := self._routes.get(scope["path"])) is None:
-            await self._rest(_versioned(scope), receive, send)
+            await self._rest(scope, receive, send)
             return
         try:
             await route(scope, receive, send)
         except Problem as problem:
-            await send_problem(send, problem)
+            await send_problem(send, problem, _echo(scope))
         except Disconnected:
             return
         except Exception:
-            log.exception("request.failed", path=scope["path"])
-            await send_problem(send, Problem(500, "internal", "the server failed on this request; it was logged"))
+            log.exception("request.failed", path=scope["path"], correlation_id=correlation.given(scope["headers"]))
+            await send_problem(send, internal(), _echo(scope))
 
 
-_UNVERSIONED = ("/health", "/ready", "/metrics", "/openapi.json", "/schema")
-
-
-def _versioned(scope: Scope) -> Scope:
-    """Each path also answers without the prefix: give it one."""
-    path = scope.get("path", "")
-    if scope["type"] != "http" or path.startswith("/v1/") or path in _UNVERSIONED:
-        return scope
-    return {**scope, "path": f"/v1{path}", "raw_path": b"/v1" + (scope.get("raw_path") or path.encode())}
+def _echo(scope: Scope) -> list[Header]:
+    given = correlation.given(scope["headers"])
+    return [] if given is None else [correlation.echo(given)]

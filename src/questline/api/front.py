@@ -1,0 +1,117 @@
+"""What each request passes before it is routed: its correlation id, its path in segments, its line in the log.
+
+The hot paths do not come this way (api/hot/router.py).
+"""
+
+import time
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import unquote
+from uuid import UUID
+
+import structlog
+from litestar import types
+
+from questline.api import correlation
+from questline.api.hot.body import Message, Receive, Scope
+from questline.api.hot.router import App
+from questline.api.meters import ApiMeters
+from questline.api.problems import Problem, Send, internal, send_problem
+
+log = structlog.get_logger("questline.access")
+
+# Stands for a slash inside one segment until the path is routed. PostgreSQL holds no NUL in a text, so no id has one.
+_SLASH = "\0"
+_UNVERSIONED = ("/health", "/ready", "/metrics", "/openapi.json", "/docs")
+
+
+class Front:
+    """The ASGI application in front of Litestar."""
+
+    def __init__(self, app: types.ASGIApp, new_id: Callable[[], UUID], meters: ApiMeters) -> None:
+        self._app = cast(App, app)  # Litestar types ASGI more narrowly than it is
+        self._new_id = new_id
+        self._meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, under a correlation id, and log one line about it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # A scope of our own: routing writes the route and the project into it, and the line below reads them.
+        inner = {**scope, "path": path_of(scope), "state": dict(scope.get("state") or {})}
+        id_ = correlation.given(scope["headers"]) or str(self._new_id())
+        echo, bodiless, status = correlation.echo(id_), scope["method"] == "HEAD", 0
+        if bodiless:
+            inner["method"] = "GET"
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), echo]
+            elif message["type"] == "http.response.body" and bodiless:
+                message["body"] = b""
+            await send(message)
+
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(correlation_id=id_):
+            try:
+                if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                    await send_problem(answer, _holds_nul())
+                else:
+                    await self._app(inner, receive, answer)
+            except Exception:
+                log.exception("request.failed", path=scope["path"])
+                if status:
+                    raise  # the answer has begun: only the connection can end it
+                await send_problem(answer, internal())
+            finally:
+                self._note(scope, inner, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, routed: Scope, status: int, seconds: float) -> None:
+        route = routed.get("path_template") or "none"
+        self._meters.requests.labels(scope["method"], route, status).inc()
+        self._meters.seconds.labels(route).observe(seconds)
+        write = log.debug if route in _UNVERSIONED else log.info  # probes come by the second
+        write(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            took_ms=round(seconds * 1000, 1),
+            project=routed["state"].get("project"),
+        )
+
+
+def _holds_nul() -> Problem:
+    return Problem(400, "invalid-request", "the path or query holds a NUL character, which no id can have")
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path to route.
+
+    Each segment is decoded by itself, so that an encoded slash is part of an id. Resources answer with and without the
+    prefix /v1, and so do the pages that are not versioned.
+    """
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" in raw.lower():
+        segments = raw.partition(b"?")[0].decode("latin-1").split("/")
+        path = "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
+    bare = path.removeprefix("/v1") if path.startswith("/v1/") else path
+    return bare if bare in _UNVERSIONED else f"/v1{bare}"
+
+
+def whole_ids(app: types.ASGIApp) -> types.ASGIApp:
+    """Return a middleware, run once the request is routed, that puts slashes back into the ids of its path."""
+
+    async def middleware(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        if parameters := scope.get("path_params"):
+            scope["path_params"] = {
+                name: value.replace(_SLASH, "/") if isinstance(value, str) else value
+                for name, value in parameters.items()
+            }
+        await app(scope, receive, send)
+
+    return middleware
