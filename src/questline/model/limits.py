@@ -34,6 +34,7 @@ ACCEPT_TRIES_MAX = 5  # of a group that PostgreSQL rolled back for a deadlock
 # ── processing
 PARTITIONS = 64  # fixed: a user's partition must not move
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
+APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_LANES = 2  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After

@@ -11,6 +11,7 @@ from questline.model.decision import Decision
 from questline.model.event import WaitingEvent
 from questline.model.limits import (
     APPLY_BATCH_EVENTS,
+    APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
     IDLE_POLL_SECONDS,
     LANE_RENEW_SECONDS,
@@ -76,7 +77,7 @@ class Lane:
                 if batch:
                     await self._apply(conn, shard, batch)
                 self.alive_at = time.monotonic()
-                if not batch:
+                if len(batch) < APPLY_BATCH_SMALL:
                     await _wait(stop, IDLE_POLL_SECONDS)
         finally:
             if not conn.is_closed():
