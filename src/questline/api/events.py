@@ -1,17 +1,19 @@
 """/v1/events: what became of an event. Sending them is in api/hot."""
 
 from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import get
+from litestar.params import QueryParameter
 
 from questline.api.callers import EventReader
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import page
-from questline.control.events import EventView, event_view, status_of
-from questline.ingest.hashing import event_id_hash, given_key_hash
+from questline.control.events import EventStatus, EventView, event_view, status_of
+from questline.ingest.hashing import event_id_hash, given_key_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.store import reads
 from questline.store.pool import tenant_transaction
@@ -24,7 +26,7 @@ class EventSummary(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str
     occurred_at: datetime
     received_at: datetime
-    status: str
+    status: EventStatus
     reason: str | None
 
 
@@ -57,30 +59,37 @@ async def get_event(event_id: str, event_reader: EventReader, services: Services
 async def list_events(
     event_reader: EventReader,
     services: Services,
+    user_id: Annotated[str | None, QueryParameter(name="userId")] = None,
     type: str | None = None,  # noqa: A002 - the parameter's name on the wire
+    status: EventStatus | None = None,
     cursor: str | None = None,
     limit: int = PAGE_ITEMS_DEFAULT,
 ) -> EventPage:
-    """List events, newest first, optionally of one type."""
+    """List events, newest first; of one user, one type, one status, where these are given."""
     before, limit = page(cursor, limit)
-    async with tenant_transaction(services.pool, event_reader.project.id) as conn:
-        rows = await reads.events(conn, event_reader.project.id, before, type, limit + 1)
-    items = []
-    for row in rows[:limit]:
-        status, reason = status_of(row)
-        items.append(
-            EventSummary(
-                str(row["id"]),
-                row["external_id"],
-                row["type"],
-                row["external_user"],
-                row["occurred_at"],
-                row["received_at"],
-                status,
-                reason,
-            )
-        )
+    project = event_reader.project.id
+    async with tenant_transaction(services.pool, project) as conn:
+        if user_id is None:
+            rows = await reads.events(conn, project, before, type, status, limit + 1)
+        else:
+            hashed = user_hash(project, user_id)
+            rows = await reads.events_of_user(conn, project, user_id, hashed, before, type, status, limit + 1)
+    items = [_summary(row) for row in rows[:limit]]
     return EventPage(items, items[-1].id if len(rows) > limit else None)
+
+
+def _summary(row: Any) -> EventSummary:
+    status, reason = status_of(row)
+    return EventSummary(
+        str(row["id"]),
+        row["external_id"],
+        row["type"],
+        row["external_user"],
+        row["occurred_at"],
+        row["received_at"],
+        status,
+        reason,
+    )
 
 
 def _uuid(text: str) -> UUID | None:

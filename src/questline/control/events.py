@@ -1,6 +1,7 @@
 """One event and all that became of it, explained."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -8,6 +9,15 @@ import msgspec
 from questline.engine.compile import Program
 from questline.engine.explain import Verdict, explain
 from questline.model.event import Event
+
+
+class EventStatus(StrEnum):
+    """Where an event stands. Applying is one transaction, so nobody ever sees an event half applied."""
+
+    PENDING = "pending"
+    PROCESSED = "processed"
+    REFUSED = "refused"
+    FAILED = "failed"  # a dead letter
 
 
 class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
@@ -40,7 +50,7 @@ class DecisionView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class EventView(msgspec.Struct, frozen=True, rename="camel"):
-    """An event; `status` is pending, processed, refused or failed."""
+    """An event and what became of it."""
 
     id: str
     event_id: str | None
@@ -54,18 +64,20 @@ class EventView(msgspec.Struct, frozen=True, rename="camel"):
     spec_version: str | None
     partition_key: str | None
     correlation_id: str | None
-    status: str
+    status: EventStatus
     reason: str | None
     message: str | None
     attempts: list[AttemptView]
     decision: DecisionView | None
 
 
-def status_of(row: Any) -> tuple[str, str | None]:
+def status_of(row: Any) -> tuple[EventStatus, str | None]:
     """Return (status, reason code) of an event's row."""
     if row["dead_reason"] is not None:
-        return "failed", row["dead_reason"]
-    return (row["status"], row["reason"]) if row["status"] is not None else ("pending", None)
+        return EventStatus.FAILED, row["dead_reason"]
+    if row["status"] is None:
+        return EventStatus.PENDING, None
+    return EventStatus(row["status"]), row["reason"]
 
 
 def event_view(row: Any, program: Program | None) -> EventView:
@@ -88,7 +100,7 @@ def event_view(row: Any, program: Program | None) -> EventView:
         row["correlation_id"],
         status,
         reason,
-        row["dead_message"] if status == "failed" else decision.message if decision is not None else None,
+        row["dead_message"] if status is EventStatus.FAILED else decision.message if decision is not None else None,
         msgspec.json.decode(row["attempts"] or "[]", type=list[AttemptView]),
         decision,
     )

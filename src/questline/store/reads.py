@@ -88,7 +88,22 @@ async def event(conn: Connection, project_id: int, event_id: UUID) -> Record | N
     return found
 
 
-async def events(conn: Connection, project_id: int, before: UUID, event_type: str | None, limit: int) -> list[Record]:
-    """Return events, newest first, before an event id."""
-    rows: list[Record] = await conn.fetch(SQL["events"], project_id, before, event_type, limit)
-    return rows
+async def events(
+    conn: Connection, project_id: int, before: UUID, event_type: str | None, status: str | None, limit: int
+) -> list[Record]:
+    """Return events, newest first, before an event id; `status` is pending, processed, refused or failed."""
+    if status is None:
+        return list(await conn.fetch(SQL["events"], project_id, before, event_type, limit))
+    if status == "pending":
+        return list(await conn.fetch(SQL["events_pending"], project_id, before, event_type, limit))
+    if status == "failed":
+        return list(await conn.fetch(SQL["events_failed"], project_id, before, event_type, limit))
+    return list(await conn.fetch(SQL["events_decided"], project_id, before, event_type, limit, status))
+
+
+async def events_of_user(
+    conn: Connection, project_id: int, user: str, user_hash: int, before: UUID, event_type: str | None,
+    status: str | None, limit: int,
+) -> list[Record]:  # fmt: skip
+    """Return a user's events, newest first, before an event id; `user` is the customer's id."""
+    return list(await conn.fetch(SQL["events_of_user"], project_id, before, event_type, limit, user, user_hash, status))

@@ -68,3 +68,58 @@ LEFT JOIN dead_letters l ON l.project_id = e.project_id AND l.event_id = e.id
 WHERE e.project_id = $1 AND e.id < $2 AND ($3::text IS NULL OR e.type = $3)
 ORDER BY e.id DESC
 LIMIT $4;
+
+-- name: events_of_user
+-- A user's events, newest first: decided, waiting and dead-lettered ones from where each kind is indexed by user.
+-- $1 project, $2 before this event id, $3 type or NULL, $4 limit, $5 customer's user id, $6 its hash, $7 status or NULL.
+(SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, d.status, d.reason, NULL AS dead_reason
+ FROM decisions d
+ JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
+ WHERE d.project_id = $1 AND d.user_id = (SELECT u.id FROM users u WHERE u.project_id = $1 AND u.external_id = $5)
+     AND d.event_id < $2 AND ($3::text IS NULL OR e.type = $3) AND ($7::text IS NULL OR d.status = $7)
+ ORDER BY d.event_id DESC LIMIT $4)
+UNION ALL
+(SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL, NULL, NULL
+ FROM outbox o
+ JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id
+ WHERE o.project_id = $1 AND o.user_hash = $6 AND o.event_id < $2 AND e.external_user = $5
+     AND ($3::text IS NULL OR e.type = $3) AND ($7::text IS NULL OR $7 = 'pending')
+ ORDER BY o.event_id DESC LIMIT $4)
+UNION ALL
+(SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL, NULL, l.reason
+ FROM dead_letters l
+ JOIN events e ON e.project_id = l.project_id AND e.id = l.event_id
+ WHERE l.project_id = $1 AND l.user_hash = $6 AND l.event_id < $2 AND e.external_user = $5
+     AND ($3::text IS NULL OR e.type = $3) AND ($7::text IS NULL OR $7 = 'failed')
+ ORDER BY l.event_id DESC LIMIT $4)
+ORDER BY id DESC LIMIT $4;
+
+-- name: events_decided
+-- Events that were processed or refused, newest first. $1 project, $2 before this event id, $3 type or NULL, $4 limit,
+-- $5 status.
+SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, d.status, d.reason, NULL AS dead_reason
+FROM decisions d
+JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
+WHERE d.project_id = $1 AND d.event_id < $2 AND ($3::text IS NULL OR e.type = $3) AND d.status = $5
+ORDER BY d.event_id DESC
+LIMIT $4;
+
+-- name: events_pending
+-- Events that wait to be applied, newest first. $1 project, $2 before this event id, $3 type or NULL, $4 limit.
+SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL AS status, NULL AS reason,
+       NULL AS dead_reason
+FROM outbox o
+JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id
+WHERE o.project_id = $1 AND o.event_id < $2 AND ($3::text IS NULL OR e.type = $3)
+ORDER BY o.event_id DESC
+LIMIT $4;
+
+-- name: events_failed
+-- Events that gave up, newest first. $1 project, $2 before this event id, $3 type or NULL, $4 limit.
+SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL AS status, NULL AS reason,
+       l.reason AS dead_reason
+FROM dead_letters l
+JOIN events e ON e.project_id = l.project_id AND e.id = l.event_id
+WHERE l.project_id = $1 AND l.event_id < $2 AND ($3::text IS NULL OR e.type = $3)
+ORDER BY l.event_id DESC
+LIMIT $4;
