@@ -68,6 +68,19 @@ def test_every_error_is_reported_at_once() -> None:
     assert [e.path for e in validate(document)] == ["boards.c.metric", "rules.a.award.x", "rules.b.award.y"]
 
 
+def test_errors_of_form_and_of_reference_are_reported_together() -> None:
+    document = program(
+        rules={"form": {"on": 5, "award": {"coins": 1}}, "reference": {"on": "e", "award": {"gold": 1}}},
+        streaks={"daily": {"on": "e", "every": "year"}},
+        achievements={"week": {"title": "W", "requirements": [{"streak": "daily", "threshold": 7}]}},
+    )
+    assert [e.path for e in validate(document)] == [
+        "rules.form.on",
+        "rules.reference.award.gold",
+        "streaks.daily.every",
+    ]
+
+
 def test_the_designs_example_is_valid() -> None:
     text = b"""
 timezone: UTC
