@@ -1,11 +1,12 @@
 """When an event happened, as clients write it: RFC 3339, or milliseconds since 1970 as a number or as digits."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_MS_MIN, _EPOCH_MS_MAX = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
-_LEAP = re.compile(r"(.*[T ]\d\d:59):60(?:\.\d+)?(Z|[+-]\d\d:?\d\d)")
+_LEAP = re.compile(r"(.*[T ]\d\d:\d\d):60(?:\.\d+)?(Z|[+-]\d\d:?\d\d)")
+_BEFORE_LEAP = time(23, 59, 59, 999_999)
 
 
 class NoInstant(ValueError):
@@ -42,13 +43,15 @@ def instant(value: object) -> datetime:
 def _unusual(text: str) -> datetime:
     """Read small letters and leap seconds, which the standard library does not."""
     upper = text.upper()
-    if leap := _LEAP.fullmatch(upper):
-        upper = f"{leap[1]}:59.999999{leap[2]}"
+    leap = _LEAP.fullmatch(upper)
     try:
-        return datetime.fromisoformat(upper)
-    except ValueError:
-        shown = text if len(text) <= 40 else text[:40] + "…"
-        raise NoInstant(f"{shown!r} is no RFC 3339 time, such as 2026-11-21T12:00:00Z") from None
+        at = datetime.fromisoformat(f"{leap[1]}:59.999999{leap[2]}" if leap else upper)
+        if not leap or at.astimezone(UTC).time() == _BEFORE_LEAP:  # they come at the end of a day of UTC alone
+            return at
+    except (ValueError, OverflowError):
+        pass
+    shown = text if len(text) <= 40 else text[:40] + "…"
+    raise NoInstant(f"{shown!r} is no RFC 3339 time, such as 2026-11-21T12:00:00Z")
 
 
 def _of_epoch(ms: float) -> datetime:

@@ -42,17 +42,22 @@ def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
         [e.payload for e in events],
         [e.occurred_at for e in events],
         [e.received_at for e in events],
-        [e.external_id for e in events],
-        [e.source for e in events],
-        [e.schema_version for e in events],
-        [e.spec_version for e in events],
-        [e.partition_key for e in events],
-        [e.correlation_id for e in events],
+        _optional([e.external_id for e in events]),
+        _optional([e.source for e in events]),
+        _optional([e.schema_version for e in events]),
+        _optional([e.spec_version for e in events]),
+        _optional([e.partition_key for e in events]),
+        _optional([e.correlation_id for e in events]),
         [e.key_hash for e in events],
-        [e.alias_hash for e in events],
+        _optional([e.alias_hash for e in events]),
         [e.content_hash for e in events],
         [e.user_hash for e in events],
     ]
+
+
+def _optional(column: list[Any]) -> list[Any]:
+    """Leave out a column that says nothing: unnest() fills shorter ones up with NULL, for less than it costs to send it."""
+    return column if any(column) else []
 
 
 async def add_aliases(conn: Pool | Connection, events: Sequence[AcceptedEvent]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from questline.api import correlation
 from questline.api.auth import INGESTS, KeyRing, require
-from questline.api.hot.body import Receive, Scope, header, read_body
+from questline.api.hot.body import Receive, Scope, read_body
 from questline.api.hot.items import ItemResult, Items
 from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable
 from questline.api.rates import RateLimiter
@@ -17,7 +18,7 @@ from questline.ingest.accept import Acceptor, Status
 from questline.ingest.envelope import Normaliser, Rejection
 from questline.ingest.trust import untrusted
 from questline.model.event import AcceptedEvent
-from questline.model.limits import REQUEST_BODY_BYTES_MAX, SHORT_TEXT_CHARS_MAX, WAIT_SECONDS_MAX
+from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import REASONS, Reason
 from questline.processing import commands
@@ -93,15 +94,13 @@ class EventHandlers:
         return principal
 
     async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send) -> None:
-        key = correlation = seconds = None
+        key = seconds = None
         for name, value in scope["headers"]:
             if name == b"idempotency-key" or name == b"x-idempotency-key":
                 key = _text(value)
-            elif name == b"x-correlation-id":
-                correlation = _text(value)[:SHORT_TEXT_CHARS_MAX]
             elif name == b"prefer":
                 seconds = wait_seconds(value.decode("latin-1"))
-        event = self._normaliser.from_json(body, principal.project, key, correlation)
+        event = self._normaliser.from_json(body, principal.project, key, correlation.given(scope["headers"]))
         if isinstance(event, Rejection):
             raise of_rejection(event)
         if principal.key_type is KeyType.PUBLISHABLE:
@@ -117,8 +116,8 @@ class EventHandlers:
         if len(bodies) > self._batch_events_max:
             detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
             raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
-        correlation = header(scope, b"x-correlation-id")
-        results = await self._items.store(await self._items.read(principal, bodies, correlation))
+        items = await self._items.read(principal, bodies, correlation.given(scope["headers"]))
+        results = await self._items.store(items)
         for index, result in enumerate(results):
             result.index = index
         counts = Counter(result.status for result in results)
@@ -147,7 +146,7 @@ class EventHandlers:
                 b"false" if acceptance.status is Status.ACCEPTED else b"true",
                 _quote(event.correlation_id or id_),
             ),
-            _correlation(event, id_),
+            correlation.echo(event.correlation_id or id_),
         )
 
     async def _wait(self, send: Send, event: AcceptedEvent, seconds: float) -> None:
@@ -168,7 +167,9 @@ class EventHandlers:
         }
         applied = (b"preference-applied", b"wait=%d" % seconds)
         status = 200 if result.status != "pending" else 202
-        await respond(send, status, msgspec.json.encode(document), _correlation(event, id_), applied)
+        await respond(
+            send, status, msgspec.json.encode(document), correlation.echo(event.correlation_id or id_), applied
+        )
 
 
 async def run_command(runner: Commands, event: AcceptedEvent, seconds: float | None = None) -> CommandResult | None:
@@ -216,14 +217,6 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
-
-
-def _correlation(event: AcceptedEvent, id_: str) -> Header:
-    """Return the header that carries the correlation id; one from a body may hold what no header can."""
-    given = event.correlation_id
-    if given is None or not given.isprintable():
-        return b"x-correlation-id", id_.encode()
-    return b"x-correlation-id", given.encode()
 
 
 def _holds_many(body: bytes) -> bool:

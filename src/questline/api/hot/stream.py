@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
+from questline.api import correlation
 from questline.api.hot.body import Disconnected, Receive, Scope, chunks_of, header
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Item, ItemResult, Items
@@ -45,7 +46,7 @@ class StreamHandler:
         media = (header(scope, b"content-type") or _NDJSON).split(";")[0].strip().lower()
         if media not in _MEDIA:
             raise Problem(415, "unsupported-media-type", f"{media} is not understood; send {_NDJSON}")
-        correlation = header(scope, b"x-correlation-id")
+        correlation_id = correlation.given(scope["headers"])
         chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
         problem: Problem | None = None
         with _Answer(errors_only=b"results=errors" in scope.get("query_string", b"")) as answer:
@@ -54,7 +55,7 @@ class StreamHandler:
             try:
                 # One group is read while the one before it is stored.
                 async for lines in groups_of_lines(chunks, self._event_bytes_max):
-                    items = await self._items.read(principal, [line for _, line in lines], correlation)
+                    items = await self._items.read(principal, [line for _, line in lines], correlation_id)
                     if storing is not None:
                         waited, storing = storing, None
                         answer.add(stored, await waited)

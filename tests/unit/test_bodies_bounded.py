@@ -1,0 +1,100 @@
+"""Request bodies: read within a bound, as sent and as unpacked, however they are cut and packed."""
+
+import gzip
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from questline.api.hot.body import Disconnected, Receive, chunks_of, read_body
+from questline.api.problems import Problem
+
+LIMIT = 100_000
+GZIP = [(b"content-encoding", b"gzip")]
+
+
+def receiving(*chunks: bytes, ends: bool = True) -> tuple[Receive, list[int]]:
+    """Return a `receive` that gives the chunks one by one, and a list that grows by one at each call."""
+    calls: list[int] = []
+    messages = iter(
+        {"type": "http.request", "body": chunk, "more_body": not (ends and last)}
+        for chunk, last in zip(chunks, itertools.chain([False] * (len(chunks) - 1), [True]), strict=True)
+    )
+
+    async def receive() -> dict[str, Any]:
+        calls.append(1)
+        return next(messages, {"type": "http.disconnect"})
+
+    return receive, calls
+
+
+def scope(headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+    return {"type": "http", "headers": headers}
+
+
+async def test_a_body_is_read_whole_however_it_was_cut() -> None:
+    receive, _ = receiving(b"ab", b"", b"c")
+    assert await read_body(scope(), receive, LIMIT) == b"abc"
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("cut", [1, 7, 100_000])
+async def test_gzip_is_unpacked_however_it_was_cut_and_of_however_many_members(members: int, cut: int) -> None:
+    packed = b"".join(gzip.compress(f"part {n}\n".encode() * 50) for n in range(members))
+    receive, _ = receiving(*(packed[at : at + cut] for at in range(0, len(packed), cut)))
+    wanted = b"".join(f"part {n}\n".encode() * 50 for n in range(members))
+    assert await read_body(scope(GZIP), receive, LIMIT) == wanted
+
+
+async def test_a_length_over_the_limit_is_refused_before_it_is_read() -> None:
+    receive, calls = receiving(b"x")
+    with pytest.raises(Problem) as caught:
+        await read_body(scope([(b"content-length", b"100001")]), receive, LIMIT)
+    assert (caught.value.status, caught.value.code, calls) == (413, "payload-too-large", [])
+
+
+async def test_a_body_without_a_length_is_read_no_further_than_its_limit() -> None:
+    receive, calls = receiving(*[b"x" * 10_000] * 1_000)
+    with pytest.raises(Problem) as caught:
+        await read_body(scope(), receive, LIMIT)
+    assert (caught.value.status, len(calls)) == (413, 11)
+
+
+async def test_a_bomb_is_unpacked_no_further_than_its_limit() -> None:
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    assert len(bomb) < LIMIT
+    receive, _ = receiving(bomb)
+    unpacked = 0
+    with pytest.raises(Problem) as caught:
+        async for piece in chunks_of(scope(GZIP), receive, LIMIT, 60):
+            unpacked += len(piece)
+    assert (caught.value.status, unpacked) == (413, 0)  # the first piece was over already
+
+
+@pytest.mark.parametrize(
+    ("packed", "detail"),
+    [
+        (b"not gzip at all", "cannot be unpacked"),
+        (gzip.compress(b"x" * 1000)[:-5], "ends too early"),
+        (b"", "too early"),
+    ],
+)
+async def test_broken_gzip_is_a_clear_problem(packed: bytes, detail: str) -> None:
+    receive, _ = receiving(packed)
+    with pytest.raises(Problem, match=detail) as caught:
+        await read_body(scope(GZIP), receive, LIMIT)
+    assert caught.value.status == 400
+
+
+async def test_an_encoding_that_is_not_understood_is_a_415() -> None:
+    receive, _ = receiving(b"x")
+    with pytest.raises(Problem) as caught:
+        await read_body(scope([(b"content-encoding", b"br")]), receive, LIMIT)
+    assert caught.value.status == 415
+
+
+async def test_a_client_that_goes_away_is_no_error_of_its_body() -> None:
+    receive, _ = receiving(b"x", ends=False)
+    with pytest.raises(Disconnected):
+        await read_body(scope(), receive, LIMIT)
