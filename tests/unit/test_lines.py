@@ -1,6 +1,7 @@
 """Lines of a stream: the same however the network cuts them, and no line is kept that is too long."""
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_lines_are_numbered_and_blank_ones_left_out(chunks: list[bytes], lines: 
 @given(st.binary(max_size=200).map(lambda b: b.replace(b"\xef", b"x")), st.lists(st.integers(0, 200), max_size=8))
 def test_the_lines_do_not_depend_on_where_chunks_end(content: bytes, cuts: list[int]) -> None:
     bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
-    chunks = [content[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    chunks = [content[start:end] for start, end in pairwise(bounds)]
     assert split(*chunks) == split(content)
 
 
