@@ -10,10 +10,10 @@ from litestar.openapi import OpenAPIConfig
 from questline.api import apps, events, keys, leaderboards, program, system, users
 from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
+from questline.api.description.document import document
 from questline.api.errors import handle
 from questline.api.front import Front, whole_ids
 from questline.api.meters import ApiMeters
-from questline.api.openapi import document
 from questline.api.services import Services
 from questline.model.limits import REQUEST_BODY_BYTES_MAX
 
@@ -41,7 +41,7 @@ RESOURCES: list[Any] = [
     program.put_entry,
     program.delete_entry,
 ]
-SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi]
+SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi, system.docs]
 
 
 def build(services: Services) -> Front:

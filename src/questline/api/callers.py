@@ -75,6 +75,14 @@ async def services(request: Request[Any, Any, Any]) -> Services:
     return found
 
 
+CALLERS: dict[str, frozenset[Role]] = {
+    "admin": _ADMIN,
+    "reader": _READS,
+    "event_reader": _READS_EVENTS,
+    "creator": frozenset(),
+}
+"""The roles that each kind of caller may have, by the name of the handler's parameter."""
+
 DEPENDENCIES = {
     "admin": Provide(admin),
     "reader": Provide(reader),

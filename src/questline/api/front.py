@@ -22,7 +22,7 @@ log = structlog.get_logger("questline.access")
 
 # Stands for a slash inside one segment until the path is routed. PostgreSQL holds no NUL in a text, so no id has one.
 _SLASH = "\0"
-_UNVERSIONED = ("/health", "/ready", "/metrics", "/openapi.json", "/docs")
+_UNVERSIONED = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/docs"})
 
 
 class Front:
@@ -99,8 +99,10 @@ def path_of(scope: Scope) -> str:
     if b"%2f" in raw.lower():
         segments = raw.partition(b"?")[0].decode("latin-1").split("/")
         path = "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
-    bare = path.removeprefix("/v1") if path.startswith("/v1/") else path
-    return bare if bare in _UNVERSIONED else f"/v1{bare}"
+    if path.startswith("/v1/"):
+        bare = path.removeprefix("/v1")
+        return bare if bare in _UNVERSIONED - {"/metrics"} else path  # /v1/metrics are those of the program
+    return path if path in _UNVERSIONED else f"/v1{path}"
 
 
 def whole_ids(app: types.ASGIApp) -> types.ASGIApp:

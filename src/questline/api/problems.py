@@ -63,6 +63,13 @@ TITLES = {
     "unavailable": "A part of the server is unavailable for now",
     "internal": "The server failed",
     "conflict": "The request conflicts with what is there",
+    "invalid-parameter": "A parameter has a value it cannot have",
+    "board-not-found": "There is no such board",
+    "app-taken": "There is an app of that id",
+    "stale-version": "The program has changed since",
+    "batch-too-large": "The batch has too many events",
+    "unsupported-media-type": "The content type is not understood",
+    "unsupported-encoding": "The content encoding is not understood",
 }
 
 STATUS_OF_REASON = {

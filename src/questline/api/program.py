@@ -3,14 +3,13 @@
 from typing import Any
 
 import msgspec
-import yaml
 from litestar import Request, Response, delete, get, post, put
 
 from questline.api.callers import Admin, Reader
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control import programs
-from questline.control.documents import DocumentUnreadable, read_document
+from questline.control.documents import DocumentUnreadable, read_document, write_yaml
 from questline.control.plan import Plan, plan
 from questline.control.programs import SECTIONS, Edit, remove_entry, set_entry
 from questline.control.schema import program_schema
@@ -182,6 +181,5 @@ def _expected(request: AnyRequest) -> int | None:
 def _document(version: Version, request: AnyRequest) -> Response[Any]:
     headers = {"ETag": f'"{version.version}"', "Questline-Program-Version": str(version.version)}
     if "yaml" in request.headers.get("accept", ""):
-        text = yaml.safe_dump(version.document, sort_keys=False, allow_unicode=True)
-        return Response(text.encode(), media_type="application/yaml", headers=headers)
+        return Response(write_yaml(version.document), media_type="application/yaml", headers=headers)
     return Response(version.document, headers=headers)

@@ -1,10 +1,11 @@
-"""/health, /ready, /metrics and /openapi.json: public, and not a tenant's."""
+"""/health, /ready, /metrics, /openapi.json and /docs: public, and not a tenant's."""
 
 from typing import Any
 
 from litestar import Request, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from questline.api.description.page import SECURITY_POLICY, page
 from questline.api.problems import CONTENT_TYPE, Problem
 from questline.api.services import Services
 from questline.store.faults import TRANSIENT_FAULTS
@@ -41,3 +42,10 @@ def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Show the OpenAPI 3.1 document."""
     described: dict[str, Any] = request.app.state.description()
     return described
+
+
+@get("/docs", include_in_schema=False, sync_to_thread=False)
+def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Show the same for people."""
+    text = page(request.app.state.description())
+    return Response(text.encode(), media_type="text/html", headers={"Content-Security-Policy": SECURITY_POLICY})

@@ -1,0 +1,228 @@
+"""The OpenAPI 3.1 document: from the handlers' types, and from tables for what these do not tell."""
+
+import re
+from typing import Any
+
+from litestar import Litestar
+
+from questline.api.callers import CALLERS
+from questline.api.description import examples, untyped
+from questline.api.description.untyped import SECTIONS, ref
+from questline.api.problems import TITLES
+from questline.model.limits import PAGE_ITEMS_MAX
+
+Json = dict[str, Any]
+
+_INTRODUCTION = """Send events, and read what they made of your users.
+
+Each path also answers without the prefix `/v1`. A key is sent as `X-API-Key` or `Authorization: Bearer`. Ids in a path are
+percent-encoded, and may hold any character. Every error is a problem document with a stable `code`. An answer gives back
+the request's `X-Correlation-Id`, or makes one."""
+
+_TAGS = {
+    "apps": "Projects, each a tenant of its own.",
+    "users": "Users, what they have, and why.",
+    "events": "Facts about users: sending them, and what became of them.",
+    "currency": "Commands on balances.",
+    "leaderboards": "Boards: pages, ranks, neighbours.",
+    "program": "A project's rules as one versioned document.",
+    **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
+    "keys": "API keys of a project.",
+    "system": "The process itself.",
+}
+_METHODS = ("get", "post", "put", "delete")
+_EVERYBODY = ["ADMIN", "INGEST", "READONLY"]
+
+# What can go wrong, by status: the code of the usual problem.
+_PROBLEMS = {
+    "400": "invalid-request", "401": "unauthorized", "403": "forbidden", "404": "not-found", "409": "conflict",
+    "412": "stale-version", "413": "payload-too-large", "415": "unsupported-media-type", "422": "invalid-request",
+    "429": "rate-limited", "503": "unavailable",
+}  # fmt: skip
+_FURTHER_PROBLEMS = {
+    "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
+    "stream": ["415"], "ready": ["503"],
+}  # fmt: skip
+_PARAMETERS: dict[str, Json] = {
+    "userId": {"description": "The customer's id of the user."},
+    "eventId": {"description": "Our id of the event, the customer's, or its idempotency key."},
+    "appId": {"description": "The app's id."},
+    "project": {"description": "The app's id: that of the key."},
+    "keyId": {"description": "The key's id."},
+    "name": {"description": "The definition's name."},
+    "number": {"description": "The version."},
+    "limit": {
+        "description": "How many at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX},
+    },
+    "cursor": {"description": "`nextCursor` of the page before."},
+    "after": {"description": "`nextCursor` of the page before."},
+    "type": {"description": "Only events of this type."},
+    "status": {"description": "Only events that stand so."},
+    "metric": {"description": "A board's name, or the track, currency or metric it ranks."},
+    "board": {"description": "A board's name; the same as `metric`."},
+    "scope": {"description": "APP, or GLOBAL over the organization's projects that opt in; default: the board's own."},
+    "periodKey": {"description": "2026-11-21, 2026-W47, 2026-11, 2026 or all-time; default: the current period."},
+    "leagueId": {"description": "A league of the board."},
+    "around": {"description": "With `userId`: so many neighbours above and below."},
+}
+_IF_MATCH = {
+    "name": "If-Match", "in": "header", "schema": {"type": "string"}, "example": '"3"',
+    "description": "The version that was edited: 412 when another is in force.",
+}  # fmt: skip
+_LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+
+
+def document(app: Litestar) -> Json:
+    """Return the whole document for an application's routes and the hot paths."""
+    raw = _any_of(app.openapi_schema.to_schema())
+    routes: dict[str, Any] = {route.path_format: route for route in app.routes}
+    paths: dict[str, Json] = {}
+    for path, item in raw["paths"].items():
+        handlers = routes[path].route_handler_map
+        shown = re.sub(r"{(\w+)}", lambda found: f"{{{_camel(found[1])}}}", path)
+        paths[shown] = {
+            method: _operation(shown, operation, handlers[method.upper()][0])
+            for method, operation in item.items()
+            if method in _METHODS
+        }
+    for path, operation in untyped.HOT_PATHS.items():
+        paths.setdefault(path, {})["post"] = _guarded(path, operation, ["ADMIN", "INGEST"])
+    schemas = {**raw.get("components", {}).get("schemas", {}), **untyped.schemas()}
+    for name, example in {**examples.SCHEMAS, **untyped.examples()}.items():
+        schemas[name] = {**schemas[name], "examples": [example]}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Questline", "version": "1", "description": _INTRODUCTION, "license": _LICENSE},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": {path: _in_order(paths[path]) for path in sorted(paths, key=lambda p: _place(p, paths[p]))},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": {status: _problem(int(status), code) for status, code in _PROBLEMS.items()},
+            "securitySchemes": {
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "operator": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
+            },
+        },
+    }
+
+
+def _operation(path: str, raw: Json, handler: Any) -> Json:
+    section = path.split("/")[2] if path.count("/") > 1 else ""
+    operation_id = _operation_id(handler.fn.__name__, path, section)
+    operation: Json = {
+        "operationId": operation_id,
+        "summary": _summary(handler, section),
+        "tags": [section] if section in SECTIONS else raw["tags"],
+        "parameters": [_parameter(p) for p in raw.get("parameters", [])],
+    }
+    if "requestBody" in raw:
+        operation["requestBody"] = {**raw["requestBody"], "required": True}
+    operation["responses"] = {
+        status: {k: v for k, v in answer.items() if k != "headers"}
+        for status, answer in raw["responses"].items()
+        if status.startswith("2")
+    }
+    operation |= untyped.OPERATIONS.get(operation_id, {})
+    if operation_id == "putProgram" or (section in SECTIONS and "GET" not in handler.http_methods):
+        operation["parameters"] = [*operation["parameters"], _IF_MATCH]
+    caller = next((name for name in handler.parsed_fn_signature.parameters if name in CALLERS), None)
+    if caller == "creator":
+        about = "In development anybody may; elsewhere the operator's token is needed."
+        return _with_problems(path, {**operation, "description": about, "security": [{"operator": []}, {}]})
+    if caller is None:
+        return _with_problems(path, {**operation, "security": []})
+    return _guarded(path, operation, sorted(role.value for role in CALLERS[caller]))
+
+
+def _guarded(path: str, operation: Json, roles: list[str]) -> Json:
+    """Say which roles may, in words and as x-roles for machines."""
+    wanted = "A key of any role." if roles == _EVERYBODY else f"A key of role {' or '.join(roles)}."
+    guarded = {**operation, "description": wanted, "x-roles": roles, "security": [{"apiKey": []}, {"bearer": []}]}
+    return _with_problems(path, guarded)
+
+
+def _with_problems(path: str, operation: Json) -> Json:
+    statuses = set(_FURTHER_PROBLEMS.get(operation["operationId"], []))
+    if operation["security"] != []:
+        statuses |= {"401", "503"}
+    if "x-roles" in operation:
+        statuses |= {"403", "429"}
+    if "requestBody" in operation:
+        statuses |= {"400", "413", "422"}
+    if any(p["in"] == "query" for p in operation["parameters"]):
+        statuses.add("400")
+    if "{" in path and not operation["operationId"].startswith("put"):
+        statuses.add("404")
+    if _IF_MATCH in operation["parameters"]:
+        statuses |= {"400", "412", "422"}
+        statuses |= {"409"} if operation["operationId"].startswith("add") else set()
+    refs = {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+    return {**operation, "responses": {**operation["responses"], **refs}}
+
+
+def _parameter(raw: Json) -> Json:
+    name = _camel(raw["name"])
+    return {
+        "name": name,
+        "in": raw["in"],
+        **({"required": True} if raw.get("required") else {}),
+        "schema": raw["schema"],
+        **_PARAMETERS.get(name, {}),
+    }
+
+
+def _problem(status: int, code: str) -> Json:
+    example = {
+        "type": f"urn:questline:problem:{code}", "title": TITLES[code], "status": status, "code": code,
+        "detail": "What was wrong here, and how to mend it.",
+    }  # fmt: skip
+    problem: Json = {
+        "description": TITLES[code],
+        "content": {"application/problem+json": {"schema": ref("Problem"), "example": example}},
+    }
+    if status in (429, 503):
+        problem["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return problem
+
+
+def _operation_id(function: str, path: str, section: str) -> str:
+    if section in SECTIONS:
+        if function == "list_section":
+            return f"list{section.capitalize()}"
+        return {"add_to_section": "add"}.get(function, function.removesuffix("_entry")) + SECTIONS[section]
+    name = _camel(function.replace("_an_", "_").replace("_schema", "_program_schema"))
+    return name.replace("Key", "ProjectKey") if path.startswith("/v1/projects/") else name
+
+
+def _summary(handler: Any, section: str) -> str:
+    """Return a handler's docstring; where one handler serves many parts of a program, with the name of the part."""
+    text = " ".join((handler.fn.__doc__ or "").strip().split()).removesuffix(".")
+    if section in SECTIONS:
+        text = text.replace("definitions", section).replace("one definition", f"one of the {section}")
+    return text
+
+
+def _any_of(value: Any) -> Any:
+    """Copy a schema with anyOf for oneOf: 4 is both a number and an integer, and no less right for that."""
+    if isinstance(value, list):
+        return [_any_of(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {"anyOf" if key == "oneOf" else key: _any_of(item) for key, item in value.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _place(path: str, item: Json) -> tuple[int, int, str]:
+    tag = next(iter(item.values()))["tags"][0]
+    return list(_TAGS).index(tag), path.count("/"), path
+
+
+def _in_order(item: Json) -> Json:
+    return {method: item[method] for method in _METHODS if method in item}

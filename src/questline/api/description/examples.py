@@ -1,0 +1,170 @@
+"""An example of each body and answer, by the name of its schema. A test holds each against its schema."""
+
+from typing import Any
+
+ID = "019aa8f2-6f3e-7000-8000-000000000000"
+AT = "2026-11-21T12:00:00Z"
+
+EVENT: dict[str, Any] = {
+    "type": "task_completed",
+    "userId": "ada",
+    "payload": {"difficulty": "hard"},
+    "occurredAt": AT,
+    "eventId": "task-1",
+}
+OUTCOME: dict[str, Any] = {
+    "transfers": [{"currency": "coins", "debit": "issuance", "credit": "user", "amount": 15, "rule": "rule:hard-task"}],
+    "balances": {"coins": 15},
+    "levels": [{"track": "XP", "before": 1, "after": 2}],
+    "streaks": [{"streak": "daily", "before": 0, "after": 1, "longest": 1}],
+    "unlocks": [{"achievement": "first-hard", "tier": 1, "times": 1}],
+    "programVersion": 3,
+}
+RULE: dict[str, Any] = {
+    "on": "task_completed",
+    "when": {"field": "difficulty", "op": "eq", "value": "hard"},
+    "award": {"XP": 40, "coins": 15},
+    "limit": {"times": 10, "per": "day"},
+}
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    "Currency": {"kind": "xp", "levels": {"curve": "sqrt", "base": 100}},
+    "Metric": {"on": "task_completed", "count": True},
+    "Rule": RULE,
+    "Streak": {"on": "task_completed", "every": "day", "freezes": {"max": 2, "earnEvery": 7}},
+    "Achievement": {
+        "title": "Ten hard ones",
+        "requirements": [{"metric": "hard_tasks", "operator": "gte", "threshold": 10}],
+        "rewards": [{"currency": "coins", "value": 100}],
+    },
+    "Board": {"currency": "XP", "periods": ["weekly", "all-time"]},
+}
+NAMES = {
+    "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
+}  # fmt: skip
+PROGRAM: dict[str, Any] = {
+    "timezone": "Europe/Berlin",
+    "currencies": {"XP": DEFINITIONS["Currency"], "coins": {"kind": "currency"}},
+    "rules": {"hard-task": RULE},
+}
+
+_APP = {
+    "id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin", "settings": {"dedupeStrategy": "full"},
+    "webhookUrl": None, "programVersion": 0, "createdAt": AT,
+}  # fmt: skip
+_KEY = {"id": ID, "prefix": "sk_live_1f3a", "type": "secret", "role": "INGEST", "name": "till"}
+_SUMMARY = {
+    "id": ID, "eventId": "task-1", "type": "task_completed", "userId": "ada", "occurredAt": AT, "receivedAt": AT,
+    "status": "processed", "reason": "PROCESSED",
+}  # fmt: skip
+_TRANSFER = OUTCOME["transfers"][0]
+_PLACE = {"rank": 1, "userId": "ada", "displayName": "Ada", "score": 400, "reachedAt": AT, "appId": "todo"}
+_VERSION = {"version": 3, "appliedBy": f"key:{ID}", "appliedAt": AT}
+
+SCHEMAS: dict[str, Any] = {
+    "AppCreate": {"id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin"},
+    "App": _APP,
+    "AppCreated": {"app": _APP, "bootstrapApiKey": f"sk_live_{'1f3a' * 16}"},
+    "UserUpsert": {"id": "ada", "displayName": "Ada", "timezone": "Europe/London", "attributes": {"tier": "gold"}},
+    "User": {
+        "id": "ada", "displayName": "Ada", "attributes": {"tier": "gold"}, "timezone": "Europe/London", "createdAt": AT,
+    },
+    "Profile": {
+        "user": {
+            "id": "ada", "displayName": "Ada", "attributes": {"tier": "gold"}, "timezone": "Europe/London",
+            "blocked": False, "createdAt": AT,
+        },
+        "levels": [
+            {"track": "XP", "title": "", "xp": 160, "level": 2, "levelXp": 100, "nextLevelXp": 400, "progress": 0.2}
+        ],
+        "streaks": [
+            {"streak": "daily", "title": "", "current": 4, "longest": 9, "freezes": 1, "activeNow": True}
+        ],
+        "balances": [{"currency": "coins", "title": "", "amount": 45, "decimals": 0}],
+        "achievements": [
+            {
+                "achievement": "ten-hard", "title": "Ten hard ones", "description": "", "type": "MILESTONE",
+                "category": "work", "points": 10, "secret": False, "unlocked": False, "tier": 0, "tiers": 1, "times": 0,
+                "unlockedAt": None, "progress": 0.4,
+            }
+        ],
+        "metrics": [{"metric": "hard_tasks", "value": 4}],
+        "programVersion": 3,
+    },
+    "History": {
+        "items": [
+            {
+                "eventId": ID, "type": "task_completed", "occurredAt": AT, "receivedAt": AT, "status": "processed",
+                "reason": "PROCESSED", "programVersion": 3, "rules": ["hard-task"],
+                "changes": [
+                    {"kind": "transfer", **_TRANSFER},
+                    {"kind": "level", "track": "XP", "before": 1, "after": 2},
+                ],
+            }
+        ],
+        "nextCursor": None,
+    },
+    "EventView": {
+        **_SUMMARY,
+        "payload": EVENT["payload"], "source": None, "schemaVersion": None, "specVersion": None, "partitionKey": None,
+        "correlationId": None, "message": "",
+        "attempts": [
+            {"number": 1, "status": "processed", "reason": "PROCESSED", "message": None, "durationUs": 310, "at": AT}
+        ],
+        "decision": {
+            "status": "processed", "reason": "PROCESSED", "message": "", "programVersion": 3, "transfers": [_TRANSFER],
+            "trace": {"fired": ["hard-task"]},
+            "explanation": [
+                {"kind": "rules", "name": "hard-task", "fired": True, "failed": None, "note": ""},
+                {
+                    "kind": "rules", "name": "easy-task", "fired": False, "note": "",
+                    "failed": {
+                        "field": "difficulty", "op": "eq", "expected": "easy", "actual": "hard", "missing": False,
+                    },
+                },
+            ],
+        },
+    },
+    "EventPage": {"items": [_SUMMARY], "nextCursor": None},
+    "LeaderboardPage": {
+        "board": "xp", "metric": "XP", "scope": "APP", "period": "weekly", "periodKey": "2026-W47", "ties": "first",
+        "decimals": 0, "total": 1, "entries": [_PLACE], "nextCursor": None, "me": _PLACE, "aroundMe": [_PLACE],
+    },
+    "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till"},
+    "NewKey": {**_KEY, "key": f"sk_live_{'1f3a' * 16}"},
+    "KeyList": {"items": [{**_KEY, "createdAt": AT, "lastUsedAt": AT, "revokedAt": None}]},
+    "Plan": {
+        "changes": [{"action": "change", "kind": "rules", "name": "hard-task", "fields": ["award"], "note": ""}],
+        "errors": [],
+        "orderDependent": {},
+    },
+    "Version": {**_VERSION, "document": PROGRAM},
+    "VersionList": {"items": [_VERSION], "nextCursor": None},
+    "Event": EVENT,
+    "Accepted": {
+        "status": "accepted", "eventId": ID, "idempotencyKey": "task-1", "duplicate": False, "correlationId": ID,
+    },
+    "Applied": {
+        "status": "processed", "eventId": ID, "idempotencyKey": "task-1", "duplicate": False, "correlationId": ID,
+        "reason": "PROCESSED", "message": "", "outcome": OUTCOME,
+    },
+    "Batch": {"events": [EVENT]},
+    "BatchResult": {
+        "accepted": 1, "duplicate": 0, "rejected": 1,
+        "results": [
+            {"index": 0, "status": "accepted", "eventId": ID, "idempotencyKey": "task-1"},
+            {
+                "index": 1, "status": "rejected", "reason": "INVALID_ENVELOPE", "code": "invalid-envelope",
+                "message": "userId: is missing", "field": "userId",
+            },
+        ],
+    },
+    "Spend": {"userId": "ada", "currency": "coins", "amount": 10, "idempotencyKey": "hat-1"},
+    "Spent": {
+        "transfer": {"eventId": ID, "currency": "coins", "amount": 10, "debit": "user", "credit": "burn"},
+        "balance": 35, "duplicate": False,
+    },
+    "Program": PROGRAM,
+    "JsonSchema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Questline program"},
+    "Alive": {"status": "alive"},
+    "Ready": {"status": "ready", "dependencies": {"postgres": "ok", "migrations": "ok"}},
+}  # fmt: skip
