@@ -57,6 +57,8 @@ LEVELS_MAX = 10_000
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
 PROGRAM_ERRORS_MAX = 200  # reported of one document
+PROGRAM_DEPTH_MAX = 64  # nesting of a program document
+PROGRAM_VALUES_MAX = 300_000  # values in a program document; PROGRAM_BYTES_MAX holds few more
 PATTERN_CHARS_MAX = 512  # of `matches`
 
 # ── reads
