@@ -10,6 +10,7 @@ FUNCTION_LINES_MAX = 80
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "shared", "misc", "manager", "base", "lib"}
 CALLED_FROM_OUTSIDE = {
     "cli.reference": "`make docs`",
+    "testing.scenario": "a team's own tests of its program",
 }
 
 

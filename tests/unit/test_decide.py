@@ -48,6 +48,10 @@ def test_an_award_is_a_number_or_a_field_rounded_once(award: Any, payload: dict[
         ([{"field": "tier", "map": {"gold": 2}}], {"tier": "gold"}, 12, 20),
         ([{"field": "tier", "map": {"gold": 2}}], {"tier": "tin"}, 12, 10),
         ([{"field": "tier", "map": {"gold": 2}, "default": 0.5}], {}, 12, 5),
+        ([{"field": "tier", "map": {"missing": 2, "null": 3}}], {}, 12, 10),
+        ([{"field": "tier", "map": {"missing": 2, "null": 3}}], {"tier": None}, 12, 30),
+        ([{"field": "tier", "map": {"3": 2}}], {"tier": 3}, 12, 20),
+        ([{"field": "tier", "map": {"3": 2}}], {"tier": 3.0}, 12, 20),
         ([{"hours": [22, 2], "by": 2}], {}, 23, 20),
         ([{"hours": [22, 2], "by": 2}], {}, 1, 20),
         ([{"hours": [22, 2], "by": 2}], {}, 2, 10),
@@ -240,6 +244,31 @@ def test_the_state_a_decision_was_made_from_is_not_changed() -> None:
     assert repr(scenario.state) == before
 
 
+def test_a_rule_that_pays_nothing_has_not_fired() -> None:
+    scenario = Scenario(rule(award={"coins": {"field": "v"}}))
+    assert [scenario.play(0, "e", v=v).fired for v in (0, 1)] == [(), ("r",)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_periods_board_goes_by_the_periods_own_events_in_any_order(order: tuple[int, ...]) -> None:
+    program = {
+        "metrics": {"best": {"on": "e", "max": "v"}, "sum": {"on": "e", "sum": "v"}},
+        "boards": {
+            "best": {"metric": "best", "periods": ["weekly", "all-time"]},
+            "sum": {"metric": "sum", "periods": ["weekly", "all-time"]},
+        },
+    }
+    scenario = Scenario(program)
+    facts = ((0, 100.5), (7, 50), (8, 50.75))
+    for number in order:
+        day, v = facts[number]
+        scenario.play(day, "e", v=v)
+    assert {key[:2]: score for key, score in scenario.boards.items()} == {
+        ("best", "2026-W02"): 100, ("best", "2026-W03"): 50, ("best", "all-time"): 100,
+        ("sum", "2026-W02"): 100, ("sum", "2026-W03"): 100, ("sum", "all-time"): 201,
+    }  # fmt: skip
+
+
 def test_boards_count_what_was_earned_in_the_periods_of_the_programs_zone() -> None:
     program = {
         "timezone": "Asia/Tokyo", "currencies": COINS, "metrics": {"n": {"on": "e", "count": True}},
@@ -259,4 +288,20 @@ def test_a_profile_update_merges_and_null_removes() -> None:
     scenario.play(0, "$profile_update", attributes={"tier": "gold", "x": 1}, displayName="Ada")
     scenario.play(1, "$profile_update", attributes={"x": None, "y": [1]})
     assert (dict(scenario.state.attributes), scenario.state.display_name) == ({"tier": "gold", "y": [1]}, "Ada")
-    assert scenario.play(2, "$profile_update", timezone="Mars/Olympus").reason is Reason.INVALID_COMMAND
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", [], {}, 0, False, 5])
+def test_a_profile_update_refuses_what_is_no_zone(zone: Any) -> None:
+    scenario = Scenario(rule(), timezone="Asia/Tokyo")
+    decision = scenario.play(0, "$profile_update", timezone=zone)
+    assert (decision.reason, scenario.state.timezone) == (Reason.INVALID_COMMAND, "Asia/Tokyo")
+
+
+def test_a_late_change_of_zone_that_joins_two_runs_pays_their_milestone_once() -> None:
+    program = {"currencies": COINS, "streaks": {"daily": {"on": "e", "milestones": {"7": {"award": {"coins": 50}}}}}}
+    scenario = Scenario(program, timezone="Pacific/Niue")
+    for day in (1, 2, 3, 4, 5, 7, 8, 9):
+        scenario.at(datetime(2026, 1, day, 20, tzinfo=UTC), "e")
+    late = scenario.at(datetime(2026, 1, 6, 10, 30, tzinfo=UTC), "$profile_update", timezone="Pacific/Kiritimati")
+    assert (paid(late), scenario.state.streaks["daily"].longest) == ({"streak:daily:7 coins": 50}, 8)
+    assert paid(scenario.at(datetime(2026, 1, 9, 20, tzinfo=UTC), "e")) == {}

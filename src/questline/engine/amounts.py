@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from questline.engine.draft import Draft, Refusal
-from questline.engine.fields import compile_field
+from questline.engine.fields import MISSING, compile_field
 from questline.engine.numbers import EXACT, exact, operand, rounded
 from questline.model import calendar
 from questline.model.limits import AMOUNT_MAX
@@ -74,16 +74,21 @@ def _by_field(multiplier: Multiplier) -> Factor:
     default = exact(multiplier.default)
 
     def factor(draft: Draft) -> Decimal | None:
-        return factors.get(_key(get(draft.view)), default)
+        value = get(draft.view)
+        return default if value is MISSING else factors.get(_key(value), default)
 
     return factor
 
 
 def _key(value: Any) -> str:
-    """A map's keys are texts: true and 3 find theirs as JSON writes them."""
+    """A map's keys are texts: true, null and 3 find theirs as JSON writes them, and 3.0 finds that of 3."""
     if isinstance(value, str):
         return value
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _by_streak(multiplier: Multiplier) -> Factor:

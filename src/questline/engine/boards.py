@@ -1,7 +1,7 @@
 """Points on leaderboards.
 
 A board of a currency or track ranks what was earned: issued to the user. Spending does not lower a score. A board of a
-metric ranks the metric's value, or what the period added to it.
+metric ranks the metric's value, or what the period made of it.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 
 from questline.engine.draft import Draft
-from questline.engine.numbers import ROUNDINGS
+from questline.engine.numbers import ROUNDINGS, add
 from questline.model import calendar
 from questline.model.decision import BoardMode, BoardPoints
 from questline.model.program import Board
@@ -57,20 +57,34 @@ def add_points(draft: Draft, by_currency: dict[str, NamedBoards], by_metric: dic
             keys = keys or draft.program.period_keys.of(at)
             for period in board.periods:
                 points.append(BoardPoints(name, keys[period], BoardMode.ADD, amount, at))
-    for metric, change in draft.metrics.items():
-        boards = by_metric.get(metric, ())
-        if not boards:
-            continue
-        keys = keys or draft.program.period_keys.of(at)
-        kind = draft.program.metrics[metric].kind
-        before = draft.state.metrics.get(metric)
-        for name, board in boards:
-            after = score(change.state.value, board.decimals)
-            if kind in ("count", "sum", "distinct"):
-                mode, value = BoardMode.ADD, after - (score(before.value, board.decimals) if before else 0)
-            elif kind == "max":
-                mode, value = BoardMode.MAX, after
-            else:
-                mode, value = BoardMode.SET, after
+    if not by_metric:
+        return
+    for metric in (*draft.metrics, *(m for m in draft.operands if m not in draft.metrics)):
+        for name, board in by_metric.get(metric, ()):
+            keys = keys or draft.program.period_keys.of(at)
             for period in board.periods:
-                points.append(BoardPoints(name, keys[period], mode, value, at))
+                change = _metric_points(draft, metric, board.decimals, whole=period == "all-time")
+                if change is not None:
+                    points.append(BoardPoints(name, keys[period], *change, at))
+
+
+def _metric_points(draft: Draft, metric: str, decimals: int, *, whole: bool) -> tuple[BoardMode, int] | None:
+    """Return what an event does to a score of a metric, over all time (`whole`) or in the period it lies in.
+
+    A period's score is a function of the period's own events, so that their order does not matter: the best of them for
+    `max`, and for sums of fractions the sum of each rounded down, where all time rounds the sum.
+    """
+    change, before = draft.metrics.get(metric), draft.state.metrics.get(metric)
+    match draft.program.metrics[metric].kind:
+        case "max":
+            number = draft.operands[metric]
+            beaten = whole and before is not None and number < before.value
+            return None if beaten else (BoardMode.MAX, score(number, decimals))
+        case "count" | "sum" | "distinct" if change is not None:
+            after, old = change.state.value, before.value if before is not None else 0
+            if whole:
+                return BoardMode.ADD, score(after, decimals) - score(old, decimals)
+            return BoardMode.ADD, score(add(after, -old), decimals)
+        case "min" | "last" if change is not None:
+            return BoardMode.SET, score(change.state.value, decimals)
+    return None

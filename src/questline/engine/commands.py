@@ -5,6 +5,7 @@ from typing import Any
 
 from questline.engine import streaks
 from questline.engine.draft import Draft, Refusal
+from questline.engine.runs import milestones_of, pay_milestones
 from questline.model import calendar
 from questline.model.decision import Account, ProfileChange
 from questline.model.event import PROFILE_UPDATE, SPEND
@@ -34,7 +35,8 @@ def update_profile(draft: Draft) -> None:
     """`$profile_update` {attributes, displayName, timezone}: merge; null removes an attribute, a name or a zone.
 
     Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
-    the change itself skips is excused in every daily streak.
+    the change itself skips is excused in every daily streak. A change that comes late may so join two runs, and what their
+    length earns is paid like any other.
     """
     payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
     attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
@@ -43,7 +45,7 @@ def update_profile(draft: Draft) -> None:
         raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
     zone_name, history = payload.get("timezone", state.timezone), state.zone_history
     if zone_name != state.timezone:
-        new = _zone(zone_name or draft.program.timezone)
+        new = _zone(draft.program.timezone if zone_name is None else zone_name)
         old = draft.zone
         history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
         _excuse(draft, calendar.skipped_days(old, new, at))
@@ -77,6 +79,7 @@ def _excuse(draft: Draft, days: tuple[int, ...]) -> None:
             change = streaks.excuse(name, definition, state, days)
             if change is not None:
                 draft.streaks[name] = change
+                pay_milestones(draft, name, milestones_of(definition), change)
 
 
 COMMANDS: dict[str, Command] = {SPEND: spend, PROFILE_UPDATE: update_profile}

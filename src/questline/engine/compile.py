@@ -1,25 +1,26 @@
 """A program compiled: plain closures, indexed by event type, so an event pays for what its own type concerns."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from questline.engine import achievements, metrics, rules, runs
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.draft import Draft
-from questline.engine.fields import MISSING
-from questline.engine.footprints import Touched
+from questline.engine.fields import MISSING, PayloadGet, payload_field
+from questline.engine.footprints import Touched, readers_of
 from questline.engine.levels import Curve
 from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
 from questline.model.event import PROFILE_UPDATE, SPEND, SYSTEM_PREFIX, Event
 from questline.model.footprint import Footprint
-from questline.model.program import Board, ProgramDocument, Rule, parse, string_keys, types_of
+from questline.model.program import Board, Metric, ProgramDocument, Rule, Streak, parse, string_keys, types_of
 
 Step = Callable[[Draft], None]
+D = TypeVar("D", Metric, Streak, Rule)
 _ANY = "*"
 
 
@@ -29,7 +30,7 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     footprint: Footprint
     limited_rules: tuple[tuple[str, Rule], ...]
-    distinct_metrics: tuple[tuple[str, str], ...]  # (metric, field)
+    distinct_metrics: tuple[tuple[str, PayloadGet], ...]
 
 
 class Program:
@@ -52,14 +53,23 @@ class Program:
         self.boards_by_currency = _boards_by(document.boards, lambda board: board.currency)
         self.boards_by_metric = _boards_by(document.boards, lambda board: board.metric)
         self.unlockers = _unlockers(document)
-        self._plans = {type_: self._plan(type_) for type_ in _types(document)}
+        self._metrics = Listeners(document.metrics, metrics.compile_metric)
+        self._streaks = Listeners(document.streaks, runs.compile_streak)
+        enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
+        self._rules = Listeners(enabled, rules.compile_rule)
+        self._readers = readers_of(document)
+        self._types = frozenset({SPEND, PROFILE_UPDATE, *self._metrics.types, *self._streaks.types, *self._rules.types})
+        self._plans: dict[str, Plan] = {}
         self._other = self._plan(None)
         self._system = Plan((), Footprint(), (), ())
 
     def plan(self, event_type: str) -> Plan:
-        """Return what an event of a type sets off."""
+        """Return what an event of a type sets off; it is put together when the type first comes, from parts compiled."""
         found = self._plans.get(event_type)
         if found is not None:
+            return found
+        if event_type in self._types:
+            found = self._plans[event_type] = self._plan(event_type)
             return found
         return self._system if event_type.startswith(SYSTEM_PREFIX) else self._other
 
@@ -78,37 +88,55 @@ class Program:
     def distinct_keys(self, event: Event) -> list[tuple[str, bytes]]:
         """Return (metric, value hash) for each `distinct` metric of the event's type."""
         found = []
-        for name, field in self.plan(event.type).distinct_metrics:
-            value = metrics.payload_value(field, event)
+        for name, get in self.plan(event.type).distinct_metrics:
+            value = get(event)
             if value is not MISSING and value is not None:
                 found.append((name, metrics.value_hash(value)))
         return found
 
     def _plan(self, event_type: str | None) -> Plan:
         document = self.document
-        touched = Touched(document)
-        own_metrics = {n: m for n, m in document.metrics.items() if _concerns(m.on, event_type)}
-        own_streaks = {n: s for n, s in document.streaks.items() if _concerns(s.on, event_type)}
-        own_rules = {n: r for n, r in document.rules.items() if r.enabled and _concerns(r.on, event_type)}
-        for name, metric in own_metrics.items():
-            touched.metrics.add(name)
+        touched = Touched(document, self._readers)
+        own_metrics, own_streaks = self._metrics.of(event_type), self._streaks.of(event_type)
+        own_rules = self._rules.of(event_type)
+        for name, metric, _ in own_metrics:
+            touched.metric(name)
             touched.condition(metric.when)
-        for name, streak in own_streaks.items():
+        for name, streak, _ in own_streaks:
             touched.streak(name, streak)
-        for rule in own_rules.values():
+        for _, rule, _ in own_rules:
             touched.rule(rule)
         if event_type == SPEND:
-            touched.currencies.update(n for n, c in document.currencies.items() if c.can_be_spent)
+            touched.currencies(n for n, c in document.currencies.items() if c.can_be_spent)
         if event_type == PROFILE_UPDATE:
-            touched.streaks.update(document.streaks)
+            for name, streak in document.streaks.items():
+                touched.streak(name, streak)
         touched.follow()
-        limited = [(n, r) for n, r in own_rules.items() if r.limit]
-        distinct = [(n, m.field) for n, m in own_metrics.items() if m.kind == "distinct"]
-        steps: list[Step] = [metrics.compile_metric(n, m) for n, m in own_metrics.items()]
-        steps += [runs.compile_streak(n, s) for n, s in own_streaks.items()]
-        steps += [rules.compile_rule(n, r) for n, r in own_rules.items()]
-        footprint = touched.footprint((n for n, _ in limited), (n for n, _ in distinct))
-        return Plan(tuple(steps), footprint, tuple(limited), tuple(distinct))
+        limited = tuple((n, r) for n, r, _ in own_rules if r.limit)
+        distinct = tuple((n, payload_field(m.field)) for n, m, _ in own_metrics if m.kind == "distinct")
+        steps = tuple(step for own in (own_metrics, own_streaks, own_rules) for _, _, step in own)
+        return Plan(steps, touched.footprint((n for n, _ in limited), (n for n, _ in distinct)), limited, distinct)
+
+
+class Listeners(Generic[D]):
+    """Definitions of one kind with their compiled steps, found by the event types they listen to."""
+
+    def __init__(self, definitions: Mapping[str, D], compile_one: Callable[[str, D], Step]) -> None:
+        self._all: list[tuple[str, D, Step]] = [
+            (name, one, compile_one(name, one)) for name, one in definitions.items()
+        ]
+        self._by_type: dict[str, list[int]] = defaultdict(list)
+        for place, (_, definition, _) in enumerate(self._all):
+            for type_ in types_of(definition.on):
+                self._by_type[type_].append(place)
+        self.types = frozenset(self._by_type) - {_ANY}
+
+    def of(self, event_type: str | None) -> list[tuple[str, D, Step]]:
+        """Return (name, definition, step) of those a type concerns, in the document's order; None: a type nobody names."""
+        places = set(self._by_type.get(event_type, ())) if event_type is not None else set()
+        if event_type is None or not event_type.startswith(SYSTEM_PREFIX):
+            places.update(self._by_type.get(_ANY, ()))
+        return [self._all[place] for place in sorted(places)]
 
 
 def compile_program(document: Mapping[str, Any], version: int, default_timezone: str = "UTC") -> Program:
@@ -118,18 +146,6 @@ def compile_program(document: Mapping[str, Any], version: int, default_timezone:
     if errors:
         raise ProgramInvalid(errors)
     return Program(parse(document), version, default_timezone)
-
-
-def _concerns(on: str | tuple[str, ...], event_type: str | None) -> bool:
-    types = types_of(on)
-    if event_type is None:
-        return _ANY in types
-    return event_type in types or (_ANY in types and not event_type.startswith(SYSTEM_PREFIX))
-
-
-def _types(document: ProgramDocument) -> set[str]:
-    named: tuple[Any, ...] = (*document.metrics.values(), *document.streaks.values(), *document.rules.values())
-    return {t for definition in named for t in types_of(definition.on) if t != _ANY} | {SPEND, PROFILE_UPDATE}
 
 
 def _boards_by(boards: Mapping[str, Board], what: Callable[[Board], str | None]) -> dict[str, NamedBoards]:
@@ -145,10 +161,6 @@ def _unlockers(document: ProgramDocument) -> dict[tuple[str, str], list[tuple[st
     found: dict[tuple[str, str], list[tuple[str, achievements.Step]]] = defaultdict(list)
     for name, achievement in document.achievements.items():
         step = achievements.compile_achievement(name, achievement)
-        for source in _sources(r.source for r in achievement.requirements):
+        for source in {requirement.source: None for requirement in achievement.requirements}:
             found[source].append((name, step))
     return dict(found)
-
-
-def _sources(sources: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    return set(sources)

@@ -26,6 +26,7 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
             step(draft)
         if draft.transfers or draft.metrics or draft.streaks:
             _consequences(draft)
+        if draft.earned or draft.metrics or draft.operands:
             add_points(draft, program.boards_by_currency, program.boards_by_metric)
     except Refusal as refusal:
         return draft.refused(refusal)

@@ -21,7 +21,7 @@ from questline.model.decision import (
 from questline.model.event import Event
 from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX
 from questline.model.reasons import Reason
-from questline.model.state import MetricState, UserState
+from questline.model.state import MetricState, Number, UserState
 
 if TYPE_CHECKING:
     from questline.engine.compile import Program
@@ -43,7 +43,7 @@ class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "points", "profile", "program",
+        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "operands", "points", "profile", "program",
         "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
     )  # fmt: skip
 
@@ -55,6 +55,7 @@ class Draft:
         self.earned: dict[str, int] = {}  # issued to the user, by currency
         self.levels: dict[str, LevelChange] = {}
         self.metrics: dict[str, MetricChange] = {}
+        self.operands: dict[str, Number] = {}  # of `min` and `max` metrics, also where the event is not the best
         self.streaks: dict[str, StreakChange] = {}
         self.rule_uses: dict[tuple[str, int], RuleUse] = {}
         self.unlocks: dict[str, Unlock] = {}

@@ -46,7 +46,15 @@ class View:
         self.reads: dict[str, Any] = {}
 
 
+class HasPayload(Protocol):
+    """A view or an event: what a field of the payload is read from."""
+
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
 Get = Callable[[View], Any]
+PayloadGet = Callable[[HasPayload], Any]
 
 
 def split_field(field: str) -> tuple[str, str]:
@@ -71,14 +79,19 @@ def compile_field(field: str) -> Get:
     return _state(field, root, rest)
 
 
-def _payload(path: str) -> Get:
+def payload_field(field: str) -> PayloadGet:
+    """Return the closure that reads a field of the payload from a view or an event."""
+    return _payload(split_field(field)[1])
+
+
+def _payload(path: str) -> PayloadGet:
     if "." not in path:
-        return lambda view: view.payload.get(path, MISSING)
+        return lambda holder: holder.payload.get(path, MISSING)
     steps = path.split(".")
 
-    def get(view: View) -> Any:
-        whole = view.payload.get(path, MISSING)  # a key that itself has dots wins
-        return _walk(view.payload, steps) if whole is MISSING else whole
+    def get(holder: HasPayload) -> Any:
+        whole = holder.payload.get(path, MISSING)  # a key that itself has dots wins
+        return _walk(holder.payload, steps) if whole is MISSING else whole
 
     return get
 

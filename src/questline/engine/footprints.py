@@ -1,22 +1,39 @@
 """Which rows of a user's state an event type can touch, consequences included."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from questline.engine.fields import split_field
 from questline.model.footprint import Footprint
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak
 
+Source = tuple[str, str]  # what a requirement looks at: (kind, name)
+Readers = Mapping[Source, Sequence[str]]
+
+
+def readers_of(program: ProgramDocument) -> Readers:
+    """Return, by what they look at, the names of achievements."""
+    found: dict[Source, list[str]] = defaultdict(list)
+    for name, achievement in program.achievements.items():
+        for source in {requirement.source: None for requirement in achievement.requirements}:
+            found[source].append(name)
+    return found
+
 
 class Touched:
-    """Names gathered while following consequences; `follow` ends when nothing new is reached."""
+    """Names gathered while following consequences; `follow` ends when nothing new is reached.
 
-    def __init__(self, program: ProgramDocument) -> None:
+    What is only read must be loaded, and nothing follows from it; what may change is loaded, and what looks at it may
+    unlock. An achievement that another one requires is read; it may unlock only where something that it requires changes.
+    """
+
+    def __init__(self, program: ProgramDocument, readers: Readers) -> None:
         self._program = program
-        self.currencies: set[str] = set()
-        self.metrics: set[str] = set()
-        self.streaks: set[str] = set()
-        self.achievements: set[str] = set()
+        self._readers = readers
+        self._read: set[Source] = set()
+        self._changed: set[Source] = set()
+        self._due: list[Source] = []
 
     def condition(self, raw: Mapping[str, Any] | None) -> None:
         """Add what a condition reads."""
@@ -30,71 +47,79 @@ class Touched:
     def field(self, field: str) -> None:
         """Add what a field reads."""
         root, name = split_field(field)
-        if root in ("balance", "level"):
-            self.currencies.add(name)
-        elif root == "streak":
-            self.streaks.add(name)
-        elif root == "metric":
-            self.metrics.add(name)
+        if root == "balance":
+            self._read.add(("currency", name))
+        elif root in ("level", "streak", "metric"):
+            self._read.add((root, name))
+
+    def metric(self, name: str) -> None:
+        """Add a metric that an event may change."""
+        self._change("metric", name)
+
+    def currencies(self, names: Iterable[str]) -> None:
+        """Add currencies that are paid or taken, and the levels they may raise."""
+        for name in names:
+            self._change("currency", name)
+            self._change("level", name)
 
     def rule(self, rule: Rule) -> None:
         """Add what a rule reads and awards."""
         self.condition(rule.when)
-        for currency, amount in rule.award.items():
-            self.currencies.add(currency)
+        self.currencies(rule.award)
+        for amount in rule.award.values():
             if not isinstance(amount, int):
                 self.field(amount["field"])
         for multiplier in rule.multiply:
             if multiplier.streak is not None:
-                self.streaks.add(multiplier.streak)
+                self._read.add(("streak", multiplier.streak))
             if multiplier.field is not None:
                 self.field(multiplier.field)
 
     def streak(self, name: str, streak: Streak) -> None:
         """Add a streak that advances, what it reads and its milestones pay."""
-        self.streaks.add(name)
+        self._change("streak", name)
         self.condition(streak.when)
         for milestone in streak.milestones.values():
-            self.currencies.update(milestone.award)
+            self.currencies(milestone.award)
 
     def follow(self) -> None:
         """Add level rewards, and achievements that may unlock with what they read and pay, until nothing is new."""
-        size = -1
-        while size != (size := self._size()):
-            for currency in list(self.currencies):
-                levels = self._program.currencies[currency].levels if currency in self._program.currencies else None
-                for reward in levels.rewards.values() if levels else ():
-                    self.currencies.update(reward.award)
-            for name, achievement in self._program.achievements.items():
-                if name not in self.achievements and any(self._reads(r.source) for r in achievement.requirements):
-                    self._achievement(name, achievement)
+        while self._due:
+            source = self._due.pop()
+            if source[0] == "level":
+                self._level(source[1])
+            for name in self._readers.get(source, ()):
+                if ("achievement", name) not in self._changed:
+                    self._achievement(name, self._program.achievements[name])
 
-    def _size(self) -> int:
-        return len(self.currencies) + len(self.metrics) + len(self.streaks) + len(self.achievements)
+    def _change(self, kind: str, name: str) -> None:
+        source = (kind, name)
+        if source not in self._changed:
+            self._changed.add(source)
+            self._due.append(source)
 
-    def _reads(self, source: tuple[str, str]) -> bool:
-        kind, name = source
-        if kind in ("level", "currency"):
-            return name in self.currencies
-        return name in {"metric": self.metrics, "streak": self.streaks, "achievement": self.achievements}[kind]
+    def _level(self, track: str) -> None:
+        currency = self._program.currencies.get(track)
+        if currency is not None and currency.levels is not None:
+            for reward in currency.levels.rewards.values():
+                self.currencies(reward.award)
 
     def _achievement(self, name: str, achievement: Achievement) -> None:
-        self.achievements.add(name)
-        for kind, source in (r.source for r in achievement.requirements):
-            if kind in ("level", "currency"):
-                self.currencies.add(source)
-            else:
-                {"metric": self.metrics, "streak": self.streaks, "achievement": self.achievements}[kind].add(source)
+        self._change("achievement", name)
+        self._read.update(requirement.source for requirement in achievement.requirements)
         for reward in (*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)):
-            self.currencies.add(reward.currency)
+            self.currencies((reward.currency,))
 
     def footprint(self, limited_rules: Iterable[str], distinct_metrics: Iterable[str]) -> Footprint:
-        """Return what was gathered."""
+        """Return what was gathered; a track's level stands in the row of its balance."""
+        named: dict[str, set[str]] = defaultdict(set)
+        for kind, name in self._read | self._changed:
+            named["currency" if kind == "level" else kind].add(name)
         return Footprint(
-            frozenset(self.currencies),
-            frozenset(self.metrics),
-            frozenset(self.streaks),
-            frozenset(self.achievements),
+            frozenset(named["currency"]),
+            frozenset(named["metric"]),
+            frozenset(named["streak"]),
+            frozenset(named["achievement"]),
             frozenset(limited_rules),
             frozenset(distinct_metrics),
         )

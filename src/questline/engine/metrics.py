@@ -8,10 +8,9 @@ import msgspec
 
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
-from questline.engine.fields import MISSING, Get, compile_field
+from questline.engine.fields import MISSING, PayloadGet, payload_field
 from questline.engine.numbers import add, operand
 from questline.model.decision import MetricChange
-from questline.model.event import Event
 from questline.model.limits import DISTINCT_VALUES_MAX
 from questline.model.program import Metric
 from questline.model.state import MetricState, Number
@@ -26,23 +25,11 @@ def value_hash(value: Any) -> bytes:
     return blake2b(_canonical(value), digest_size=16).digest()
 
 
-def payload_value(field: str, event: Event) -> Any:
-    """Return what a metric's field holds in an event, MISSING when nothing; metrics read the payload only."""
-    value: Any = event.payload
-    if field in event.payload:
-        return event.payload[field]
-    for part in field.removeprefix("payload.").split("."):
-        value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
-        if value is MISSING:
-            break
-    return value
-
-
 def compile_metric(name: str, metric: Metric) -> Step:
     """Return the closure that folds an event into the metric; an operand that is no number does not count."""
     test = compile_condition(metric.when) if metric.when else None
     fold = _FOLDS[metric.kind]
-    get: Get | None = compile_field(metric.field) if metric.field else None
+    get: PayloadGet | None = payload_field(metric.field) if metric.field else None
 
     def step(draft: Draft) -> None:
         if test is not None and not test(draft.view):
@@ -72,6 +59,7 @@ def _best(better: Callable[[Number, Number], bool]) -> Callable[[str, Draft, Any
         number = operand(found)
         if number is None:
             return None
+        draft.operands[name] = number
         state = draft.state.metrics.get(name)
         if state is not None and not better(number, state.value):
             return None

@@ -15,7 +15,7 @@ Step = Callable[[Draft], None]
 def compile_rule(name: str, rule: Rule) -> Step:
     """Return the closure that pays a rule where its condition holds and its limit has room.
 
-    A use is counted only when something was paid.
+    A rule has fired, and a use is counted, only when something was paid.
     """
     test = compile_condition(rule.when) if rule.when else None
     awards = [(currency, compile_award(amount)) for currency, amount in rule.award.items()]
@@ -38,7 +38,9 @@ def compile_rule(name: str, rule: Rule) -> Step:
             if amount:
                 draft.credit(currency, amount, cause)
                 paid = True
-        if paid and use is not None:
+        if not paid:
+            return
+        if use is not None:
             draft.rule_uses[name, use.window_start] = use
         draft.fired.append(name)
 

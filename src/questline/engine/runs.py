@@ -11,12 +11,13 @@ from questline.model.decision import StreakChange
 from questline.model.program import Streak
 
 Step = Callable[[Draft], None]
+Milestones = list[tuple[int, dict[str, int]]]
 
 
 def compile_streak(name: str, streak: Streak) -> Step:
     """Return the closure that advances a streak and pays the milestones its longest run passes."""
     test = compile_condition(streak.when) if streak.when else None
-    milestones = sorted((int(length), milestone.award) for length, milestone in streak.milestones.items())
+    milestones = milestones_of(streak)
     every = streak.every
     graceful = streak.grace_hours > 0
 
@@ -35,7 +36,12 @@ def compile_streak(name: str, streak: Streak) -> Step:
     return step
 
 
-def pay_milestones(draft: Draft, name: str, milestones: list[tuple[int, dict[str, int]]], change: StreakChange) -> None:
+def milestones_of(streak: Streak) -> Milestones:
+    """Return (length, award) of a streak's milestones, the shortest first."""
+    return sorted((int(length), milestone.award) for length, milestone in streak.milestones.items())
+
+
+def pay_milestones(draft: Draft, name: str, milestones: Milestones, change: StreakChange) -> None:
     """Pay each milestone once: when the longest run first reaches it."""
     for length, award in milestones:
         if change.longest_before < length <= change.state.longest:

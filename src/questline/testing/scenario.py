@@ -1,0 +1,99 @@
+"""A program played in memory: a table of events in, their effects and the final state out. No clock, no database."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from questline.engine.compile import compile_program
+from questline.engine.decide import decide
+from questline.engine.evolve import evolve
+from questline.model.decision import BoardMode, Decision, Outcome
+from questline.model.event import Event
+from questline.model.state import UserState
+
+Row = tuple[str | datetime, str, Mapping[str, Any]] | tuple[str | datetime, str, str, Mapping[str, Any]]
+
+DEFAULT_USER = "ada"
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One line of a played table: the event, what was decided, and the effects as texts (see `effects_of`)."""
+
+    event: Event
+    decision: Decision
+    effects: tuple[str, ...]
+
+
+class Scenario:
+    """Users under one program. Events are decided in the order they are played, whatever their times are.
+
+    `users` are the states so far, by user; `boards` are the scores, by (board, period, user). The time of a row is an aware
+    datetime or an RFC 3339 text. Raises ProgramInvalid where the document has errors.
+    """
+
+    def __init__(self, document: Mapping[str, Any], *, timezone: str = "UTC") -> None:
+        self.program = compile_program(document, 1, timezone)
+        self.users: dict[str, UserState] = {}
+        self.boards: dict[tuple[str, str, str], int] = {}
+        self._applied: dict[UUID, Decision] = {}
+
+    def user(self, user: str = DEFAULT_USER) -> UserState:
+        """Return a user's state, made empty where there is none: to look at, or to set before playing."""
+        state = self.users.get(user)
+        if state is None:
+            state = self.users[user] = UserState(len(self.users) + 1, user)
+        return state
+
+    def play(self, rows: Iterable[Row]) -> list[Played]:
+        """Play rows of (time, type, payload) or (time, user, type, payload), and return what each did."""
+        played = []
+        for row in rows:
+            when, user, type_, payload = row if len(row) == 4 else (row[0], DEFAULT_USER, row[1], row[2])
+            event = Event(UUID(int=len(self._applied) + 1), 1, type_, user, dict(payload), _instant(when))
+            decision = self.apply(event)
+            played.append(Played(event, decision, effects_of(decision)))
+        return played
+
+    def apply(self, event: Event) -> Decision:
+        """Decide an event and fold it into its user's state; one with an id applied before changes nothing again."""
+        known = self._applied.get(event.id)
+        if known is not None:
+            return known
+        state = self.user(event.user)
+        decision = self._applied[event.id] = decide(self.program, state, event)
+        evolve(state, decision)
+        for points in decision.board_points:
+            key = (points.board, points.period, event.user)
+            score = self.boards.get(key)
+            if score is None or points.mode is BoardMode.SET:
+                self.boards[key] = points.points
+            else:
+                self.boards[key] = score + points.points if points.mode is BoardMode.ADD else max(score, points.points)
+        return decision
+
+
+def effects_of(decision: Decision) -> tuple[str, ...]:
+    """Return what a decision did to the user as texts, for tables to compare.
+
+    `coins +15 rule:hard-task`, `coins -5 command:spend`, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`,
+    `unlock ten-hard tier 1 x1`, `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out.
+    """
+    if decision.outcome is Outcome.REFUSED:
+        return (f"refused {decision.reason.value}",)
+    return (
+        *(f"{t.currency} {'+' if t.credit == 'user' else '-'}{t.amount} {t.rule}" for t in decision.transfers),
+        *(f"metric {m.metric} = {m.state.value}" for m in decision.metrics),
+        *(f"streak {s.streak} {s.length_before} → {s.state.length}" for s in decision.streaks),
+        *(f"level {c.track} {c.before} → {c.after}" for c in decision.levels),
+        *(f"unlock {u.achievement} tier {u.state.tier} x{u.state.times}" for u in decision.unlocks),
+    )
+
+
+def _instant(when: str | datetime) -> datetime:
+    at = datetime.fromisoformat(when) if isinstance(when, str) else when
+    if at.tzinfo is None:
+        raise ValueError(f"{when} has no offset; write 2026-01-05T12:00Z, or give an aware datetime")
+    return at.astimezone(UTC)
