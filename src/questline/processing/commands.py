@@ -20,9 +20,10 @@ from questline.model.limits import (
     PARTITIONS,
 )
 from questline.processing.apply import Applier, Clock, Verdict
-from questline.processing.lane import backoff_seconds, bury
+from questline.processing.lane import bury
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome
+from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
 from questline.store import accept, boards, commands, outbox, users
 from questline.store.faults import TRANSIENT_FAULTS

@@ -1,8 +1,8 @@
 """One lane: a connection that takes waiting events of its partitions and applies them, batch after batch."""
 
 import asyncio
-import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -14,15 +14,15 @@ from questline.model.limits import (
     APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
     IDLE_POLL_SECONDS,
-    LANE_RENEW_SECONDS,
-    RETRY_BACKOFF_SECONDS_MAX,
 )
 from questline.model.reasons import Reason
 from questline.processing.apply import Applier
 from questline.processing.meters import ProcessingMeters
+from questline.processing.partitions import Partitions
+from questline.processing.pauses import backoff_seconds, pause
 from questline.store import boards, effects, users
 from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import Connection, connect
+from questline.store.pool import Connection, close, connect
 from questline.transport.postgres import PostgresTransport
 
 log = structlog.get_logger(__name__)
@@ -32,10 +32,17 @@ class Lane:
     """Applies the events of its partitions until told to stop; outlives the loss of its connection."""
 
     def __init__(
-        self, name: str, dsn: str, transport: PostgresTransport, applier: Applier, meters: ProcessingMeters
+        self,
+        number: int,
+        dsn: str,
+        partitions: Partitions,
+        transport: PostgresTransport,
+        applier: Applier,
+        meters: ProcessingMeters,
     ) -> None:
-        self._name = name
+        self._number = number
         self._dsn = dsn
+        self._partitions = partitions
         self._transport = transport
         self._applier = applier
         self._meters = meters
@@ -51,37 +58,27 @@ class Lane:
                     faults = 0
                     await self._work(conn, stop)
                 finally:
-                    await _close(conn)
+                    await close(conn)
             except TRANSIENT_FAULTS as fault:
                 faults += 1
                 self._meters.retries.inc()
-                log.warning("lane.lost_connection", lane=self._name, fault=repr(fault), tries=faults)
-                await _wait(stop, backoff_seconds(faults))
+                log.warning("lane.lost_connection", lane=self._number, fault=repr(fault), tries=faults)
+                await pause(stop, backoff_seconds(faults))
             except Exception:  # a defect of ours must not end the lane: it is logged, and work goes on
                 faults += 1
-                log.exception("lane.failed", lane=self._name, tries=faults)
-                await _wait(stop, backoff_seconds(faults))
+                log.exception("lane.failed", lane=self._number, tries=faults)
+                await pause(stop, backoff_seconds(faults))
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard = await boards.claim_shard(conn)
-        partitions: list[int] = []
-        renew_at = 0.0
-        try:
-            while not stop.is_set():
-                now = time.monotonic()
-                if now >= renew_at:
-                    partitions = await self._transport.hold(conn)
-                    renew_at = now + LANE_RENEW_SECONDS
-                    self._meters.partitions.labels(self._name).set(len(partitions))
-                batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
-                if batch:
-                    await self._apply(conn, shard, batch)
-                self.alive_at = time.monotonic()
-                if len(batch) < APPLY_BATCH_SMALL:
-                    await _wait(stop, IDLE_POLL_SECONDS)
-        finally:
-            if not conn.is_closed():
-                await self._transport.close(conn)
+        while not stop.is_set():
+            partitions = self._partitions.of(self._number)
+            batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
+            if batch:
+                await self._apply(conn, shard, batch)
+            self.alive_at = time.monotonic()
+            if len(batch) < APPLY_BATCH_SMALL:
+                await pause(stop, IDLE_POLL_SECONDS)
 
     async def _apply(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> None:
         """Apply a batch; when the database refuses it, halve it until the event at fault stands alone."""
@@ -92,11 +89,11 @@ class Lane:
                 if conn.is_closed():
                     raise
                 self._meters.retries.inc()
-                log.warning("lane.batch_repeated", lane=self._name, fault=repr(fault), tries=tries, events=len(batch))
+                log.warning("lane.batch_repeated", lane=self._number, fault=repr(fault), tries=tries, events=len(batch))
                 await asyncio.sleep(backoff_seconds(tries))
                 refusal: Exception = fault  # type: ignore[assignment]
             except Exception as fault:
-                log.warning("lane.batch_refused", lane=self._name, fault=repr(fault), events=len(batch))
+                log.warning("lane.batch_refused", lane=self._number, fault=repr(fault), events=len(batch))
                 refusal = fault
                 break
         if len(batch) == 1:
@@ -113,12 +110,12 @@ class Lane:
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
         self._meters.batch_seconds.observe(time.perf_counter() - started)
         self._meters.batch_events.observe(len(verdicts))
-        for verdict in verdicts:
-            outcome = verdict.result.outcome.value if isinstance(verdict.result, Decision) else "failed"
-            self._meters.events.labels(outcome).inc()
+        ended = Counter(v.result.outcome.value if isinstance(v.result, Decision) else "failed" for v in verdicts)
+        for outcome, events in ended.items():
+            self._meters.events.labels(outcome).inc(events)
 
     async def _bury(self, conn: Connection, event: WaitingEvent, fault: Exception) -> None:
-        log.error("lane.dead_letter", lane=self._name, event_id=str(event.id), fault=repr(fault))
+        log.error("lane.dead_letter", lane=self._number, event_id=str(event.id), fault=repr(fault))
         async with conn.transaction():
             if await self._transport.take(conn, [event]):
                 await bury(conn, event, fault, self._applier)
@@ -130,22 +127,3 @@ async def bury(conn: Connection, event: WaitingEvent, fault: Exception, applier:
     rows = effects.Effects(set(), applier.now())
     rows.add_dead_letter(event, Reason.STORE_ERROR, f"{type(fault).__name__}: {fault}", 0)
     await rows.write(conn)
-
-
-def backoff_seconds(tries: int) -> float:
-    """Return a wait that doubles with each try up to a bound, with full jitter, so that lanes do not march in step."""
-    return random.uniform(0.02, min(0.1 * 2.0**tries, RETRY_BACKOFF_SECONDS_MAX))
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
-
-
-async def _close(conn: Connection) -> None:
-    try:
-        await conn.close(timeout=2.0)
-    except TRANSIENT_FAULTS:
-        conn.terminate()

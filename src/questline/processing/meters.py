@@ -20,6 +20,4 @@ class ProcessingMeters:
         self.retries = Counter(
             "questline_apply_retries_total", "Batches tried again after a passing fault.", registry=registry
         )
-        self.partitions = Gauge(
-            "questline_partitions_held", "Partitions this process works on.", ["lane"], registry=registry
-        )
+        self.partitions = Gauge("questline_partitions_held", "Partitions this process works on.", registry=registry)

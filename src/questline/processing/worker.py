@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from questline.model.limits import LANE_LEASE_SECONDS, LANES_PER_WORKER
+from questline.model.limits import LANES_PER_WORKER, LEASE_SECONDS
 from questline.processing.apply import Applier, Clock
 from questline.processing.crowds import Crowds
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
+from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
 from questline.transport.postgres import PostgresTransport
 
@@ -27,16 +28,11 @@ class Worker:
         lanes: int = LANES_PER_WORKER,
     ) -> None:
         programs = ProgramCache()
-        self._services = (Crowds(dsn), Months(dsn, clock))
+        transport = PostgresTransport(new_id(), LEASE_SECONDS)
+        partitions = Partitions(dsn, transport, lanes, meters)
+        self._services = (partitions, Crowds(dsn), Months(dsn, clock))
         self._lanes = [
-            Lane(
-                f"{number}",
-                dsn,
-                PostgresTransport(new_id(), LANE_LEASE_SECONDS),
-                Applier(programs, clock),
-                meters,
-            )
-            for number in range(lanes)
+            Lane(number, dsn, partitions, transport, Applier(programs, clock), meters) for number in range(lanes)
         ]
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""Which lane works on which partitions, for how long."""
+"""Which worker works on which partitions, for how long."""
 
 from uuid import UUID
 
@@ -11,9 +11,9 @@ SQL = statements("leases")
 
 
 async def hold(conn: Connection, owner: UUID, lease_seconds: float) -> list[int]:
-    """Announce the lane, renew and balance its leases, take free ones; return the partitions it may work on now.
+    """Announce the worker, renew and balance its leases, take free ones; return the partitions it may work on now.
 
-    Each living lane ends with its fair share of the partitions, within one renewal of a lane's coming or going.
+    Each living worker ends with its fair share of the partitions, within one renewal of a worker's coming or going.
     """
     live = await conn.fetchval(SQL["announce"], owner, lease_seconds)
     share = -(-PARTITIONS // live)
@@ -25,5 +25,5 @@ async def hold(conn: Connection, owner: UUID, lease_seconds: float) -> list[int]
 
 
 async def release(conn: Connection, owner: UUID) -> None:
-    """Give back every lease of the lane, at a clean end."""
+    """Give back every lease of the worker, at a clean end."""
     await conn.execute(SQL["release"], owner)

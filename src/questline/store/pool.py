@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg import Connection, Pool
 
-__all__ = ["Connection", "Pool", "connect", "open_pool", "tenant_transaction"]  # nobody else names the driver
+from questline.store.faults import TRANSIENT_FAULTS
+
+__all__ = ["Connection", "Pool", "close", "connect", "open_pool", "tenant_transaction"]  # nobody else names the driver
 
 # Plans are made once for a statement: its arrays grow and shrink, and the index look-ups they drive stay right.
 _SESSION = {"plan_cache_mode": "force_generic_plan", "jit": "off", "application_name": "questline", "timezone": "UTC"}
 _STATEMENTS_CACHED = 500
 _CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
 _COMMAND_SECONDS = 60.0
 
 
@@ -26,6 +29,14 @@ async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS)
         command_timeout=command_seconds,
     )
     return conn
+
+
+async def close(conn: Connection) -> None:
+    """Close a connection in good order, or cut it where the server does not answer."""
+    try:
+        await conn.close(timeout=_CLOSE_SECONDS)
+    except TRANSIENT_FAULTS:
+        conn.terminate()
 
 
 async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:

@@ -9,15 +9,15 @@ from questline.store.pool import Connection
 
 
 class PostgresTransport:
-    """Carries events from the outbox to one lane; the lane's connection does all the work."""
+    """Carries events from the outbox to the lanes of one worker, on connections of theirs."""
 
     def __init__(self, owner: UUID, lease_seconds: float) -> None:
         self._owner = owner
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
 
     async def hold(self, conn: Connection) -> list[int]:
-        """Renew this lane's claim; return the partitions it may work on until the lease ends."""
-        return await leases.hold(conn, self._owner, self._lease_seconds)
+        """Renew this worker's claim; return the partitions it may work on until the lease ends."""
+        return await leases.hold(conn, self._owner, self.lease_seconds)
 
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
         """Return waiting events, each user's in order, without removing them."""

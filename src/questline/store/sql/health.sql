@@ -5,8 +5,8 @@ SELECT current_setting('server_version_num')::integer AS server_version, clock_t
 FROM pg_roles r WHERE r.rolname = current_user;
 
 -- name: queue
--- How much waits (up to $1), since when, how many gave up (up to $1), and how many lanes of workers are alive.
+-- How much waits (up to $1), since when, how many gave up (up to $1), and how many workers are alive.
 SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT $1) AS seen) AS waiting,
        (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1) AS oldest_waiting,
        (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT $1) AS seen) AS dead_letters,
-       (SELECT count(*) FROM lanes WHERE expires_at > clock_timestamp()) AS workers;
+       (SELECT count(*) FROM workers WHERE expires_at > clock_timestamp()) AS workers;

@@ -1,15 +1,15 @@
 -- name: announce
--- Say that this lane lives, drop lanes that do not, and return how many live. $1 owner, $2 seconds.
+-- Say that this worker lives, drop workers that do not, and return how many live. $1 owner, $2 seconds.
 WITH gone AS (
-    DELETE FROM lanes WHERE expires_at < now() AND owner <> $1
+    DELETE FROM workers WHERE expires_at < now() AND owner <> $1
 ), here AS (
-    INSERT INTO lanes (owner, expires_at) VALUES ($1, now() + make_interval(secs => $2))
-    ON CONFLICT ON CONSTRAINT lanes_pk DO UPDATE SET expires_at = excluded.expires_at
+    INSERT INTO workers (owner, expires_at) VALUES ($1, now() + make_interval(secs => $2))
+    ON CONFLICT ON CONSTRAINT workers_pk DO UPDATE SET expires_at = excluded.expires_at
 )
-SELECT count(*) FROM (SELECT owner FROM lanes WHERE expires_at >= now() UNION SELECT $1) AS live;
+SELECT count(*) FROM (SELECT owner FROM workers WHERE expires_at >= now() UNION SELECT $1) AS live;
 
 -- name: renew
--- Prolong the leases this lane holds and give back those above its fair share. $1 owner, $2 seconds, $3 share.
+-- Prolong the leases this worker holds and give back those above its fair share. $1 owner, $2 seconds, $3 share.
 -- Returns the partitions it still has.
 WITH held AS (
     SELECT partition, row_number() OVER (ORDER BY partition) AS position
@@ -35,5 +35,5 @@ RETURNING l.partition;
 
 -- name: release
 -- Give everything back at a clean end. $1 owner.
-WITH lane AS (DELETE FROM lanes WHERE owner = $1)
+WITH worker AS (DELETE FROM workers WHERE owner = $1)
 DELETE FROM partition_leases WHERE owner = $1;

@@ -1,0 +1,68 @@
+"""Which partitions this worker works on, and which of its lanes works on which of them."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from questline.model.limits import LEASE_RENEW_SECONDS
+from questline.processing.meters import ProcessingMeters
+from questline.processing.pauses import backoff_seconds, pause
+from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.pool import Connection, close, connect
+from questline.transport.postgres import PostgresTransport
+
+log = structlog.get_logger(__name__)
+
+
+class Partitions:
+    """Renews the worker's leases and deals what is held out to its lanes.
+
+    It has a connection of its own, so that a long batch of a lane never lets a lease lapse. Leases lie with the worker
+    and not with its lanes: all lanes work from the first moment, not from when they have taken their share from another.
+    """
+
+    def __init__(self, dsn: str, transport: PostgresTransport, lanes: int, meters: ProcessingMeters) -> None:
+        self._dsn = dsn
+        self._transport = transport
+        self._lanes = lanes
+        self._meters = meters
+        self._dealt: list[list[int]] = [[] for _ in range(lanes)]
+        self._ends_at = 0.0
+
+    def of(self, lane: int) -> Sequence[int]:
+        """Return the partitions lane number `lane` may work on now; none when the leases have run out."""
+        return self._dealt[lane] if time.monotonic() < self._ends_at else ()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Hold leases until `stop` is set, and give them back at the end; outlives the loss of its connection."""
+        faults = 0
+        while not stop.is_set():
+            try:
+                conn = await connect(self._dsn)
+                try:
+                    faults = 0
+                    await self._hold(conn, stop)
+                finally:
+                    await close(conn)
+            except Exception as fault:
+                faults += 1
+                if isinstance(fault, TRANSIENT_FAULTS):
+                    log.warning("partitions.lost_connection", fault=repr(fault), tries=faults)
+                else:  # a defect of ours must not end the worker: it is logged, and work goes on
+                    log.exception("partitions.failed", tries=faults)
+                await pause(stop, backoff_seconds(faults))
+
+    async def _hold(self, conn: Connection, stop: asyncio.Event) -> None:
+        try:
+            while not stop.is_set():
+                asked_at = time.monotonic()
+                held = await self._transport.hold(conn)
+                self._dealt = [held[lane :: self._lanes] for lane in range(self._lanes)]
+                self._ends_at = asked_at + self._transport.lease_seconds
+                self._meters.partitions.set(len(held))
+                await pause(stop, LEASE_RENEW_SECONDS)
+        finally:
+            if not conn.is_closed():
+                await self._transport.close(conn)

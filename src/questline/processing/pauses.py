@@ -1,0 +1,19 @@
+"""How long lanes and services wait: until told to stop, or for a time that grows with each fault."""
+
+import asyncio
+import random
+
+from questline.model.limits import RETRY_BACKOFF_SECONDS_MAX
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait for so long, or until `stop` is set."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def backoff_seconds(tries: int) -> float:
+    """Return a wait that doubles with each try up to a bound, with full jitter, so that lanes do not march in step."""
+    return random.uniform(0.02, min(0.1 * 2.0**tries, RETRY_BACKOFF_SECONDS_MAX))
