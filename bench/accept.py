@@ -18,6 +18,7 @@ import asyncpg
 from bench import floor
 from bench.frame import ROOT, Bench, Figure
 from bench.program import EVENT_TYPE
+from bench.state import settle
 from bench.traffic import accepted
 from bench.wrk import Load, wrk
 from questline.store.pool import connect
@@ -61,8 +62,10 @@ async def _singles(bench: Bench, conn: Any) -> list[Figure]:
     ours: list[Load] = []
     bare: list[Load] = []
     for _ in range(bench.repeats):
+        await settle(conn)
         async with _floor_server(bench) as url:
             bare.append(await _load(bench, url))
+        await settle(conn)
         async with bench.processes.api():
             ours.append(await _load(bench, bench.processes.url))
         await _empty_queue(conn)
@@ -121,6 +124,7 @@ async def _empty_queue(conn: Any) -> None:
 async def _streams(bench: Bench, conn: Any) -> list[Figure]:
     ours, terse, bare = [], [], []
     for _ in range(bench.repeats):
+        await settle(conn)
         bare.append(await _bare(bench, STREAM_EVENTS // 4))
         async with bench.processes.api():
             for rates, query in ((ours, ""), (terse, "?results=errors")):

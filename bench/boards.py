@@ -97,8 +97,8 @@ async def _fill(conn: Any) -> None:
     print(f"filling boards of {USERS:,} users ...", flush=True)
     await conn.execute("SET synchronous_commit = off; SET maintenance_work_mem = '256MB'")
     await conn.execute(
-        f"""INSERT INTO organizations (slug, name) VALUES ('ranks', 'Ranks');
-        INSERT INTO projects (organization_id, app_id, name) VALUES (1, 'ranks', 'Ranks');
+        f"""INSERT INTO organizations (id, slug, name) OVERRIDING SYSTEM VALUE VALUES (1, 'ranks', 'Ranks');
+        INSERT INTO projects (id, organization_id, app_id, name) OVERRIDING SYSTEM VALUE VALUES (1, 1, 'ranks', 'Ranks');
         INSERT INTO users (project_id, external_id) SELECT 1, 'user-' || n FROM generate_series(1, {USERS}) AS n"""
     )
     for shape, formula in SHAPES.items():

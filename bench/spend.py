@@ -10,8 +10,9 @@ from typing import Any
 import asyncpg
 
 from bench.frame import Bench, Figure
+from bench.state import settle
 from bench.traffic import project_of
-from bench.wrk import wrk
+from bench.wrk import Load, wrk
 from questline.ingest.hashing import content_hash, user_hash
 from questline.model.event import SPEND, AcceptedEvent
 from questline.store import boards, commands, outbox, users
@@ -38,10 +39,10 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     rates, slowest, refused = [], [], []
     async with bench.processes.api(), bench.processes.worker():
-        for number in range(bench.repeats):
-            rich = await _rich(conn)
-            script = _SCRIPT % (",".join(map(str, rich)), bench.state.key(1), f"{time.time_ns()}-{number}")
-            load = await wrk(bench.processes.url, script, connections=CONNECTIONS, seconds=bench.seconds)
+        await _load(bench, await _rich(conn), 1.0)
+        for _ in range(bench.repeats):
+            await settle(conn)
+            load = await _load(bench, await _rich(conn), bench.seconds)
             rates.append(load.per_second)
             slowest.append(load.p99_ms)
             refused.append(float(load.refused))
@@ -60,6 +61,11 @@ async def run(bench: Bench) -> Sequence[Figure]:
         Figure("spend", "spend, time to the answer, p99", "ms", slowest, reach=50, more_is_better=False),
         Figure("spend", "spends refused or failed that had the money", "", refused, reach=0, more_is_better=False),
     ]
+
+
+async def _load(bench: Bench, rich: list[int], seconds: float) -> Load:
+    script = _SCRIPT % (",".join(map(str, rich)), bench.state.key(1), time.time_ns())
+    return await wrk(bench.processes.url, script, connections=CONNECTIONS, seconds=seconds)
 
 
 async def _rich(conn: Any) -> list[int]:

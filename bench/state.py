@@ -70,6 +70,14 @@ async def use_program(conn: Any, program: dict[str, Any]) -> None:
     await conn.execute(_SQL["use_programs"])
 
 
+async def settle(conn: Any) -> None:
+    """Write out what the run before left dirty, so that it is not measured with this one.
+
+    It does not flatter: after a checkpoint, the first change of each page goes into the log as a whole page.
+    """
+    await conn.execute("CHECKPOINT")
+
+
 async def _fill(conn: Any, size: Size) -> None:
     started = time.perf_counter()
     print(f"filling {size.name}: {size.users:,} users, {size.events:,} events ...", flush=True)

@@ -16,7 +16,7 @@ EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahe
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── ingest
-STREAM_GROUP_EVENTS = 1_000  # lines of a stream stored and committed together
+STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
 STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it
 STREAM_IDLE_SECONDS = 0.25  # a group is stored as it is when the sender pauses for so long
 ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other requests get their turn
