@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from questline.api.app import build
 from questline.api.auth import KeyRing
+from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Items
 from questline.api.hot.router import App, HotRouter
@@ -69,7 +70,13 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     commands.start()
     noting = asyncio.create_task(_note_key_use(ring))
     try:
-        yield HotRouter(rest, events, stream, SpendHandler(events, normaliser, commands))
+        yield HotRouter(
+            rest,
+            events,
+            stream,
+            SpendHandler(events, normaliser, commands),
+            CommandHandlers(events, normaliser, commands),
+        )
     finally:
         noting.cancel()
         await acceptor.close()

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from conftest_api import PROGRAM, Instance
 
+from questline.model.limits import STREAM_GROUP_EVENTS
+
 USER = {"userId": "ada"}
 
 
@@ -188,13 +190,20 @@ async def test_a_gzip_bomb_is_stopped_at_the_limit(questline: Instance) -> None:
 
 async def test_a_client_that_goes_away_keeps_what_was_stored_and_may_send_all_again(questline: Instance) -> None:
     app = await questline.app(PROGRAM)
-    lines = [json.dumps({"type": "task", "userId": f"u{n % 7}", "eventId": str(n)}) + "\n" for n in range(3_000)]
+    lines = [
+        json.dumps({"type": "task", "userId": f"u{n % 7}", "eventId": str(n)}) + "\n"
+        for n in range(2 * STREAM_GROUP_EVENTS)
+    ]
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         if not sent:
             sent.append({})
-            return {"type": "http.request", "body": "".join(lines[:2_000]).encode(), "more_body": True}
+            return {
+                "type": "http.request",
+                "body": "".join(lines[: STREAM_GROUP_EVENTS + 1_000]).encode(),
+                "more_body": True,
+            }
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
@@ -205,9 +214,9 @@ async def test_a_client_that_goes_away_keeps_what_was_stored_and_may_send_all_ag
     await questline.http._transport.app(scope, receive, send)  # type: ignore[attr-defined]
     answer = await app.post("/v1/ingest/stream?results=errors", content="".join(lines))
     summary = json.loads(answer.text.splitlines()[-1])["summary"]
-    assert summary == {"accepted": 1_000, "duplicate": 2_000, "rejected": 0}
+    assert summary == {"accepted": STREAM_GROUP_EVENTS, "duplicate": STREAM_GROUP_EVENTS, "rejected": 0}
     await questline.drain()
-    assert sum([await app.balance(f"u{n}", "XP") for n in range(7)]) == 3_000 * 40
+    assert sum([await app.balance(f"u{n}", "XP") for n in range(7)]) == len(lines) * 40
 
 
 async def test_a_publishable_key_sends_behaviour_and_nothing_that_pays_out(questline: Instance) -> None:

@@ -8,6 +8,7 @@ import pytest
 from litestar import Router
 
 from questline.api.app import RESOURCES, SYSTEM
+from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.hot.router import HOT_PATHS
 from questline.api.problems import STATUS_OF_REASON, code_of
 from questline.control.documents import read_document
@@ -104,6 +105,7 @@ def test_the_reference_has_every_route_of_the_openapi_document_and_none_that_is_
     shown = set(re.findall(r"^\| `([A-Z]+ /[^`]*)` \|", page, re.MULTILINE))
     described = [handler for handler in SYSTEM if handler.include_in_schema is not False]
     resources = routes(RESOURCES, "/v1") | {f"POST {path}" for path in HOT_PATHS}
+    resources |= {f"POST /v1{command.path}" for command in HOT_COMMANDS}
     assert (resources | routes(described, "/")) - shown == set()
     assert shown - (resources | routes(SYSTEM, "/")) == set()
     assert [section for section in SECTIONS if f"`{section}`" not in page] == []

@@ -7,6 +7,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
 from questline.api.bodies import faults_of, invalid, message_of
+from questline.api.hot.commands import HOT_PATTERNS
 from questline.api.hot.router import HOT_PATHS
 from questline.api.problems import CONTENT_TYPE, Problem, internal, unavailable
 from questline.control.boards import BoardNotFound, BoardQueryInvalid
@@ -64,7 +65,7 @@ def _unrouted(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
     path = request.scope["path"]
     allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
     methods = {method.strip() for method in allow.split(",") if method.strip()}
-    if path in HOT_PATHS:
+    if path in HOT_PATHS or any(pattern.fullmatch(path) for pattern in HOT_PATTERNS):
         methods.add("POST")  # answered before Litestar sees it
     if not methods:
         return Problem(404, "not-found", f"there is no route {path!r}; /openapi.json lists them all")

@@ -84,7 +84,7 @@ async def get_version(number: int, reader: Reader, services: Services) -> Versio
 
 @get(_SECTION_PATHS, tags=["program"])
 async def list_section(reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
-    """List the rules (achievements, streaks, metrics, currencies, boards) in force, by name."""
+    """List the definitions of one part of the program in force, by name."""
     version = await _current(services, reader.project.id)
     return {"version": version.version, "items": (version.document or {}).get(section_of(request), {})}
 

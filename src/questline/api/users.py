@@ -121,6 +121,10 @@ def _item(row: reads.HistoryRow) -> HistoryItem:
         {"kind": "unlock", "achievement": name, "tier": tier, "times": times}
         for name, _, tier, _, times in trace.get("unlocks", ())
     ]
+    changes += [
+        {"kind": kind, "name": name, "before": before, "after": after, "cause": cause}
+        for kind, name, before, after, cause in trace.get("records", ())
+    ]
     changes += [{"kind": "metric", "metric": name, "value": value} for name, value in trace.get("metrics", ())]
     return HistoryItem(
         str(row.event_id),

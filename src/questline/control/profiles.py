@@ -1,14 +1,17 @@
 """A user as their profile shows them: levels, streaks as of now, balances, achievements with progress."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import msgspec
 
-from questline.engine import achievements, streaks
+from questline.engine import achievements, streaks, vitals
 from questline.engine.compile import Program
 from questline.model import calendar
+from questline.model.items import ItemState
+from questline.model.records import RecordKind
 from questline.model.state import UserState
+from questline.model.vitals import VitalState
 
 
 class UserView(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,6 +74,26 @@ class MetricView(msgspec.Struct, frozen=True, rename="camel"):
     value: float | int
 
 
+class VitalView(msgspec.Struct, frozen=True, rename="camel"):
+    """`value` is as of now: what regenerated since the last change is in it."""
+
+    vital: str
+    title: str
+    value: int
+    min: int
+    max: int
+
+
+class ItemView(msgspec.Struct, frozen=True, rename="camel"):
+    """Units held now; `expires_at` is when the first of them go, `ready_at` when the next may be used (null: now)."""
+
+    item: str
+    title: str
+    units: int
+    expires_at: datetime | None
+    ready_at: datetime | None
+
+
 class Profile(msgspec.Struct, frozen=True, rename="camel"):
     """Everything a user has, under the program in force."""
 
@@ -80,6 +103,8 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     balances: list[BalanceView]
     achievements: list[AchievementView]
     metrics: list[MetricView]
+    vitals: list[VitalView]
+    items: list[ItemView]
     program_version: int
 
 
@@ -129,12 +154,42 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
         ],
         _achievements(program, state),
         [MetricView(name, _number(state.metrics[name].value)) for name in program.metrics if name in state.metrics],
+        _vitals(program, state, now),
+        inventory_of(program, state, now),
         program.version,
     )
 
 
 def _number(value: Any) -> float | int:
     return value if isinstance(value, int) else float(value)
+
+
+def _vitals(program: Program, state: UserState, now: datetime) -> list[VitalView]:
+    views = []
+    for name, vital in program.vitals.items():
+        found = cast(VitalState | None, state.records.get((RecordKind.VITAL, name)))
+        views.append(VitalView(name, vital.title, vitals.value_at(vital, found, now)[0], vital.min, vital.max))
+    return views
+
+
+def inventory_of(program: Program, state: UserState, now: datetime) -> list[ItemView]:
+    """Return what a user holds now, in the order of the catalogue."""
+    views = []
+    for name, item in program.items.items():
+        found = cast(ItemState | None, state.records.get((RecordKind.ITEM, name)))
+        units = found.units(now) if found is not None else 0
+        if found is None or not units:
+            continue
+        ready_at = None
+        if item.cooldown is not None and found.used_at is not None:
+            ready_at = found.used_at + timedelta(seconds=item.cooldown.seconds)
+        expiries = [lot.expires_at for lot in found.lots if lot.expires_at is not None and lot.expires_at > now]
+        views.append(
+            ItemView(
+                name, item.title, units, min(expiries, default=None), ready_at if ready_at and ready_at > now else None
+            )
+        )
+    return views
 
 
 def _level(program: Program, track: str, state: UserState) -> LevelView:

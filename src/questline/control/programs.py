@@ -14,7 +14,7 @@ from questline.store.versions import Version
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
-SECTIONS = ("currencies", "metrics", "rules", "streaks", "achievements", "boards")
+SECTIONS = ("currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items")
 
 __all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]
 

@@ -1,13 +1,14 @@
 """Achievements: requirements met, tiers climbed, repeats counted; each is paid once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Protocol
 
 from questline.engine.draft import Draft
 from questline.engine.numbers import exact
+from questline.engine.rewards import give
 from questline.model.decision import Unlock
-from questline.model.program import Achievement, Requirement, RewardItem
+from questline.model.program import Achievement, Requirement
 from questline.model.state import AchievementState, Number
 
 Step = Callable[[Draft], bool]
@@ -102,11 +103,6 @@ def _unlock(draft: Draft, name: str, tier: int, times: int) -> None:
     draft.unlocks[name] = Unlock(name, new, found.tier if found else 0, found.times if found else 0)
 
 
-def _pay(draft: Draft, rewards: Sequence[RewardItem], times: int, cause: str) -> None:
-    for reward in rewards:
-        draft.credit(reward.currency, reward.value * times, cause)
-
-
 def _single(name: str, achievement: Achievement) -> Step:
     tests = [(r, _COMPARE[r.operator], _threshold(r.threshold)) for r in achievement.requirements]
     want_all = achievement.match == "all"
@@ -124,7 +120,7 @@ def _single(name: str, achievement: Achievement) -> Step:
             if not want_all:
                 return False
         _unlock(draft, name, 1, 1)
-        _pay(draft, achievement.rewards, 1, cause)
+        give(draft, achievement.rewards, 1, cause)
         return True
 
     return step
@@ -147,7 +143,7 @@ def _tiered(name: str, achievement: Achievement) -> Step:
             return False
         _unlock(draft, name, tier, 1)
         for number in range(before + 1, tier + 1):
-            _pay(draft, achievement.tiers[number - 1].rewards, 1, f"achievement:{name}:{number}")
+            give(draft, achievement.tiers[number - 1].rewards, 1, f"achievement:{name}:{number}")
         return True
 
     return step
@@ -165,7 +161,7 @@ def _repeatable(name: str, achievement: Achievement) -> Step:
         if times <= before:
             return False
         _unlock(draft, name, 1, times)
-        _pay(draft, achievement.rewards, times - before, cause)
+        give(draft, achievement.rewards, times - before, cause)
         return True
 
     return step

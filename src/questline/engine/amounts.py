@@ -4,12 +4,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from questline.engine.draft import Draft, Refusal
+from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, compile_field
 from questline.engine.numbers import EXACT, exact, operand, rounded
+from questline.engine.refusal import Refusal
 from questline.model import calendar
+from questline.model.definition import Amount
 from questline.model.limits import AMOUNT_MAX
-from questline.model.program import Amount, Multiplier
+from questline.model.program import Multiplier
 from questline.model.reasons import Reason
 
 Factor = Callable[[Draft], Decimal | None]  # None: 1

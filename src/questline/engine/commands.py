@@ -1,85 +1,61 @@
-"""Commands the engine itself knows: events of a type that begins with `$`."""
+"""Event types the engine itself knows: what each does, and which rows of a user it may touch."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from typing import TYPE_CHECKING
 
-from questline.engine import streaks
-from questline.engine.draft import Draft, Refusal
-from questline.engine.runs import milestones_of, pay_milestones
-from questline.model import calendar
-from questline.model.decision import Account, ProfileChange
-from questline.model.event import PROFILE_UPDATE, SPEND
-from questline.model.limits import AMOUNT_MAX, ZONE_CHANGES_MAX
-from questline.model.reasons import Reason
+import msgspec
 
-Command = Callable[[Draft], None]
+from questline.engine import check_in, items, profile, spend
+from questline.engine.footprints import Touched
+from questline.model.event import BUY, CHECK_IN, PROFILE_UPDATE, SPEND, USE, Event
+from questline.model.program import ProgramDocument
+from questline.model.records import RecordKey
 
-
-def spend(draft: Draft) -> None:
-    """`$spend` {currency, amount}: move an amount from the user to burn, or refuse."""
-    payload = draft.event.payload
-    currency, amount = payload.get("currency"), payload.get("amount")
-    if not isinstance(currency, str):
-        raise Refusal(Reason.INVALID_COMMAND, "currency: must be the name of a currency")
-    if type(amount) is not int or not 0 < amount <= AMOUNT_MAX:
-        raise Refusal(Reason.INVALID_COMMAND, f"amount: must be a whole number from 1 to {AMOUNT_MAX}")
-    definition = draft.program.currencies.get(currency)
-    if definition is None:
-        raise Refusal(Reason.UNKNOWN_CURRENCY, f"the program has no currency {currency!r}")
-    if not definition.can_be_spent:
-        raise Refusal(Reason.UNKNOWN_CURRENCY, f"{currency!r} cannot be spent")
-    draft.debit(currency, amount, Account.BURN, "command:spend")
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
 
 
-def update_profile(draft: Draft) -> None:
-    """`$profile_update` {attributes, displayName, timezone}: merge; null removes an attribute, a name or a zone.
+class Command(msgspec.Struct, frozen=True):
+    """`run` does it; `touch` adds what it reads and changes, whatever its payload names; `keys` what one event names."""
 
-    Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
-    the change itself skips is excused in every daily streak. A change that comes late may so join two runs, and what their
-    length earns is paid like any other.
-    """
-    payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
-    attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
-    name = payload.get("displayName", state.display_name)
-    if name is not None and not isinstance(name, str):
-        raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
-    zone_name, history = payload.get("timezone", state.timezone), state.zone_history
-    if zone_name != state.timezone:
-        new = _zone(draft.program.timezone if zone_name is None else zone_name)
-        old = draft.zone
-        history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
-        _excuse(draft, calendar.skipped_days(old, new, at))
-    draft.profile = ProfileChange(attributes, name, zone_name, history)
+    run: Callable[["Draft"], None]
+    touch: Callable[[Touched, ProgramDocument], None]
+    keys: Callable[[Event, tzinfo], Iterable[RecordKey]] | None = None
 
 
-def _merged(attributes: dict[str, Any], changes: Any) -> dict[str, Any]:
-    if not isinstance(changes, dict):
-        raise Refusal(Reason.INVALID_COMMAND, "attributes: must be an object")
-    for key, value in changes.items():
-        if value is None:
-            attributes.pop(key, None)
-        else:
-            attributes[key] = value
-    return attributes
+def _touch_nothing(_: Touched, __: ProgramDocument) -> None:
+    return
 
 
-def _zone(name: Any) -> Any:
-    try:
-        return calendar.zone(name)
-    except (calendar.UnknownZone, TypeError) as error:
-        raise Refusal(Reason.INVALID_COMMAND, f"timezone: {error}") from error
+def _touch_spendable(touched: Touched, document: ProgramDocument) -> None:
+    touched.currencies(name for name, currency in document.currencies.items() if currency.can_be_spent)
 
 
-def _excuse(draft: Draft, days: tuple[int, ...]) -> None:
-    if not days:
-        return
-    for name, definition in draft.program.streaks.items():
-        state = draft.state.streaks.get(name)
-        if state is not None and definition.every == "day":
-            change = streaks.excuse(name, definition, state, days)
-            if change is not None:
-                draft.streaks[name] = change
-                pay_milestones(draft, name, milestones_of(definition), change)
+def _touch_streaks(touched: Touched, document: ProgramDocument) -> None:
+    for name, streak in document.streaks.items():
+        touched.streak(name, streak)
 
 
-COMMANDS: dict[str, Command] = {SPEND: spend, PROFILE_UPDATE: update_profile}
+def _touch_prices(touched: Touched, document: ProgramDocument) -> None:
+    for name, item in document.items.items():
+        if item.price:
+            touched.currencies(item.price)
+            touched.item(name)
+            touched.levels(item.level)
+
+
+def _touch_uses(touched: Touched, document: ProgramDocument) -> None:
+    for name, item in document.items.items():
+        if item.use:
+            touched.item(name)
+            touched.rewards(item.use)
+
+
+COMMANDS: dict[str, Command] = {
+    SPEND: Command(spend.spend, _touch_spendable),
+    PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
+    CHECK_IN: Command(check_in.check_in, _touch_nothing, lambda event, zone: (check_in.key(event, zone),)),
+    BUY: Command(items.buy, _touch_prices),
+    USE: Command(items.use, _touch_uses),
+}

@@ -1,7 +1,7 @@
 """A program compiled: plain closures, indexed by event type, so an event pays for what its own type concerns."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from typing import Any, Generic, TypeVar
 
@@ -9,15 +9,18 @@ import msgspec
 
 from questline.engine import achievements, metrics, rules, runs
 from questline.engine.boards import NamedBoards, PeriodKeys
+from questline.engine.commands import COMMANDS, Command
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, PayloadGet, payload_field
 from questline.engine.footprints import Touched, readers_of
+from questline.engine.gains import compile_gains
 from questline.engine.levels import Curve
 from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
-from questline.model.event import PROFILE_UPDATE, SPEND, SYSTEM_PREFIX, Event
+from questline.model.event import SYSTEM_PREFIX, Event
 from questline.model.footprint import Footprint
 from questline.model.program import Board, Metric, ProgramDocument, Rule, Streak, parse, string_keys, types_of
+from questline.model.records import RecordKey
 
 Step = Callable[[Draft], None]
 D = TypeVar("D", Metric, Streak, Rule)
@@ -25,12 +28,13 @@ _ANY = "*"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one event type sets off, in order: metrics, then streaks, then rules."""
+    """What one event type sets off, in order: the command it is, metrics, then streaks, then rules."""
 
     steps: tuple[Step, ...]
     footprint: Footprint
     limited_rules: tuple[tuple[str, Rule], ...]
     distinct_metrics: tuple[tuple[str, PayloadGet], ...]
+    command: Command | None = None
 
 
 class Program:
@@ -52,13 +56,18 @@ class Program:
         self.curves = {name: Curve(c.levels) for name, c in document.currencies.items() if c.levels}
         self.boards_by_currency = _boards_by(document.boards, lambda board: board.currency)
         self.boards_by_metric = _boards_by(document.boards, lambda board: board.metric)
+        self.gains = {name: compile_gains(c.gains) for name, c in document.currencies.items() if c.gains}
+        self.vitals = document.vitals
+        self.vital_gains = {name: compile_gains(v.gains) for name, v in document.vitals.items() if v.gains}
+        self.items = document.items
+        self.inventory = document.inventory
         self.unlockers = _unlockers(document)
         self._metrics = Listeners(document.metrics, metrics.compile_metric)
         self._streaks = Listeners(document.streaks, runs.compile_streak)
         enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
         self._rules = Listeners(enabled, rules.compile_rule)
         self._readers = readers_of(document)
-        self._types = frozenset({SPEND, PROFILE_UPDATE, *self._metrics.types, *self._streaks.types, *self._rules.types})
+        self._types = frozenset({*COMMANDS, *self._metrics.types, *self._streaks.types, *self._rules.types})
         self._plans: dict[str, Plan] = {}
         self._other = self._plan(None)
         self._system = Plan((), Footprint(), (), ())
@@ -85,6 +94,16 @@ class Program:
             if rule.limit
         ]
 
+    def record_keys(self, event: Event, zone: tzinfo) -> Iterable[RecordKey]:
+        """Return the records that the event itself names, beside those of its footprint."""
+        command = self.plan(event.type).command
+        return () if command is None or command.keys is None else command.keys(event, zone)
+
+    def names_records(self, event_type: str) -> bool:
+        """Tell whether events of a type name records."""
+        command = self.plan(event_type).command
+        return command is not None and command.keys is not None
+
     def distinct_keys(self, event: Event) -> list[tuple[str, bytes]]:
         """Return (metric, value hash) for each `distinct` metric of the event's type."""
         found = []
@@ -106,16 +125,16 @@ class Program:
             touched.streak(name, streak)
         for _, rule, _ in own_rules:
             touched.rule(rule)
-        if event_type == SPEND:
-            touched.currencies(n for n, c in document.currencies.items() if c.can_be_spent)
-        if event_type == PROFILE_UPDATE:
-            for name, streak in document.streaks.items():
-                touched.streak(name, streak)
+        command = COMMANDS.get(event_type or "")
+        if command is not None:
+            command.touch(touched, document)
         touched.follow()
         limited = tuple((n, r) for n, r, _ in own_rules if r.limit)
         distinct = tuple((n, payload_field(m.field)) for n, m, _ in own_metrics if m.kind == "distinct")
         steps = tuple(step for own in (own_metrics, own_streaks, own_rules) for _, _, step in own)
-        return Plan(steps, touched.footprint((n for n, _ in limited), (n for n, _ in distinct)), limited, distinct)
+        return Plan(
+            steps, touched.footprint((n for n, _ in limited), (n for n, _ in distinct)), limited, distinct, command
+        )
 
 
 class Listeners(Generic[D]):

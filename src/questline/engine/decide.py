@@ -1,11 +1,12 @@
 """The door of the engine: a program, a user's state and an event in, a decision out. Nothing else goes in."""
 
 from questline.engine.boards import add_points
-from questline.engine.commands import COMMANDS
 from questline.engine.compile import Program
-from questline.engine.draft import Draft, Refusal
+from questline.engine.draft import Draft
+from questline.engine.refusal import Refusal
+from questline.engine.rewards import give
 from questline.model.decision import Decision, LevelChange
-from questline.model.event import SYSTEM_PREFIX, Event
+from questline.model.event import Event
 from questline.model.limits import CHAIN_ROUNDS_MAX
 from questline.model.reasons import Reason
 from questline.model.state import UserState
@@ -20,9 +21,10 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
     try:
         if state.blocked:
             raise Refusal(Reason.USER_BLOCKED, "the user is blocked")
-        if event.type.startswith(SYSTEM_PREFIX) and (command := COMMANDS.get(event.type)) is not None:
-            command(draft)
-        for step in program.plan(event.type).steps:
+        plan = program.plan(event.type)
+        if plan.command is not None:
+            plan.command.run(draft)
+        for step in plan.steps:
             step(draft)
         if draft.transfers or draft.metrics or draft.streaks:
             _consequences(draft)
@@ -73,6 +75,5 @@ def _raise_level(draft: Draft, track: str, xp: int) -> bool:
     if curve.rewards:
         for level in range(before + 1, after + 1) if after - before < len(curve.rewards) else sorted(curve.rewards):
             if before < level <= after:
-                for currency, amount in curve.rewards.get(level, {}).items():
-                    draft.credit(currency, amount, f"level:{track}:{level}")
+                give(draft, curve.rewards.get(level, ()), 1, f"level:{track}:{level}")
     return True

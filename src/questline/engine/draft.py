@@ -3,7 +3,10 @@
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
+from questline.engine import vitals
 from questline.engine.fields import View
+from questline.engine.notices import notices_of
+from questline.engine.refusal import Refusal
 from questline.model import calendar
 from questline.model.decision import (
     Account,
@@ -21,6 +24,7 @@ from questline.model.decision import (
 from questline.model.event import Event
 from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX
 from questline.model.reasons import Reason
+from questline.model.records import Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
 
 if TYPE_CHECKING:
@@ -30,21 +34,12 @@ _USER = Account.USER.value
 _ISSUANCE = Account.ISSUANCE.value
 
 
-class Refusal(Exception):
-    """The event has no effect: raised inside the engine, returned from it as a refused decision."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
 class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "operands", "points", "profile", "program",
-        "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
+        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "notices", "operands", "points", "profile",
+        "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -60,6 +55,8 @@ class Draft:
         self.rule_uses: dict[tuple[str, int], RuleUse] = {}
         self.unlocks: dict[str, Unlock] = {}
         self.transfers: list[Transfer] = []
+        self.records: dict[RecordKey, RecordChange] = {}
+        self.notices: list[Notice] = []
         self.points: list[BoardPoints] = []
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
@@ -116,10 +113,36 @@ class Draft:
         state = self.state.achievements.get(achievement) if unlock is None else unlock.state
         return state.tier if state is not None else 0
 
+    def vital(self, vital: str) -> int:
+        """The vital's value at the event's time, what regenerated until then included."""
+        return vitals.value_of(self, vital)
+
+    def record(self, kind: RecordKind, name: str) -> Record | None:
+        """The record's state; None when there is none yet."""
+        change = self.records.get((kind, name))
+        return self.state.records.get((kind, name)) if change is None else change.state
+
     # What mechanics write.
 
+    def put(self, kind: RecordKind, name: str, state: Record, cause: str) -> None:
+        """Give a record its new state."""
+        known = self.records.get((kind, name))
+        if known is None and len(self.records) >= EFFECTS_PER_EVENT_MAX:
+            raise Refusal(Reason.LIMIT_REACHED, f"one event may change {EFFECTS_PER_EVENT_MAX} records at the most")
+        before = known.before if known is not None else self.state.records.get((kind, name))
+        self.records[kind, name] = RecordChange(kind, name, state, before, cause)
+
+    def notice(self, type_: str, **data: object) -> None:
+        """Tell every outward channel a fact of this decision."""
+        self.notices.append(Notice(type_, data))
+
     def credit(self, currency: str, amount: int, rule: str) -> None:
-        """Issue an amount > 0 to the user; raises Refusal when it leads beyond what the ledger holds."""
+        """Issue an amount > 0 to the user, times the currency's gains; raises Refusal beyond what the ledger holds."""
+        gain = self.program.gains.get(currency)
+        if gain is not None:
+            amount = gain(self, amount)
+            if not amount:
+                return
         balance = self.balance(currency) + amount
         if balance > AMOUNT_MAX:
             raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
@@ -158,6 +181,8 @@ class Draft:
             tuple(self.unlocks.values()),
             tuple(self.points),
             self.profile,
+            tuple(self.records.values()),
+            (*notices_of(self), *self.notices) if self.levels or self.unlocks else tuple(self.notices),
         )
 
     def refused(self, refusal: Refusal) -> Decision:

@@ -26,6 +26,8 @@ def evolve(state: UserState, decision: Decision) -> None:
         state.rule_uses[use.rule, use.window_start] = use.uses
     for unlock in decision.unlocks:
         state.achievements[unlock.achievement] = unlock.state
+    for record in decision.records:
+        state.records[record.kind, record.name] = record.state
     if decision.profile is not None:
         state.attributes = decision.profile.attributes
         state.display_name = decision.profile.display_name

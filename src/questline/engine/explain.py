@@ -44,6 +44,9 @@ class _StoredReads:
     def metric(self, metric: str) -> Any:
         return self._reads.get(f"metric.{metric}")
 
+    def vital(self, vital: str) -> Any:
+        return self._reads.get(f"vital.{vital}")
+
 
 def explain(
     program: Program, event: Event, attributes: Mapping[str, Any], fired: tuple[str, ...], reads: Mapping[str, Any]

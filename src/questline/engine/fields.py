@@ -1,5 +1,5 @@
 """Fields of a condition or an amount: dotted paths into the payload, and `user.`, `balance.`, `level.`, `streak.`,
-`metric.` and `event.` beyond it.
+`metric.`, `vital.` and `event.` beyond it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-STATE_ROOTS = ("balance", "level", "streak", "metric")
+STATE_ROOTS = ("balance", "level", "streak", "metric", "vital")
 ROOTS = (*STATE_ROOTS, "user", "event")
 EVENT_FIELDS = ("type", "userId", "source", "schemaVersion", "occurredAt", "hour", "weekday")
 
@@ -30,6 +30,7 @@ class StateReader(Protocol):
     def level(self, track: str) -> int: ...
     def streak(self, streak: str) -> int: ...
     def metric(self, metric: str) -> Any: ...
+    def vital(self, vital: str) -> int: ...
 
 
 class View:

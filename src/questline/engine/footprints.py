@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from questline.engine.fields import split_field
+from questline.model.definition import Reward
 from questline.model.footprint import Footprint
-from questline.model.program import Achievement, ProgramDocument, Rule, Streak
+from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
+from questline.model.records import RecordKind
 
 Source = tuple[str, str]  # what a requirement looks at: (kind, name)
 Readers = Mapping[Source, Sequence[str]]
@@ -49,7 +51,7 @@ class Touched:
         root, name = split_field(field)
         if root == "balance":
             self._read.add(("currency", name))
-        elif root in ("level", "streak", "metric"):
+        elif root in ("level", "streak", "metric", "vital"):
             self._read.add((root, name))
 
     def metric(self, name: str) -> None:
@@ -61,11 +63,46 @@ class Touched:
         for name in names:
             self._change("currency", name)
             self._change("level", name)
+            currency = self._program.currencies.get(name)
+            if currency is not None and currency.gains is not None:
+                self._read.add(("level", currency.gains.level))
+
+    def levels(self, tracks: Iterable[str]) -> None:
+        """Add tracks whose level is read."""
+        self._read.update(("level", track) for track in tracks)
+
+    def item(self, name: str) -> None:
+        """Add an item that may come or go; where the inventory is bounded, what else lies in it is read."""
+        self._change("item", name)
+        if self._program.inventory is not None:
+            self._read.update(("item", other) for other in self._program.items)
+
+    def vital(self, name: str) -> None:
+        """Add a vital that may change, and what its top gives."""
+        vital = self._program.vitals.get(name)
+        if vital is None or ("vital", name) in self._changed:
+            return
+        self._change("vital", name)
+        if vital.gains is not None:
+            self._read.add(("level", vital.gains.level))
+        if vital.at_top is not None:
+            self.rewards(vital.at_top.rewards)
+
+    def rewards(self, rewards: Iterable[Reward]) -> None:
+        """Add what rewards give."""
+        for reward in rewards:
+            if reward.currency is not None:
+                self.currencies((reward.currency,))
+            elif reward.item is not None:
+                self.item(reward.item)
+            elif reward.vital is not None:
+                self.vital(reward.vital)
 
     def rule(self, rule: Rule) -> None:
         """Add what a rule reads and awards."""
         self.condition(rule.when)
         self.currencies(rule.award)
+        self.rewards(rule.rewards)
         for amount in rule.award.values():
             if not isinstance(amount, int):
                 self.field(amount["field"])
@@ -80,7 +117,7 @@ class Touched:
         self._change("streak", name)
         self.condition(streak.when)
         for milestone in streak.milestones.values():
-            self.currencies(milestone.award)
+            self.rewards(rewards_of(milestone))
 
     def follow(self) -> None:
         """Add level rewards, and achievements that may unlock with what they read and pay, until nothing is new."""
@@ -102,13 +139,12 @@ class Touched:
         currency = self._program.currencies.get(track)
         if currency is not None and currency.levels is not None:
             for reward in currency.levels.rewards.values():
-                self.currencies(reward.award)
+                self.rewards(rewards_of(reward))
 
     def _achievement(self, name: str, achievement: Achievement) -> None:
         self._change("achievement", name)
         self._read.update(requirement.source for requirement in achievement.requirements)
-        for reward in (*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)):
-            self.currencies((reward.currency,))
+        self.rewards((*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)))
 
     def footprint(self, limited_rules: Iterable[str], distinct_metrics: Iterable[str]) -> Footprint:
         """Return what was gathered; a track's level stands in the row of its balance."""
@@ -122,4 +158,5 @@ class Touched:
             frozenset(named["achievement"]),
             frozenset(limited_rules),
             frozenset(distinct_metrics),
+            frozenset((RecordKind(kind), name) for kind in ("vital", "item") for name in named[kind]),
         )

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from math import isqrt
 
 from questline.model.limits import LEVELS_MAX
-from questline.model.program import Levels
+from questline.model.program import Levels, rewards_of
 
 
 class Curve:
@@ -16,7 +16,7 @@ class Curve:
         self._table = levels.table
         highest = len(levels.table) if levels.curve == "table" else LEVELS_MAX
         self.highest = min(highest, levels.max or highest)
-        self.rewards = {int(level): reward.award for level, reward in levels.rewards.items()}
+        self.rewards = {int(level): rewards_of(reward) for level, reward in levels.rewards.items()}
 
     def level_of(self, xp: int) -> int:
         """Return the level that an amount of XP makes.

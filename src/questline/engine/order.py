@@ -19,6 +19,9 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
     for name, rule in program.rules.items():
         reasons = [found[f"rules.{name}"]] if f"rules.{name}" in found else []
         reasons += [f"a multiplier reads the streak {m.streak}" for m in rule.multiply if m.streak is not None]
+        reasons += [f"the gains of {name} grow with a level" for name in rule.award if program.currencies[name].gains]
+        if any(reward.vital is not None or reward.item is not None for reward in rule.rewards):
+            reasons.append("vitals and inventories stop at their bounds")
         if rule.limit is not None:
             reasons.append("its limit pays the events that come first")
         if reasons:

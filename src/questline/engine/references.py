@@ -1,12 +1,17 @@
 """What a program's definitions name must be there, and fit: the second half of validation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from questline.engine import items, vitals
 from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
+from questline.model.definition import Reward
 from questline.model.program import ProgramDocument, Requirement
+
+# Each mechanic of its own file checks its own sections.
+MECHANICS = (vitals.references, items.references)
 
 
 def references(program: ProgramDocument, document: Mapping[str, Any]) -> Iterator[ProgramError]:
@@ -30,10 +35,13 @@ def references(program: ProgramDocument, document: Mapping[str, Any]) -> Iterato
         yield from names.condition(streak.when, f"{path}.when")
         for length, milestone in streak.milestones.items():
             yield from names.award(milestone.award, f"{path}.milestones.{length}.award")
+            yield from names.rewards(milestone.rewards, f"{path}.milestones.{length}.rewards")
     for name, achievement in program.achievements.items():
         yield from _achievement(names, name, achievement)
     for name, board in program.boards.items():
         yield from _board(names, program, name, board)
+    for mechanic in MECHANICS:
+        yield from mechanic(names, program)
 
 
 def _zone(program: ProgramDocument) -> Iterator[ProgramError]:
@@ -60,6 +68,8 @@ class Names:
             "metric": _entries(document, "metrics"),
             "streak": _entries(document, "streaks"),
             "achievement": _entries(document, "achievements"),
+            "vital": _entries(document, "vitals"),
+            "item": _entries(document, "items"),
             "level": {n for n, c in program.currencies.items() if c.levels} | broken,
         }
 
@@ -76,6 +86,20 @@ class Names:
             yield from self.check("currency", currency, f"{path}.{currency}")
             if isinstance(amount, dict):
                 yield from self.field(amount["field"], f"{path}.{currency}.field")
+
+    def rewards(self, rewards: Sequence[Reward], path: str) -> Iterator[ProgramError]:
+        """Yield errors of what rewards give."""
+        for index, reward in enumerate(rewards):
+            at = f"{path}[{index}]"
+            kinds = [kind for kind in ("currency", "item", "vital") if getattr(reward, kind) is not None]
+            if len(kinds) != 1:
+                yield ProgramError(at, "must have exactly one of currency, item, vital")
+                continue
+            yield from self.check(kinds[0], getattr(reward, kinds[0]), f"{at}.{kinds[0]}")
+            if kinds[0] == "currency" and reward.value < 1:
+                yield ProgramError(f"{at}.value", "a currency is given in whole amounts from 1")
+            elif kinds[0] == "vital" and reward.value == 0:
+                yield ProgramError(f"{at}.value", "a vital moves by a whole number other than 0")
 
     def condition(self, raw: Mapping[str, Any] | None, path: str) -> Iterator[ProgramError]:
         """Yield errors of the fields a condition reads."""
@@ -100,6 +124,8 @@ class Names:
 
 def _levels(names: Names, name: str, currency: Any) -> Iterator[ProgramError]:
     path, levels = f"currencies.{name}.levels", currency.levels
+    if currency.gains is not None:
+        yield from names.check("level", currency.gains.level, f"currencies.{name}.gains.level")
     if levels is None:
         return
     if currency.kind != "xp":
@@ -114,11 +140,15 @@ def _levels(names: Names, name: str, currency: Any) -> Iterator[ProgramError]:
         if int(level) < 2:
             yield ProgramError(f"{path}.rewards.{level}", "level 1 is where users begin; rewards start at level 2")
         yield from names.award(reward.award, f"{path}.rewards.{level}.award")
+        yield from names.rewards(reward.rewards, f"{path}.rewards.{level}.rewards")
 
 
 def _rule(names: Names, path: str, rule: Any) -> Iterator[ProgramError]:
     yield from names.condition(rule.when, f"{path}.when")
     yield from names.award(rule.award, f"{path}.award")
+    yield from names.rewards(rule.rewards, f"{path}.rewards")
+    if not rule.award and not rule.rewards:
+        yield ProgramError(path, "lacks 'award' or 'rewards': what it gives")
     for index, multiplier in enumerate(rule.multiply):
         at = f"{path}.multiply[{index}]"
         forms = [k for k in ("field", "streak", "hours") if getattr(multiplier, k) is not None]
@@ -152,11 +182,9 @@ def _achievement(names: Names, name: str, achievement: Any) -> Iterator[ProgramE
         len(achievement.requirements) != 1 or first.operator != "gte" or first.threshold <= 0 or not first.metric
     ):
         yield ProgramError(f"{path}.repeatable", "repeats on exactly one metric, with gte and a threshold above 0")
-    for index, reward in enumerate(achievement.rewards):
-        yield from names.check("currency", reward.currency, f"{path}.rewards[{index}].currency")
+    yield from names.rewards(achievement.rewards, f"{path}.rewards")
     for number, tier in enumerate(achievement.tiers):
-        for index, reward in enumerate(tier.rewards):
-            yield from names.check("currency", reward.currency, f"{path}.tiers[{number}].rewards[{index}].currency")
+        yield from names.rewards(tier.rewards, f"{path}.tiers[{number}].rewards")
 
 
 def _requirement(names: Names, path: str, owner: str, requirement: Requirement) -> Iterator[ProgramError]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from questline.engine.amounts import compile_award, compile_factor, product
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
+from questline.engine.rewards import give
 from questline.model import calendar
 from questline.model.decision import RuleUse
 from questline.model.program import Limit, Rule
@@ -15,12 +16,13 @@ Step = Callable[[Draft], None]
 def compile_rule(name: str, rule: Rule) -> Step:
     """Return the closure that pays a rule where its condition holds and its limit has room.
 
-    A rule has fired, and a use is counted, only when something was paid.
+    A rule has fired, and a use is counted, only when something was paid. Multipliers concern its `award`; what it gives as
+    `rewards` is given as it stands.
     """
     test = compile_condition(rule.when) if rule.when else None
     awards = [(currency, compile_award(amount)) for currency, amount in rule.award.items()]
     factors = [compile_factor(multiplier) for multiplier in rule.multiply]
-    limit = rule.limit
+    limit, rewards = rule.limit, rule.rewards
     cause = f"rule:{name}"
 
     def step(draft: Draft) -> None:
@@ -38,6 +40,9 @@ def compile_rule(name: str, rule: Rule) -> Step:
             if amount:
                 draft.credit(currency, amount, cause)
                 paid = True
+        if rewards:
+            give(draft, rewards, 1, cause)
+            paid = True
         if not paid:
             return
         if use is not None:

@@ -6,12 +6,14 @@ from datetime import UTC
 from questline.engine import streaks
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
+from questline.engine.rewards import give
 from questline.model import calendar
 from questline.model.decision import StreakChange
-from questline.model.program import Streak
+from questline.model.definition import Reward
+from questline.model.program import Streak, rewards_of
 
 Step = Callable[[Draft], None]
-Milestones = list[tuple[int, dict[str, int]]]
+Milestones = list[tuple[int, tuple[Reward, ...]]]
 
 
 def compile_streak(name: str, streak: Streak) -> Step:
@@ -37,13 +39,13 @@ def compile_streak(name: str, streak: Streak) -> Step:
 
 
 def milestones_of(streak: Streak) -> Milestones:
-    """Return (length, award) of a streak's milestones, the shortest first."""
-    return sorted((int(length), milestone.award) for length, milestone in streak.milestones.items())
+    """Return (length, rewards) of a streak's milestones, the shortest first."""
+    return sorted((int(length), rewards_of(milestone)) for length, milestone in streak.milestones.items())
 
 
 def pay_milestones(draft: Draft, name: str, milestones: Milestones, change: StreakChange) -> None:
     """Pay each milestone once: when the longest run first reaches it."""
-    for length, award in milestones:
+    for length, rewards in milestones:
         if change.longest_before < length <= change.state.longest:
-            for currency, amount in award.items():
-                draft.credit(currency, amount, f"streak:{name}:{length}")
+            draft.notice("streak.milestone", streak=name, length=length)
+            give(draft, rewards, 1, f"streak:{name}:{length}")

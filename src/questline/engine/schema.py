@@ -2,54 +2,30 @@
 
 from typing import Any
 
+from questline.engine import items, vitals
 from questline.engine.conditions import OPERATORS, SYNONYMS
-from questline.model.limits import AMOUNT_MAX, LEVELS_MAX, RULES_MAX, SHORT_TEXT_CHARS_MAX
-
-_NAME = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^\\x00-\\x1f]+$"}
-_TEXT = {"type": "string", "maxLength": 2_000}
-_AMOUNT = {"type": "integer", "minimum": 1, "maximum": AMOUNT_MAX}
-_ON = {
-    "description": 'The event type or types this listens to; "*" is every type.',
-    "anyOf": [
-        {"type": "string", "minLength": 1, "maxLength": 128},
-        {
-            "type": "array",
-            "items": {"type": "string", "minLength": 1, "maxLength": 128},
-            "minItems": 1,
-            "maxItems": 100,
-        },
-    ],
-}
-
-
-def _object(properties: dict[str, Any], required: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def _map(values: Any, limit: int = RULES_MAX, keys: Any = _NAME) -> dict[str, Any]:
-    return {"type": "object", "propertyNames": keys, "additionalProperties": values, "maxProperties": limit}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-_FIXED_AWARD = {**_map(_AMOUNT, 100), "minProperties": 1}
-_WHOLE_KEY = {"type": "string", "pattern": "^[1-9][0-9]{0,6}$"}
+from questline.engine.forms import (
+    FIXED_AWARD,
+    GAINS,
+    NAME,
+    ON,
+    REWARDS,
+    ROUND,
+    TEXT,
+    WHOLE_KEY,
+    map_of,
+    object_of,
+    ref,
+)
+from questline.model.limits import AMOUNT_MAX, LEVELS_MAX, SHORT_TEXT_CHARS_MAX
 
 _CONDITION = {
     "type": "object",
     "description": "all, any, not, or a leaf {field, op, value}.",
     "properties": {
-        "all": {"type": "array", "items": _ref("condition"), "minItems": 1},
-        "any": {"type": "array", "items": _ref("condition"), "minItems": 1},
-        "not": _ref("condition"),
+        "all": {"type": "array", "items": ref("condition"), "minItems": 1},
+        "any": {"type": "array", "items": ref("condition"), "minItems": 1},
+        "not": ref("condition"),
         "field": {"type": "string", "minLength": 1, "maxLength": SHORT_TEXT_CHARS_MAX},
         "op": {"enum": [*OPERATORS, *SYNONYMS]},
         "value": {},
@@ -57,11 +33,11 @@ _CONDITION = {
     "additionalProperties": False,
 }
 
-_FIELD_AMOUNT = _object(
+_FIELD_AMOUNT = object_of(
     {
         "field": {"type": "string", "minLength": 1, "maxLength": SHORT_TEXT_CHARS_MAX},
         "times": {"type": "number", "minimum": 0, "maximum": 1_000_000},
-        "round": {"enum": ["half_even", "half_up", "floor", "ceil"]},
+        "round": ROUND,
         "min": {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX},
         "max": {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX},
     },
@@ -69,12 +45,12 @@ _FIELD_AMOUNT = _object(
 )
 
 _FACTOR = {"type": "number", "minimum": 0, "maximum": 1_000_000}
-_MULTIPLIER = _object(
+_MULTIPLIER = object_of(
     {
         "field": {"type": "string", "minLength": 1, "maxLength": SHORT_TEXT_CHARS_MAX},
-        "map": {**_map(_FACTOR, 1_000), "minProperties": 1},
+        "map": {**map_of(_FACTOR, 1_000), "minProperties": 1},
         "default": _FACTOR,
-        "streak": _NAME,
+        "streak": NAME,
         "every": {"type": "integer", "minimum": 1},
         "from": {"type": "integer", "minimum": 1},
         "hours": {
@@ -87,7 +63,7 @@ _MULTIPLIER = _object(
     }
 )
 
-_LEVELS = _object(
+_LEVELS = object_of(
     {
         "curve": {"enum": ["sqrt", "linear", "table"]},
         "base": {"type": "integer", "minimum": 1, "maximum": AMOUNT_MAX},
@@ -98,46 +74,45 @@ _LEVELS = _object(
             "maxItems": LEVELS_MAX,
         },
         "max": {"type": "integer", "minimum": 1, "maximum": LEVELS_MAX},
-        "rewards": _map(_object({"award": _FIXED_AWARD}, ("award",)), LEVELS_MAX, _WHOLE_KEY),
+        "rewards": map_of(object_of({"award": FIXED_AWARD, "rewards": REWARDS}), LEVELS_MAX, WHOLE_KEY),
     },
     ("curve",),
     description="level = floor(sqrt(xp/base)) + 1, floor(xp/base) + 1, or a table of the XP each level needs.",
 )
 
-_REWARD = _object({"currency": _NAME, "value": _AMOUNT}, ("currency", "value"))
-_REQUIREMENT = _object(
+_REQUIREMENT = object_of(
     {
-        "metric": _NAME,
-        "level": _NAME,
-        "streak": _NAME,
-        "achievement": _NAME,
-        "currency": _NAME,
+        "metric": NAME,
+        "level": NAME,
+        "streak": NAME,
+        "achievement": NAME,
+        "currency": NAME,
         "operator": {"enum": ["gte", "gt", "lte", "lt", "eq"]},
         "threshold": {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
     }
 )
 
-_ACHIEVEMENT = _object(
+_ACHIEVEMENT = object_of(
     {
-        "title": {**_TEXT, "minLength": 1},
-        "description": _TEXT,
+        "title": {**TEXT, "minLength": 1},
+        "description": TEXT,
         "type": {
             "enum": [
                 "MILESTONE", "COLLECTION", "PROGRESSION", "DISCOVERY", "SKILL", "SOCIAL", "CHALLENGE", "SECRET",
             ]
         },
-        "category": _TEXT,
+        "category": TEXT,
         "points": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
         "secret": {"type": "boolean"},
         "match": {"enum": ["all", "any"]},
         "requirements": {"type": "array", "items": _REQUIREMENT, "minItems": 1, "maxItems": 50},
         "tiers": {
             "type": "array",
-            "items": _object(
+            "items": object_of(
                 {
                     "threshold": {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
-                    "title": _TEXT,
-                    "rewards": {"type": "array", "items": _REWARD, "maxItems": 50},
+                    "title": TEXT,
+                    "rewards": REWARDS,
                 },
                 ("threshold",),
             ),
@@ -145,7 +120,7 @@ _ACHIEVEMENT = _object(
             "maxItems": 100,
         },
         "repeatable": {"type": "boolean"},
-        "rewards": {"type": "array", "items": _REWARD, "maxItems": 50},
+        "rewards": REWARDS,
     },
     ("title", "requirements"),
 )  # fmt: skip
@@ -156,66 +131,68 @@ PROGRAM_SCHEMA: dict[str, Any] = {
     "title": "Questline program",
     "description": "A project's rules as one versioned document.",
     "$defs": {"condition": _CONDITION},
-    **_object(
+    **object_of(
         {
             "timezone": {"type": "string", "description": "IANA zone of the project's days, boards and hours."},
-            "currencies": _map(
-                _object(
+            "currencies": map_of(
+                object_of(
                     {
                         "kind": {"enum": ["xp", "currency"]},
-                        "title": _TEXT,
+                        "title": TEXT,
                         "decimals": {"type": "integer", "minimum": 0, "maximum": 9},
                         "levels": _LEVELS,
                         "spendable": {"type": "boolean"},
+                        "gains": GAINS,
                     },
                     ("kind",),
                 ),
                 200,
             ),
-            "metrics": _map(
-                _object(
+            "metrics": map_of(
+                object_of(
                     {
-                        "on": _ON,
-                        "when": _ref("condition"),
+                        "on": ON,
+                        "when": ref("condition"),
                         "count": {"const": True},
                         **{k: {"type": "string", "minLength": 1} for k in ("sum", "min", "max", "last", "distinct")},
                     },
                     ("on",),
                 )
             ),
-            "rules": _map(
-                _object(
+            "rules": map_of(
+                object_of(
                     {
-                        "on": _ON,
-                        "when": _ref("condition"),
+                        "on": ON,
+                        "when": ref("condition"),
                         "award": {
-                            **_map(
+                            **map_of(
                                 {"anyOf": [{"type": "integer", "minimum": 1, "maximum": AMOUNT_MAX}, _FIELD_AMOUNT]},
                                 100,
                             ),
                             "minProperties": 1,
                         },
+                        "rewards": REWARDS,
                         "multiply": {"type": "array", "items": _MULTIPLIER, "maxItems": 20},
-                        "limit": _object(
+                        "limit": object_of(
                             {
                                 "times": {"type": "integer", "minimum": 1, "maximum": 2_000_000_000},
                                 "per": {"enum": ["hour", "day", "week", "month", "ever"]},
                             },
                             ("times", "per"),
                         ),
-                        "title": _TEXT,
+                        "title": TEXT,
                         "enabled": {"type": "boolean"},
                     },
-                    ("on", "award"),
+                    ("on",),
                 )
             ),
-            "streaks": _map(
-                _object(
+            "streaks": map_of(
+                object_of(
                     {
-                        "on": _ON,
-                        "when": _ref("condition"),
+                        "on": ON,
+                        "when": ref("condition"),
                         "every": {"enum": ["day", "week", "month"]},
-                        "freezes": _object(
+                        "freezes": object_of(
                             {
                                 "max": {"type": "integer", "minimum": 1, "maximum": 1_000},
                                 "earnEvery": {"type": "integer", "minimum": 1, "maximum": 1_000},
@@ -223,19 +200,19 @@ PROGRAM_SCHEMA: dict[str, Any] = {
                             ("max", "earnEvery"),
                         ),
                         "graceHours": {"type": "integer", "minimum": 0, "maximum": 23},
-                        "milestones": _map(_object({"award": _FIXED_AWARD}, ("award",)), 1_000, _WHOLE_KEY),
-                        "title": _TEXT,
+                        "milestones": map_of(object_of({"award": FIXED_AWARD, "rewards": REWARDS}), 1_000, WHOLE_KEY),
+                        "title": TEXT,
                     },
                     ("on",),
                 ),
                 200,
             ),
-            "achievements": _map(_ACHIEVEMENT),
-            "boards": _map(
-                _object(
+            "achievements": map_of(_ACHIEVEMENT),
+            "boards": map_of(
+                object_of(
                     {
-                        "currency": _NAME,
-                        "metric": _NAME,
+                        "currency": NAME,
+                        "metric": NAME,
                         "periods": {
                             "type": "array",
                             "items": {"enum": ["daily", "weekly", "monthly", "yearly", "all-time"]},
@@ -245,12 +222,15 @@ PROGRAM_SCHEMA: dict[str, Any] = {
                         "ties": {"enum": ["first", "dense", "competition"]},
                         "scope": {"enum": ["APP", "GLOBAL"]},
                         "decimals": {"type": "integer", "minimum": 0, "maximum": 9},
-                        "title": _TEXT,
+                        "title": TEXT,
                     }
                 ),
                 200,
             ),
-            "eventTypes": _map(_object({"trusted": {"type": "boolean"}})),
+            "vitals": vitals.SCHEMA,
+            "items": items.SCHEMA,
+            "inventory": items.INVENTORY_SCHEMA,
+            "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),
 }

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from questline.model.reasons import Reason
+from questline.model.records import Notice, RecordChange
 from questline.model.state import AchievementState, MetricState, StreakState
 
 
@@ -120,3 +121,5 @@ class Decision(msgspec.Struct, frozen=True):
     unlocks: tuple[Unlock, ...] = ()
     board_points: tuple[BoardPoints, ...] = ()
     profile: ProfileChange | None = None
+    records: tuple[RecordChange, ...] = ()
+    notices: tuple[Notice, ...] = ()

@@ -8,6 +8,9 @@ import msgspec
 
 SPEND = "$spend"
 PROFILE_UPDATE = "$profile_update"
+BUY = "$buy"
+USE = "$use"
+CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
 

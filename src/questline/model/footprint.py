@@ -2,6 +2,8 @@
 
 import msgspec
 
+from questline.model.records import RecordKey
+
 
 class Footprint(msgspec.Struct, frozen=True, gc=False):
     """Names, known per event type when a program is compiled (chains of consequences included)."""
@@ -12,3 +14,4 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     achievements: frozenset[str] = frozenset()
     limited_rules: frozenset[str] = frozenset()
     distinct_metrics: frozenset[str] = frozenset()
+    records: frozenset[RecordKey] = frozenset()

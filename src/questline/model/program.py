@@ -5,25 +5,19 @@ from typing import Any, Literal
 
 import msgspec
 
-Condition = dict[str, Any]
-Amount = int | dict[str, Any]  # 40, or {field, times, round, min, max}
-Award = dict[str, Amount]  # currency → amount
+from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
+from questline.model.items import Inventory, Item
+from questline.model.vitals import Vital
 
-Round = Literal["half_even", "half_up", "floor", "ceil"]
-Per = Literal["hour", "day", "week", "month", "ever"]
 Period = Literal["daily", "weekly", "monthly", "yearly", "all-time"]
-Operator = Literal["gte", "gt", "lte", "lt", "eq"]
 
 
-class _Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    pass
+class LevelReward(Definition, frozen=True, rename="camel", omit_defaults=True):
+    award: dict[str, int] = {}
+    rewards: tuple[Reward, ...] = ()
 
 
-class LevelReward(_Definition, frozen=True, rename="camel", omit_defaults=True):
-    award: dict[str, int]
-
-
-class Levels(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Levels(Definition, frozen=True, rename="camel", omit_defaults=True):
     """How XP becomes levels: `sqrt` and `linear` by `base`, `table` by the XP each level from 1 on needs."""
 
     curve: Literal["sqrt", "linear", "table"]
@@ -33,19 +27,20 @@ class Levels(_Definition, frozen=True, rename="camel", omit_defaults=True):
     rewards: dict[str, LevelReward] = {}
 
 
-class Currency(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Currency(Definition, frozen=True, rename="camel", omit_defaults=True):
     kind: Literal["xp", "currency"]
     title: str = ""
     decimals: int = 0  # for display only: amounts are always in smallest units
     levels: Levels | None = None
     spendable: bool | None = None  # None: currencies are, XP is not
+    gains: Gains | None = None
 
     @property
     def can_be_spent(self) -> bool:
         return self.kind == "currency" if self.spendable is None else self.spendable
 
 
-class Metric(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Metric(Definition, frozen=True, rename="camel", omit_defaults=True):
     """A named aggregate over events: exactly one of the six kinds is set, `count` to true, the others to a field."""
 
     on: str | tuple[str, ...]
@@ -66,7 +61,7 @@ class Metric(_Definition, frozen=True, rename="camel", omit_defaults=True):
         return "" if self.kind == "count" else getattr(self, self.kind)
 
 
-class Multiplier(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Multiplier(Definition, frozen=True, rename="camel", omit_defaults=True):
     """One factor: {field, map, default}, {streak, every | from, by} or {hours: [from, to], by}."""
 
     field: str | None = None
@@ -79,14 +74,15 @@ class Multiplier(_Definition, frozen=True, rename="camel", omit_defaults=True):
     by: float = 1
 
 
-class Limit(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Limit(Definition, frozen=True, rename="camel", omit_defaults=True):
     times: int
     per: Per
 
 
-class Rule(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Rule(Definition, frozen=True, rename="camel", omit_defaults=True):
     on: str | tuple[str, ...]
-    award: Award
+    award: Award = {}
+    rewards: tuple[Reward, ...] = ()
     when: Condition | None = None
     multiply: tuple[Multiplier, ...] = ()
     limit: Limit | None = None
@@ -94,16 +90,17 @@ class Rule(_Definition, frozen=True, rename="camel", omit_defaults=True):
     enabled: bool = True
 
 
-class Freezes(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Freezes(Definition, frozen=True, rename="camel", omit_defaults=True):
     max: int
     earn_every: int
 
 
-class Milestone(_Definition, frozen=True, rename="camel", omit_defaults=True):
-    award: dict[str, int]
+class Milestone(Definition, frozen=True, rename="camel", omit_defaults=True):
+    award: dict[str, int] = {}
+    rewards: tuple[Reward, ...] = ()
 
 
-class Streak(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
     on: str | tuple[str, ...]
     every: Literal["day", "week", "month"] = "day"
     when: Condition | None = None
@@ -113,7 +110,7 @@ class Streak(_Definition, frozen=True, rename="camel", omit_defaults=True):
     title: str = ""
 
 
-class Requirement(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Requirement(Definition, frozen=True, rename="camel", omit_defaults=True):
     """One of metric, level (a track), streak (its longest), achievement or currency (its balance), and a threshold."""
 
     metric: str | None = None
@@ -133,18 +130,13 @@ class Requirement(_Definition, frozen=True, rename="camel", omit_defaults=True):
         raise ValueError("a requirement names nothing")
 
 
-class RewardItem(_Definition, frozen=True, rename="camel", omit_defaults=True):
-    currency: str
-    value: int
-
-
-class Tier(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Tier(Definition, frozen=True, rename="camel", omit_defaults=True):
     threshold: float | int
     title: str = ""
-    rewards: tuple[RewardItem, ...] = ()
+    rewards: tuple[Reward, ...] = ()
 
 
-class Achievement(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Achievement(Definition, frozen=True, rename="camel", omit_defaults=True):
     title: str
     requirements: tuple[Requirement, ...]
     description: str = ""
@@ -155,10 +147,10 @@ class Achievement(_Definition, frozen=True, rename="camel", omit_defaults=True):
     match: Literal["all", "any"] = "all"
     tiers: tuple[Tier, ...] = ()
     repeatable: bool = False
-    rewards: tuple[RewardItem, ...] = ()
+    rewards: tuple[Reward, ...] = ()
 
 
-class Board(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class Board(Definition, frozen=True, rename="camel", omit_defaults=True):
     """A leaderboard of a currency (XP tracks are currencies) or of a metric."""
 
     currency: str | None = None
@@ -175,11 +167,11 @@ class Board(_Definition, frozen=True, rename="camel", omit_defaults=True):
         return self.currency or self.metric or ""
 
 
-class EventType(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class EventType(Definition, frozen=True, rename="camel", omit_defaults=True):
     trusted: bool = False
 
 
-class ProgramDocument(_Definition, frozen=True, rename="camel", omit_defaults=True):
+class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=True):
     timezone: str | None = None
     currencies: dict[str, Currency] = {}
     metrics: dict[str, Metric] = {}
@@ -187,6 +179,9 @@ class ProgramDocument(_Definition, frozen=True, rename="camel", omit_defaults=Tr
     streaks: dict[str, Streak] = {}
     achievements: dict[str, Achievement] = {}
     boards: dict[str, Board] = {}
+    vitals: dict[str, Vital] = {}
+    items: dict[str, Item] = {}
+    inventory: Inventory | None = None
     event_types: dict[str, EventType] = {}
 
 
@@ -202,6 +197,11 @@ def string_keys(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [string_keys(item) for item in value]
     return value
+
+
+def rewards_of(gift: LevelReward | Milestone) -> tuple[Reward, ...]:
+    """Return everything a level or a milestone gives: its award, then its rewards."""
+    return (*(Reward(currency=currency, value=value) for currency, value in gift.award.items()), *gift.rewards)
 
 
 def types_of(on: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -17,6 +17,12 @@ class Reason(StrEnum):
     GUARD_HELD = "GUARD_HELD"
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
     UNKNOWN_CURRENCY = "UNKNOWN_CURRENCY"
+    UNKNOWN_ITEM = "UNKNOWN_ITEM"
+    NOT_OWNED = "NOT_OWNED"
+    INVENTORY_FULL = "INVENTORY_FULL"
+    COOLDOWN = "COOLDOWN"
+    REQUIREMENT_NOT_MET = "REQUIREMENT_NOT_MET"
+    ALREADY_CHECKED_IN = "ALREADY_CHECKED_IN"
     LIMIT_REACHED = "LIMIT_REACHED"
     OVERFLOW = "OVERFLOW"
     CHAIN_TOO_LONG = "CHAIN_TOO_LONG"
@@ -40,6 +46,12 @@ REASONS: dict[Reason, str] = {
     Reason.GUARD_HELD: "A guard holds the event for review.",
     Reason.INSUFFICIENT_BALANCE: "The user has less than the command would take; nothing was taken.",
     Reason.UNKNOWN_CURRENCY: "The program has no such currency, or it cannot be spent.",
+    Reason.UNKNOWN_ITEM: "The program has no such item, or it is not for sale.",
+    Reason.NOT_OWNED: "The user has none of it left.",
+    Reason.INVENTORY_FULL: "The inventory has no room for it; nothing was taken.",
+    Reason.COOLDOWN: "It was used a moment ago; the message says from when on it can be used again.",
+    Reason.REQUIREMENT_NOT_MET: "The user does not meet what the program requires; the message names it.",
+    Reason.ALREADY_CHECKED_IN: "The user has checked in on this calendar day of theirs.",
     Reason.LIMIT_REACHED: "A bound of the program or of Questline was reached; the message names it.",
     Reason.OVERFLOW: "An amount or balance would pass the largest number the ledger holds.",
     Reason.CHAIN_TOO_LONG: "The consequences of the event went on for more rounds than are allowed.",

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from questline.model.records import Record, RecordKey
+
 Number = int | Decimal
 
 
@@ -60,3 +62,4 @@ class UserState(msgspec.Struct):
     rule_uses: dict[tuple[str, int], int] = {}
     seen_values: set[tuple[str, bytes]] = set()
     achievements: dict[str, AchievementState] = {}
+    records: dict[RecordKey, Record] = {}

@@ -121,13 +121,23 @@ def _wanted(
         if footprint.limited_rules:
             zone = calendar.zone_in_force(user.timezone, user.zone_history, event.occurred_at, program.timezone)
             want.rule_windows = chain(want.rule_windows, program.rule_windows(event, zone))
+        if program.names_records(event.type):
+            zone = calendar.zone_in_force(user.timezone, user.zone_history, event.occurred_at, program.timezone)
+            want.records |= frozenset(program.record_keys(event, zone))
         if footprint.distinct_metrics:
             want.distinct_keys = chain(want.distinct_keys, program.distinct_keys(event))
     return wanted
 
 
 def _first(project_id: int, footprint: Footprint) -> state.Wanted:
-    return state.Wanted(project_id, footprint.currencies, footprint.metrics, footprint.streaks, footprint.achievements)
+    return state.Wanted(
+        project_id,
+        footprint.currencies,
+        footprint.metrics,
+        footprint.streaks,
+        footprint.achievements,
+        records=footprint.records,
+    )
 
 
 def _widen(want: state.Wanted, footprint: Footprint) -> None:
@@ -135,6 +145,7 @@ def _widen(want: state.Wanted, footprint: Footprint) -> None:
     want.metrics |= footprint.metrics
     want.streaks |= footprint.streaks
     want.achievements |= footprint.achievements
+    want.records |= footprint.records
 
 
 def _decide(

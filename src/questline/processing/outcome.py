@@ -5,6 +5,7 @@ from typing import Any
 from questline.model.decision import Decision
 from questline.processing.apply import Verdict
 from questline.store.commands import StoredOutcome
+from questline.store.effects import shown
 
 Told = tuple[str, str, str, dict[str, Any]]  # status, reason, message, outcome
 
@@ -28,6 +29,10 @@ def outcome_of(verdict: Verdict) -> Told:
         "unlocks": [
             {"achievement": u.achievement, "tier": u.state.tier, "times": u.state.times} for u in decision.unlocks
         ],
+        "records": [
+            {"kind": r.kind, "name": r.name, "before": shown(r.before), "after": shown(r.state), "cause": r.cause}
+            for r in decision.records
+        ],
         "programVersion": decision.program_version,
     }
     return decision.outcome.value, decision.reason.value, decision.message, outcome
@@ -48,6 +53,10 @@ def stored_outcome(stored: StoredOutcome) -> Told:
         ],
         "unlocks": [
             {"achievement": a, "tier": tier, "times": times} for a, _, tier, _, times in trace.get("unlocks", [])
+        ],
+        "records": [
+            {"kind": kind, "name": name, "before": before, "after": after, "cause": cause}
+            for kind, name, before, after, cause in trace.get("records", [])
         ],
         "programVersion": stored.program_version,
     }

@@ -9,8 +9,9 @@ from asyncpg import Connection
 from questline.model.decision import Account, Decision, ProfileChange, StreakChange
 from questline.model.event import WaitingEvent
 from questline.model.reasons import Reason
+from questline.model.records import Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
-from questline.store import users
+from questline.store import records, users
 from questline.store.statements import statements
 
 SQL = statements("effects")
@@ -43,6 +44,8 @@ class Effects:
         self._rule_uses: dict[tuple[int, int, str, int], int] = {}
         self._achievements: dict[tuple[int, int, str], AchievementState] = {}
         self._profiles: dict[tuple[int, int], ProfileChange] = {}
+        self._records: dict[tuple[RecordKind, int, int, str], Record] = {}
+        self._notices: list[tuple[object, ...]] = []
 
     def add(self, event: WaitingEvent, user: UserState, decision: Decision, duration_us: int) -> None:
         """Add what was decided of one event."""
@@ -70,6 +73,11 @@ class Effects:
             self._achievements[project_id, user_id, unlock.achievement] = unlock.state
         if decision.profile is not None:
             self._profiles[project_id, user_id] = decision.profile
+        for record in decision.records:
+            self._records[record.kind, project_id, user_id, record.name] = record.state
+        for ordinal, notice in enumerate(decision.notices):
+            data = _encode(notice.data).decode()
+            self._notices.append((project_id, event_id, ordinal, user_id, notice.type, data, event.occurred_at))
 
     def add_dead_letter(self, event: WaitingEvent, reason: Reason, message: str, duration_us: int) -> None:
         """Add an event that gave up; it has no decision and no effect."""
@@ -93,6 +101,9 @@ class Effects:
             "put_achievements",
             [(*k, a.tier, a.times, a.event_id, a.unlocked_at) for k, a in self._achievements.items()],
         )
+        if self._records:
+            await records.put(conn, self._records)
+        await _insert(conn, "add_notices", self._notices)
         if self._profiles:
             await users.update_profiles(conn, [(*k, change) for k, change in self._profiles.items()])
 
@@ -148,9 +159,16 @@ def trace_of(decision: Decision, user: UserState) -> str:
         trace["unlocks"] = [
             (u.achievement, u.tier_before, u.state.tier, u.times_before, u.state.times) for u in decision.unlocks
         ]
+    if decision.records:
+        trace["records"] = [(r.kind, r.name, shown(r.before), shown(r.state), r.cause) for r in decision.records]
     if decision.metrics:
         trace["metrics"] = [(m.metric, m.state.value) for m in decision.metrics]
     return _encode(trace).decode() if trace else "{}"
+
+
+def shown(record: Record | None) -> dict[str, object] | None:
+    """Return a record as a trace, a history or an outcome shows it."""
+    return None if record is None else msgspec.to_builtins(record, builtin_types=(datetime,))
 
 
 async def _insert(conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

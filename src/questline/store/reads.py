@@ -9,6 +9,7 @@ import msgspec
 from asyncpg import Connection, Record
 
 from questline.model.state import AchievementState, MetricState, StreakState, UserState
+from questline.store import records
 from questline.store.statements import statements
 from questline.store.users import decode_object, decode_zone_history
 
@@ -40,6 +41,7 @@ async def user(conn: Connection, project_id: int, external_id: str) -> tuple[Use
         state.streaks[streak] = StreakState(*columns)
     for achievement, *columns in await conn.fetch(SQL["achievements"], project_id, state.id):
         state.achievements[achievement] = AchievementState(*columns)
+    await records.of_user(conn, project_id, state)
     return state, row["created_at"]
 
 

@@ -288,6 +288,50 @@ CREATE TABLE achievements (
     CONSTRAINT achievements_are_earned CHECK (tier > 0 AND times > 0)
 );
 
+-- Bounded counters, as of `at`; what regenerated since is worked out by whoever reads them.
+CREATE TABLE vitals (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    vital       text COLLATE "C" NOT NULL,
+    value       bigint NOT NULL,
+    at          timestamptz NOT NULL,
+    CONSTRAINT vitals_pk PRIMARY KEY (project_id, user_id, vital)
+) WITH (fillfactor = 80);
+
+-- What users hold: units of an item, in lots that expire together.
+CREATE TABLE items (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    item        text COLLATE "C" NOT NULL,
+    units       integer NOT NULL,                     -- of all lots, expired ones that nobody has touched since included
+    lots        json NOT NULL,                        -- [[units, expires at or null], ...], the first to expire first
+    used_at     timestamptz,                          -- the last use, for cooldowns
+    CONSTRAINT items_pk PRIMARY KEY (project_id, user_id, item),
+    CONSTRAINT items_never_negative CHECK (units >= 0)
+) WITH (fillfactor = 80);
+
+-- One row a calendar day on which a user checked in: there is no second.
+CREATE TABLE check_ins (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    day         integer NOT NULL,                     -- the local date's number, see model/calendar.py
+    at          timestamptz NOT NULL,
+    CONSTRAINT check_ins_are_once_a_day PRIMARY KEY (project_id, user_id, day)
+);
+
+-- Facts for every outward channel: a level raised, an achievement unlocked, an item bought. Append-only.
+CREATE TABLE notices (
+    project_id  integer NOT NULL,
+    event_id    uuid NOT NULL,                        -- the event that caused it
+    ordinal     smallint NOT NULL,                    -- position within the event's decision
+    user_id     bigint NOT NULL,
+    type        text COLLATE "C" NOT NULL,            -- level.up, achievement.unlocked, ...
+    data        json NOT NULL,
+    at          timestamptz NOT NULL,                 -- the event's occurredAt
+    CONSTRAINT notices_pk PRIMARY KEY (project_id, event_id, ordinal)
+);
+CREATE INDEX notices_by_user ON notices (project_id, user_id, event_id);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -472,6 +516,8 @@ END $$;
 
 CREATE TRIGGER events_are_immutable BEFORE UPDATE OR DELETE ON events
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER notices_are_append_only BEFORE UPDATE OR DELETE ON notices
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER transfers_are_append_only BEFORE UPDATE OR DELETE ON transfers
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER program_versions_are_immutable BEFORE UPDATE OR DELETE ON program_versions
@@ -508,14 +554,14 @@ GRANT EXECUTE ON FUNCTION make_partitions TO questline_service;
 -- ───────────────────────────────────────────────────────────── who may do what
 
 GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_service;
-GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers TO questline_service;
-GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
+GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers, check_ins, notices TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements, vitals, items TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
-    metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
+    metrics, metric_values, streaks, rule_uses, achievements, vitals, items, check_ins, notices, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
@@ -533,6 +579,7 @@ BEGIN
     FOREACH tenant_table IN ARRAY ARRAY[
         'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
+        'vitals', 'items', 'check_ins', 'notices',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -7,7 +7,9 @@ from typing import TypeVar
 import msgspec
 from asyncpg import Connection
 
+from questline.model.records import RecordKey
 from questline.model.state import AchievementState, MetricState, StreakState, UserState
+from questline.store import records
 from questline.store.statements import statements
 
 SQL = statements("state")
@@ -25,6 +27,7 @@ class Wanted(msgspec.Struct):
     achievements: frozenset[str] = frozenset()
     rule_windows: Iterable[tuple[str, int]] = ()
     distinct_keys: Iterable[tuple[str, bytes]] = ()
+    records: frozenset[RecordKey] = frozenset()
 
 
 async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[int, UserState]) -> None:
@@ -47,6 +50,8 @@ async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[in
     if pairs := _pair_keys((id_, w.project_id, w.rule_windows) for id_, w in wanted.items()):
         for user_id, rule, window_start, uses in await conn.fetch(SQL["rule_uses"], *pairs):
             users[user_id].rule_uses[rule, window_start] = uses
+    if any(w.records for w in wanted.values()):
+        await records.load(conn, ((id_, w.project_id, w.records) for id_, w in wanted.items()), users)
     if hashes := _pair_keys((id_, w.project_id, w.distinct_keys) for id_, w in wanted.items()):
         for user_id, metric, value_hash in await conn.fetch(SQL["metric_values"], *hashes):
             users[user_id].seen_values.add((metric, value_hash))

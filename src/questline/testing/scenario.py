@@ -12,7 +12,10 @@ from questline.engine.decide import decide
 from questline.engine.evolve import evolve
 from questline.model.decision import BoardMode, Decision, Outcome
 from questline.model.event import Event
+from questline.model.items import ItemState
+from questline.model.records import Record
 from questline.model.state import UserState
+from questline.model.vitals import VitalState
 
 Row = tuple[str | datetime, str, Mapping[str, Any]] | tuple[str | datetime, str, str, Mapping[str, Any]]
 
@@ -79,17 +82,32 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
     """Return what a decision did to the user as texts, for tables to compare.
 
     `coins +15 rule:hard-task`, `coins -5 command:spend`, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`,
-    `unlock ten-hard tier 1 x1`, `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out.
+    `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`, `item coffee - → 1`,
+    `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out.
     """
     if decision.outcome is Outcome.REFUSED:
         return (f"refused {decision.reason.value}",)
     return (
         *(f"{t.currency} {'+' if t.credit == 'user' else '-'}{t.amount} {t.rule}" for t in decision.transfers),
         *(f"metric {m.metric} = {m.state.value}" for m in decision.metrics),
+        *(f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}" for r in decision.records),
         *(f"streak {s.streak} {s.length_before} → {s.state.length}" for s in decision.streaks),
         *(f"level {c.track} {c.before} → {c.after}" for c in decision.levels),
         *(f"unlock {u.achievement} tier {u.state.tier} x{u.state.times}" for u in decision.unlocks),
     )
+
+
+def _short(record: Record | None) -> str:
+    """A record in a word: a vital's value, an item's units, and what tells others best."""
+    match record:
+        case None:
+            return "-"
+        case VitalState():
+            return str(record.value)
+        case ItemState():
+            return str(sum(lot.units for lot in record.lots))
+        case _:
+            return "set"
 
 
 def _instant(when: str | datetime) -> datetime:

@@ -24,6 +24,7 @@ _TAGS = {
     "users": "Users, what they have, and why.",
     "events": "Facts about users: sending them, and what became of them.",
     "currency": "Commands on balances.",
+    "daily": "The daily loop: check-ins, items, inventories.",
     "leaderboards": "Boards: pages, ranks, neighbours.",
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),

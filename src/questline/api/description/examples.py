@@ -18,6 +18,7 @@ OUTCOME: dict[str, Any] = {
     "levels": [{"track": "XP", "before": 1, "after": 2}],
     "streaks": [{"streak": "daily", "before": 0, "after": 1, "longest": 1}],
     "unlocks": [{"achievement": "first-hard", "tier": 1, "times": 1}],
+    "records": [],
     "programVersion": 3,
 }
 RULE: dict[str, Any] = {
@@ -37,9 +38,12 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         "rewards": [{"currency": "coins", "value": 100}],
     },
     "Board": {"currency": "XP", "periods": ["weekly", "all-time"]},
+    "Vital": {"max": 100, "start": 50, "atTop": {"rewards": [{"currency": "XP", "value": 1}], "then": 0}},
+    "Item": {"title": "Coffee", "price": {"coins": 10}, "use": [{"vital": "energy", "value": 15}]},
 }
 NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
+    "Vital": "energy", "Item": "coffee",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",

@@ -1,10 +1,12 @@
 """Bodies and answers that no handler's type tells: those of the hot paths, of programs, of the process."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from questline.api.description.examples import DEFINITIONS, NAMES
+from questline.api.hot.commands import HOT_COMMANDS, Done
 from questline.api.hot.items import ItemResult
 from questline.api.hot.spend import Spend, Spent
 from questline.control.schema import program_schema
@@ -21,7 +23,7 @@ Json = dict[str, Any]
 
 SECTIONS = {
     "currencies": "Currency", "metrics": "Metric", "rules": "Rule", "streaks": "Streak",
-    "achievements": "Achievement", "boards": "Board",
+    "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
 }  # fmt: skip
 """What one entry of each part of a program is called."""
 
@@ -88,7 +90,9 @@ _PROBLEM = {
 def schemas() -> Json:
     """Return the schemas by name."""
     template = "#/components/schemas/{name}"
-    _, structs = msgspec.json.schema_components([Spend, Spent, ItemResult], ref_template=template)
+    _, structs = msgspec.json.schema_components(
+        [Spend, Spent, ItemResult, Done, *(command.body for command in HOT_COMMANDS)], ref_template=template
+    )
     results = {"type": "array", "items": ref("ItemResult")}
     texts = {"type": "object", "additionalProperties": {"type": "string"}}
     found: Json = {
@@ -245,3 +249,11 @@ HOT_PATHS: dict[str, Json] = {
     ),
 }  # fmt: skip
 """The POST operations that Litestar does not see."""
+
+for _command in HOT_COMMANDS:
+    _names = re.findall(r"\{(\w+)\}", _command.path)
+    HOT_PATHS[f"/v1{_command.path}"] = _post(
+        _command.operation, _command.tag, (_command.body.__doc__ or "").partition(".")[0].partition(":")[0],
+        _body(_JSON, schema=_command.body.__name__), {"200": _answer("Done.", _JSON, schema="Done")},
+        *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in _names), _KEY_HEADER,
+    )  # fmt: skip

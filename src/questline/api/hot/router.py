@@ -6,6 +6,7 @@ import structlog
 
 from questline.api import correlation
 from questline.api.hot.body import Disconnected, Receive, Scope
+from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers, Handler
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
@@ -22,8 +23,11 @@ HOT_PATHS = ("/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/ingest/s
 class HotRouter:
     """The ASGI application in front of all others."""
 
-    def __init__(self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler) -> None:
+    def __init__(
+        self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler, commands: CommandHandlers
+    ) -> None:
         self._rest = rest
+        self._commands = commands
         routes: dict[str, Handler] = {
             "/events": events.one,
             "/events/track": events.track,
@@ -36,11 +40,15 @@ class HotRouter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or (route := self._routes.get(scope["path"])) is None:
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self._rest(scope, receive, send)
             return
         try:
-            await route(scope, receive, send)
+            route = self._routes.get(scope["path"])
+            if route is not None:
+                await route(scope, receive, send)
+            elif not await self._commands.answer(scope, receive, send):
+                await self._rest(scope, receive, send)
         except Problem as problem:
             await send_problem(send, problem, _echo(scope))
         except Disconnected:

@@ -140,10 +140,10 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_user ON outbox (user_hash);
 
 -- Who works on which partition. Speed and order hang on it, correctness does not: users are locked row by row.
-CREATE TABLE workers (
+CREATE TABLE lanes (
     owner       uuid NOT NULL,
     expires_at  timestamptz NOT NULL,
-    CONSTRAINT workers_pk PRIMARY KEY (owner)
+    CONSTRAINT lanes_pk PRIMARY KEY (owner)
 );
 CREATE TABLE partition_leases (
     partition   smallint NOT NULL,
@@ -511,7 +511,7 @@ GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_s
 GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, lanes, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,

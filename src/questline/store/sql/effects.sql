@@ -76,3 +76,10 @@ INSERT INTO dead_letters (project_id, event_id, user_hash, reason, message, atte
 SELECT * FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::smallint[], $7::timestamptz[])
 ON CONFLICT ON CONSTRAINT dead_letters_pk DO UPDATE SET
     reason = excluded.reason, message = excluded.message, attempts = excluded.attempts, failed_at = excluded.failed_at;
+
+-- name: add_notices
+-- One row a fact that outward channels tell. Arrays, a column each.
+INSERT INTO notices (project_id, event_id, ordinal, user_id, type, data, at)
+SELECT project_id, event_id, ordinal, user_id, type, data::json, at
+FROM unnest($1::integer[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
+     AS i (project_id, event_id, ordinal, user_id, type, data, at);

@@ -1,0 +1,133 @@
+"""Commands on one pattern: a user, what is asked, a key; the outcome is the answer."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from questline.api import bodies
+from questline.api.hot.body import Receive, Scope, header, read_body
+from questline.api.hot.events import EventHandlers, respond, run_command
+from questline.api.problems import Problem, Send, of_reason
+from questline.ingest.envelope import Invalid, Normaliser
+from questline.model.event import BUY, CHECK_IN, USE
+from questline.model.limits import COMMAND_BODY_BYTES_MAX
+from questline.model.principal import KeyType
+from questline.model.reasons import Reason
+from questline.processing.commands import Commands
+
+
+class CheckIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Check a user in: at most once per calendar day of theirs."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
+class Buy(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Buy units of an item. Repeat it under the same key: it is bought once."""
+
+    user_id: str
+    quantity: int = 1
+    idempotency_key: str | None = None
+
+
+class Use(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Use one unit of an item. Repeat it under the same key: it is used once."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
+class Done(msgspec.Struct, frozen=True, rename="camel"):
+    """What a command changed; the same answer to each repeat under its key."""
+
+    status: str
+    event_id: str
+    duplicate: bool
+    outcome: dict[str, Any]
+
+
+class HotCommand(msgspec.Struct, frozen=True):
+    """One command: its path (which may name one thing), the event it becomes, its body and its payload.
+
+    `operation` and `tag` are what the API's description calls it and puts it under.
+    """
+
+    path: str
+    operation: str
+    tag: str
+    event_type: str
+    body: type[msgspec.Struct]
+    payload: Callable[[Any, str], dict[str, Any]]
+
+
+HOT_COMMANDS: tuple[HotCommand, ...] = (
+    HotCommand("/check-in", "checkIn", "daily", CHECK_IN, CheckIn, lambda _, __: {}),
+    HotCommand(
+        "/items/{item}/buy", "buyItem", "daily", BUY, Buy, lambda body, item: {"item": item, "quantity": body.quantity}
+    ),
+    HotCommand("/items/{item}/use", "useItem", "daily", USE, Use, lambda _, item: {"item": item}),
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+HOT_PATTERNS = tuple(
+    re.compile(r"(?:/v1)?" + re.sub(r"\{\w+\}", "([^/]+)", command.path) + "/?") for command in HOT_COMMANDS
+)
+
+
+class _Route(msgspec.Struct, frozen=True):
+    pattern: re.Pattern[str]
+    command: HotCommand
+    decode: Callable[[bytes], Any]
+
+
+class CommandHandlers:
+    """The handlers of one process, over what they share."""
+
+    def __init__(self, events: EventHandlers, normaliser: Normaliser, commands: Commands) -> None:
+        self._events = events
+        self._normaliser = normaliser
+        self._commands = commands
+        self._routes = [
+            _Route(pattern, command, msgspec.json.Decoder(command.body).decode)
+            for pattern, command in zip(HOT_PATTERNS, HOT_COMMANDS, strict=True)
+        ]
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer a request for one of the commands; False: it is for none of them."""
+        for route in self._routes:
+            found = route.pattern.fullmatch(scope["path"])
+            if found is not None:
+                await self._run(route, unquote(found[1]) if found.groups() else "", scope, receive, send)
+                return True
+        return False
+
+    async def _run(self, route: _Route, named: str, scope: Scope, receive: Receive, send: Send) -> None:
+        principal = await self._events.authenticate(scope)
+        if principal.key_type is KeyType.PUBLISHABLE:
+            raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
+        body = await read_body(scope, receive, COMMAND_BODY_BYTES_MAX)
+        try:
+            data = route.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            data = bodies.read(route.command.body, body)  # slower, and names every field that is wrong
+        key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
+        payload = route.command.payload(data, named)
+        try:
+            event = self._normaliser.command(
+                route.command.event_type, principal.project, data.user_id, payload, key, None
+            )
+        except Invalid as error:
+            raise Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field) from error
+        result = await run_command(self._commands, event)
+        assert result is not None  # without a time limit there is always a result
+        id_ = str(result.event_id)
+        if result.status in ("refused", "failed"):
+            raise of_reason(Reason(result.reason), result.message, eventId=id_, duplicate=result.duplicate)
+        done = Done(result.status, id_, result.duplicate, result.outcome)
+        await respond(send, 200, _encode(done), (b"x-correlation-id", id_.encode()))

@@ -1,0 +1,65 @@
+"""`$profile_update`: attributes, name and zone of a user, as of when the customer said so."""
+
+from typing import TYPE_CHECKING, Any
+
+from questline.engine import streaks
+from questline.engine.refusal import Refusal
+from questline.engine.runs import milestones_of, pay_milestones
+from questline.model import calendar
+from questline.model.decision import ProfileChange
+from questline.model.limits import ZONE_CHANGES_MAX
+from questline.model.reasons import Reason
+
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
+
+
+def update_profile(draft: "Draft") -> None:
+    """`$profile_update` {attributes, displayName, timezone}: merge; null removes an attribute, a name or a zone.
+
+    Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
+    the change itself skips is excused in every daily streak. A change that comes late may so join two runs, and what their
+    length earns is paid like any other.
+    """
+    payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
+    attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
+    name = payload.get("displayName", state.display_name)
+    if name is not None and not isinstance(name, str):
+        raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
+    zone_name, history = payload.get("timezone", state.timezone), state.zone_history
+    if zone_name != state.timezone:
+        new = _zone(draft.program.timezone if zone_name is None else zone_name)
+        old = draft.zone
+        history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
+        _excuse(draft, calendar.skipped_days(old, new, at))
+    draft.profile = ProfileChange(attributes, name, zone_name, history)
+
+
+def _merged(attributes: dict[str, Any], changes: Any) -> dict[str, Any]:
+    if not isinstance(changes, dict):
+        raise Refusal(Reason.INVALID_COMMAND, "attributes: must be an object")
+    for key, value in changes.items():
+        if value is None:
+            attributes.pop(key, None)
+        else:
+            attributes[key] = value
+    return attributes
+
+
+def _zone(name: Any) -> Any:
+    try:
+        return calendar.zone(name)
+    except (calendar.UnknownZone, TypeError) as error:
+        raise Refusal(Reason.INVALID_COMMAND, f"timezone: {error}") from error
+
+
+def _excuse(draft: "Draft", days: tuple[int, ...]) -> None:
+    if not days:
+        return
+    for name, definition in draft.program.streaks.items():
+        state = draft.state.streaks.get(name)
+        if state is not None and definition.every == "day":
+            change = streaks.excuse(name, definition, state, days)
+            if change is not None:
+                draft.streaks[name] = change
+                pay_milestones(draft, name, milestones_of(definition), change)

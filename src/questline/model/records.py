@@ -1,0 +1,42 @@
+"""A user's state of every mechanic that keeps one small record a name: loaded, changed and stored in one way for all."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from questline.model.items import ItemState
+from questline.model.vitals import VitalState
+
+
+class RecordKind(StrEnum):
+    VITAL = "vital"
+    ITEM = "item"
+    CHECK_IN = "check_in"
+
+
+class CheckInState(msgspec.Struct, frozen=True, gc=False):
+    """That the user checked in on a calendar day; the record's name is the day's number."""
+
+    at: datetime
+
+
+Record = VitalState | ItemState | CheckInState
+RecordKey = tuple[RecordKind, str]  # kind, name
+
+
+class RecordChange(msgspec.Struct, frozen=True, gc=False):
+    """The new state of a record, the one before (None: there was none), and what changed it."""
+
+    kind: RecordKind
+    name: str
+    state: Record
+    before: Record | None
+    cause: str
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """A domain fact for every outward channel, such as `level.up` {track, before, after}."""
+
+    type: str
+    data: dict[str, object]

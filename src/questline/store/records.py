@@ -1,0 +1,77 @@
+"""Records of a user's mechanics: every kind is loaded and put in the same way, by a pair of statements of its own."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+from asyncpg import Connection
+
+from questline.model.items import ItemState, Lot
+from questline.model.records import CheckInState, Record, RecordKey, RecordKind
+from questline.model.state import UserState
+from questline.model.vitals import VitalState
+from questline.store.statements import statements
+
+SQL = statements("records")
+
+_decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
+_encode = msgspec.json.encode
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """How one kind is stored: its statements, the state of a row's columns, and the columns of a state."""
+
+    load: str
+    put: str
+    read: Callable[..., Record]
+    row: Callable[[Any], tuple[object, ...]]
+    of_user: str | None = None  # all of one user's, for the profile
+
+
+_TABLES: dict[RecordKind, _Table] = {
+    RecordKind.VITAL: _Table(
+        "load_vitals", "put_vitals", VitalState, lambda vital: (vital.value, vital.at), "vitals_of_user"
+    ),
+    RecordKind.ITEM: _Table(
+        "load_items",
+        "put_items",
+        lambda lots, used_at: ItemState(_decode_lots(lots), used_at),
+        lambda item: (sum(lot.units for lot in item.lots), _encode(item.lots).decode(), item.used_at),
+        "items_of_user",
+    ),
+    RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
+}
+
+
+async def load(
+    conn: Connection, wanted: Iterable[tuple[int, int, Iterable[RecordKey]]], users: Mapping[int, UserState]
+) -> None:
+    """Fill the states with the records that are there; `wanted` are (user id, project id, keys)."""
+    columns: dict[RecordKind, tuple[list[int], list[int], list[str]]] = {}
+    for user_id, project_id, keys in wanted:
+        for kind, name in keys:
+            projects, user_ids, names = columns.setdefault(kind, ([], [], []))
+            projects.append(project_id)
+            user_ids.append(user_id)
+            names.append(name)
+    for kind, arrays in columns.items():
+        table = _TABLES[kind]
+        for user_id, name, *values in await conn.fetch(SQL[table.load], *arrays):
+            users[user_id].records[kind, name] = table.read(*values)
+
+
+async def put(conn: Connection, states: Mapping[tuple[RecordKind, int, int, str], Record]) -> None:
+    """Write states, by (kind, project id, user id, name), in the caller's transaction."""
+    rows: dict[RecordKind, list[tuple[object, ...]]] = {}
+    for (kind, project_id, user_id, name), state in states.items():
+        rows.setdefault(kind, []).append((project_id, user_id, name, *_TABLES[kind].row(state)))
+    for kind, of_kind in rows.items():
+        await conn.execute(SQL[_TABLES[kind].put], *map(list, zip(*of_kind, strict=True)))
+
+
+async def of_user(conn: Connection, project_id: int, state: UserState) -> None:
+    """Fill a state with all records that a profile shows."""
+    for kind, table in _TABLES.items():
+        if table.of_user is not None:
+            for name, *values in await conn.fetch(SQL[table.of_user], project_id, state.id):
+                state.records[kind, cast(str, name)] = table.read(*values)

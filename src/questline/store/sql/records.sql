@@ -1,0 +1,48 @@
+-- The records of mechanics that keep one a name. Loads take parallel arrays of project ids, user ids and names, and return
+-- user id, name and the columns of the state; puts take a column each.
+
+-- name: load_vitals
+-- $1 projects, $2 users, $3 vitals.
+SELECT v.user_id, v.vital, v.value, v.at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN vitals v ON v.project_id = i.project_id AND v.user_id = i.user_id AND v.vital = i.name;
+
+-- name: put_vitals
+-- The value as of an instant. Arrays, a column each.
+INSERT INTO vitals (project_id, user_id, vital, value, at)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[])
+ON CONFLICT ON CONSTRAINT vitals_pk DO UPDATE SET value = excluded.value, at = excluded.at;
+
+-- name: load_items
+-- $1 projects, $2 users, $3 items.
+SELECT t.user_id, t.item, t.lots, t.used_at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN items t ON t.project_id = i.project_id AND t.user_id = i.user_id AND t.item = i.name;
+
+-- name: put_items
+-- The lots a user holds now. Arrays, a column each.
+INSERT INTO items (project_id, user_id, item, units, lots, used_at)
+SELECT project_id, user_id, item, units, lots::json, used_at
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[])
+     AS i (project_id, user_id, item, units, lots, used_at)
+ON CONFLICT ON CONSTRAINT items_pk DO UPDATE SET units = excluded.units, lots = excluded.lots, used_at = excluded.used_at;
+
+-- name: load_check_ins
+-- $1 projects, $2 users, $3 numbers of days, as texts.
+SELECT c.user_id, c.day::text, c.at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN check_ins c ON c.project_id = i.project_id AND c.user_id = i.user_id AND c.day = i.name::integer;
+
+-- name: put_check_ins
+-- Never an update: a second check-in of a day is refused by the engine, and by the constraint after it.
+INSERT INTO check_ins (project_id, user_id, day, at)
+SELECT project_id, user_id, day::integer, at
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[]) AS i (project_id, user_id, day, at);
+
+-- name: vitals_of_user
+-- $1 project, $2 user.
+SELECT vital, value, at FROM vitals WHERE project_id = $1 AND user_id = $2;
+
+-- name: items_of_user
+-- $1 project, $2 user.
+SELECT item, lots, used_at FROM items WHERE project_id = $1 AND user_id = $2;
