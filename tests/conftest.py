@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 from asyncpg import Pool
+from hypothesis import HealthCheck, settings
 
 from questline.store.embedded import EmbeddedPostgres, ensure_database
 from questline.store.migrate import migrate
@@ -22,6 +23,10 @@ from questline.store.roles import APP_ROLE, ensure_app_role
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _TEMPLATE = "questline_template"
 _numbers = itertools.count()
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("questline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("questline")
 
 
 class Database:

@@ -134,4 +134,6 @@ PROGRAM: dict[str, Any] = {
         "hidden": {"title": "Hidden", "secret": True, "requirements": [{"metric": "tasks", "threshold": 99}]},
     },
     "boards": {"xp": {"currency": "XP", "periods": ["weekly", "all-time"]}},
+    "vitals": {"energy": {"start": 50}},
+    "items": {"coffee": {"price": {"coins": 1}, "use": [{"vital": "energy", "value": 15}]}},
 }

@@ -30,6 +30,8 @@ ENTRIES = {
     "streaks": "daily",
     "achievements": "three",
     "boards": "xp",
+    "vitals": "energy",
+    "items": "coffee",
 }
 
 
@@ -177,7 +179,14 @@ def _body(operation: dict[str, Any]) -> Any:
 
 async def _filled(app: App, path: str) -> str:
     """Return the path with ids that are there."""
-    values = {"userId": "ada", "eventId": "first", "appId": app.app_id, "project": app.app_id, "number": "1"}
+    values = {
+        "userId": "ada",
+        "eventId": "first",
+        "appId": app.app_id,
+        "project": app.app_id,
+        "number": "1",
+        "item": "coffee",
+    }
     if "{name}" in path:
         values["name"] = ENTRIES[path.split("/")[2]]
     if "{keyId}" in path:

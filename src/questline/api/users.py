@@ -79,7 +79,7 @@ async def get_profile(user_id: str, reader: Reader, services: Services) -> Profi
     async with tenant_transaction(services.pool, reader.project.id) as conn:
         found = await reads.user(conn, reader.project.id, user_id)
         if found is None:
-            raise _no_user(user_id)
+            raise no_user(user_id)
         program = await services.program(conn, reader.project)
     return profile_of(program, *found, services.now())
 
@@ -93,7 +93,7 @@ async def get_history(
     async with tenant_transaction(services.pool, reader.project.id) as conn:
         found = await reads.user(conn, reader.project.id, user_id)
         if found is None:
-            raise _no_user(user_id)
+            raise no_user(user_id)
         rows = await reads.history(conn, reader.project.id, found[0].id, before, limit + 1)
     items = [_item(row) for row in rows[:limit]]
     return History(items, items[-1].event_id if len(rows) > limit else None)
@@ -139,7 +139,8 @@ def _item(row: reads.HistoryRow) -> HistoryItem:
     )
 
 
-def _no_user(user_id: str) -> Problem:
+def no_user(user_id: str) -> Problem:
+    """The 404 of a user nobody has seen."""
     return Problem(404, "not-found", f"there is no user {user_id!r}: a user begins with their first event")
 
 

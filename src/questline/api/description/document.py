@@ -8,6 +8,7 @@ from litestar import Litestar
 from questline.api.callers import CALLERS
 from questline.api.description import examples, untyped
 from questline.api.description.untyped import SECTIONS, ref
+from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.problems import TITLES
 from questline.model.limits import PAGE_ITEMS_MAX
 
@@ -42,7 +43,8 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
-    "stream": ["415"], "ready": ["503"],
+    "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
+    **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
 _PARAMETERS: dict[str, Json] = {
     "userId": {"description": "The customer's id of the user."},

@@ -55,6 +55,10 @@ _APP = {
     "id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin", "settings": {"dedupeStrategy": "full"},
     "webhookUrl": None, "programVersion": 0, "createdAt": AT,
 }  # fmt: skip
+_ITEM = {"item": "coffee", "title": "Coffee", "units": 2, "expiresAt": None, "readyAt": None}
+_NOTICE = {
+    "eventId": ID, "ordinal": 0, "type": "level.up", "data": {"track": "XP", "before": 1, "after": 2}, "at": AT,
+}  # fmt: skip
 _KEY = {"id": ID, "prefix": "sk_live_1f3a", "type": "secret", "role": "INGEST", "name": "till"}
 _SUMMARY = {
     "id": ID, "eventId": "task-1", "type": "task_completed", "userId": "ada", "occurredAt": AT, "receivedAt": AT,
@@ -92,8 +96,16 @@ SCHEMAS: dict[str, Any] = {
             }
         ],
         "metrics": [{"metric": "hard_tasks", "value": 4}],
+        "vitals": [{"vital": "energy", "title": "Energy", "value": 70, "min": 0, "max": 100}],
+        "items": [_ITEM],
         "programVersion": 3,
     },
+    "CheckIn": {"userId": "ada"},
+    "Buy": {"userId": "ada", "quantity": 2},
+    "Use": {"userId": "ada"},
+    "Done": {"status": "processed", "eventId": ID, "duplicate": False, "outcome": OUTCOME},
+    "Inventory": {"items": [_ITEM], "units": 2, "cap": 5, "by": "units"},
+    "NoticeList": {"items": [_NOTICE], "nextCursor": None},
     "History": {
         "items": [
             {

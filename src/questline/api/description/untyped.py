@@ -255,5 +255,6 @@ for _command in HOT_COMMANDS:
     HOT_PATHS[f"/v1{_command.path}"] = _post(
         _command.operation, _command.tag, (_command.body.__doc__ or "").partition(".")[0].partition(":")[0],
         _body(_JSON, schema=_command.body.__name__), {"200": _answer("Done.", _JSON, schema="Done")},
-        *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in _names), _KEY_HEADER,
+        *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}, "description": f"The {n}'s name."}
+          for n in _names), _KEY_HEADER,
     )  # fmt: skip
