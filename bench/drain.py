@@ -17,6 +17,7 @@ from questline.model.limits import APPLY_BATCH_EVENTS, PARTITIONS
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
 from questline.store import boards, effects, outbox, users
+from questline.store.ids import EventIds
 from questline.store.pool import connect
 from questline.store.roles import APP_ROLE
 
@@ -84,7 +85,7 @@ async def write_bare(bench: Bench, conn: Any, events: int) -> float:
     """Return events a second, counting only the time in statements that write, and in commits."""
     await fill_queue(conn, bench.state, events)
     own = await connect(bench.state.app_dsn)
-    applier = Applier(ProgramCache(), lambda: datetime.now(UTC))
+    applier = Applier(ProgramCache(), lambda: datetime.now(UTC), EventIds().new)
     shard = await boards.claim_shard(own)
     spent = 0.0
     done = 0

@@ -13,8 +13,8 @@ from bench.frame import Bench, Figure
 from bench.state import settle
 from bench.traffic import project_of
 from bench.wrk import Load, wrk
-from questline.ingest.hashing import content_hash, user_hash
 from questline.model.event import SPEND, AcceptedEvent
+from questline.model.hashing import content_hash, user_hash
 from questline.store import boards, commands, outbox, users
 from questline.store.ids import EventIds
 from questline.store.pool import connect

@@ -10,8 +10,8 @@ import msgspec
 
 from bench.program import EVENT_TYPE
 from bench.state import State
-from questline.ingest.hashing import content_hash, user_hash
 from questline.model.event import AcceptedEvent
+from questline.model.hashing import content_hash, user_hash
 from questline.store import accept
 from questline.store.ids import EventIds
 

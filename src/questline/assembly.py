@@ -55,7 +55,7 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     ids = EventIds()
     meters = ProcessingMeters(registry)
     acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
-    commands = Commands(settings.dsn, now, meters)
+    commands = Commands(settings.dsn, now, ids.new, meters)
     ring = KeyRing(pool)
     rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)

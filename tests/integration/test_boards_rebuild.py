@@ -59,7 +59,7 @@ class Scene:
         self.conn = conn
         self.project = project
         self.program: Program = compile_program(PROGRAM, 1)
-        self._applier = Applier(ProgramCache(), lambda: NOW)
+        self._applier = Applier(ProgramCache(), lambda: NOW, EventIds().new)
         self._ids = EventIds()
 
     async def apply(self, played: list[tuple[str, float, datetime]]) -> None:

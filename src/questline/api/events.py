@@ -13,7 +13,7 @@ from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus, EventView, event_view, status_of
-from questline.ingest.hashing import event_id_hash, given_key_hash, user_hash
+from questline.model.hashing import event_id_hash, given_key_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.store import reads
 from questline.store.pool import tenant_transaction

@@ -12,6 +12,7 @@ from questline.model.decision import (
     Account,
     BoardPoints,
     Decision,
+    FollowUp,
     LevelChange,
     MetricChange,
     Outcome,
@@ -22,7 +23,7 @@ from questline.model.decision import (
     Unlock,
 )
 from questline.model.event import Event
-from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX
+from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS_MAX
 from questline.model.reasons import Reason
 from questline.model.records import Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
@@ -38,8 +39,8 @@ class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "earned", "event", "fired", "levels", "metrics", "notices", "operands", "points", "profile",
-        "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
+        "_zone", "balances", "earned", "event", "fired", "follow_ups", "levels", "metrics", "notices", "operands", "points",
+        "profile", "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -57,6 +58,7 @@ class Draft:
         self.transfers: list[Transfer] = []
         self.records: dict[RecordKey, RecordChange] = {}
         self.notices: list[Notice] = []
+        self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
@@ -136,6 +138,12 @@ class Draft:
         """Tell every outward channel a fact of this decision."""
         self.notices.append(Notice(type_, data))
 
+    def send(self, user: str, type_: str, payload: dict[str, Any], key: str) -> None:
+        """Send a system event to a user, as of this event's time; under its key it is sent once for ever."""
+        if len(self.follow_ups) >= FOLLOW_UPS_MAX:
+            raise Refusal(Reason.LIMIT_REACHED, f"one event may send {FOLLOW_UPS_MAX} others at the most")
+        self.follow_ups.append(FollowUp(user, type_, payload, key, self.event.occurred_at))
+
     def credit(self, currency: str, amount: int, rule: str) -> None:
         """Issue an amount > 0 to the user, times the currency's gains; raises Refusal beyond what the ledger holds."""
         gain = self.program.gains.get(currency)
@@ -183,6 +191,7 @@ class Draft:
             self.profile,
             tuple(self.records.values()),
             (*notices_of(self), *self.notices) if self.levels or self.unlocks else tuple(self.notices),
+            tuple(self.follow_ups),
         )
 
     def refused(self, refusal: Refusal) -> Decision:

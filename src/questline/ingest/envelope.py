@@ -12,7 +12,9 @@ from uuid import UUID
 
 import msgspec
 
-from questline.ingest.hashing import (
+from questline.ingest.instants import NoInstant, instant
+from questline.model.event import SYSTEM_PREFIX, AcceptedEvent
+from questline.model.hashing import (
     command_key_hash,
     content_hash,
     event_id_hash,
@@ -21,8 +23,6 @@ from questline.ingest.hashing import (
     intent_hash,
     user_hash,
 )
-from questline.ingest.instants import NoInstant, instant
-from questline.model.event import SYSTEM_PREFIX, AcceptedEvent
 from questline.model.limits import (
     EVENT_TYPE_CHARS_MAX,
     KEY_CHARS_MAX,

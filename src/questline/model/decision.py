@@ -98,6 +98,19 @@ class ProfileChange(msgspec.Struct, frozen=True, gc=False):
     zone_history: tuple[tuple[datetime, str | None], ...]
 
 
+class FollowUp(msgspec.Struct, frozen=True, gc=False):
+    """A system event that a decision sends to a user, another one as a rule; once for ever under its key.
+
+    `type` begins with `$`. `at` is when it happened; None: when it is stored.
+    """
+
+    user: str
+    type: str
+    payload: dict[str, Any]
+    key: str
+    at: datetime | None = None
+
+
 class Outcome(StrEnum):
     PROCESSED = "processed"
     REFUSED = "refused"
@@ -123,3 +136,4 @@ class Decision(msgspec.Struct, frozen=True):
     profile: ProfileChange | None = None
     records: tuple[RecordChange, ...] = ()
     notices: tuple[Notice, ...] = ()
+    follow_ups: tuple[FollowUp, ...] = ()

@@ -51,6 +51,7 @@ CONDITION_DEPTH_MAX = 16
 CONDITION_LEAVES_MAX = 256  # in one condition
 CHAIN_ROUNDS_MAX = 8  # award → level → achievement → award ...; the engine refuses what goes on beyond
 EFFECTS_PER_EVENT_MAX = 1_000
+FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here

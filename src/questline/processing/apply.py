@@ -21,8 +21,9 @@ from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
-from questline.store import boards, effects, state
+from questline.store import boards, effects, state, system_events
 from questline.store.pool import Connection
+from questline.store.system_events import NewId, system_event
 from questline.store.users import UserKey
 
 Clock = Callable[[], datetime]
@@ -47,9 +48,10 @@ class Verdict(msgspec.Struct, frozen=True):
 class Applier:
     """Decides and persists batches. One for each connection that writes, since a board shard has one writer."""
 
-    def __init__(self, programs: ProgramCache, clock: Clock) -> None:
+    def __init__(self, programs: ProgramCache, clock: Clock, new_id: NewId) -> None:
         self._programs = programs
         self._clock = clock
+        self._new_id = new_id
 
     def now(self) -> datetime:
         """Return the time that rows written now are stamped with."""
@@ -79,7 +81,19 @@ class Applier:
             verdicts.append(verdict)
         await rows.write(conn)
         await boards.add_points(conn, shard, points)
+        await self._send(conn, verdicts)
         return verdicts
+
+    async def _send(self, conn: Connection, verdicts: Sequence[Verdict]) -> None:
+        """Store what the decisions send to others, in the same transaction: both are there, or neither."""
+        events = [
+            system_event(verdict.event.project_id, follow_up, self._new_id, self._clock())
+            for verdict in verdicts
+            if isinstance(verdict.result, Decision)
+            for follow_up in verdict.result.follow_ups
+        ]
+        if events:
+            await system_events.send(conn, events)
 
 
 def _event_of(waiting: WaitingEvent) -> Event | Failure:

@@ -28,6 +28,7 @@ from questline.processing.programs import ProgramCache
 from questline.store import accept, boards, commands, outbox, users
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, connect
+from questline.store.system_events import NewId
 
 log = structlog.get_logger(__name__)
 
@@ -69,10 +70,10 @@ class Commands:
     A user's waiting events are applied before a command of theirs, so a command sees all that was acknowledged before.
     """
 
-    def __init__(self, dsn: str, clock: Clock, meters: ProcessingMeters) -> None:
+    def __init__(self, dsn: str, clock: Clock, new_id: NewId, meters: ProcessingMeters) -> None:
         programs = ProgramCache()
         self._dsn = dsn
-        self._appliers = [Applier(programs, clock) for _ in range(COMMAND_LANES)]
+        self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()

@@ -32,7 +32,8 @@ class Worker:
         partitions = Partitions(dsn, transport, lanes, meters)
         self._services = (partitions, Crowds(dsn), Months(dsn, clock))
         self._lanes = [
-            Lane(number, dsn, partitions, transport, Applier(programs, clock), meters) for number in range(lanes)
+            Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)
+            for number in range(lanes)
         ]
 
     async def run(self, stop: asyncio.Event) -> None:
