@@ -7,6 +7,7 @@ import msgspec
 
 from questline.engine import achievements, streaks, vitals
 from questline.engine.compile import Program
+from questline.engine.requirements import StoredState
 from questline.model import calendar
 from questline.model.items import ItemState
 from questline.model.records import RecordKind
@@ -108,31 +109,6 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     program_version: int
 
 
-class _Reader:
-    """A stored state as requirements read it."""
-
-    def __init__(self, state: UserState) -> None:
-        self._state = state
-
-    def balance(self, currency: str) -> int:
-        return self._state.balances.get(currency, 0)
-
-    def level(self, track: str) -> int:
-        return max(self._state.levels.get(track, 0), 1)
-
-    def longest_streak(self, streak: str) -> int:
-        found = self._state.streaks.get(streak)
-        return found.longest if found is not None else 0
-
-    def metric(self, metric: str) -> Any:
-        found = self._state.metrics.get(metric)
-        return found.value if found is not None else None
-
-    def achievement_tier(self, achievement: str) -> int:
-        found = self._state.achievements.get(achievement)
-        return found.tier if found is not None else 0
-
-
 def profile_of(program: Program, state: UserState, created_at: datetime, now: datetime) -> Profile:
     """Return the profile of a whole state, as of `now`."""
     zone = calendar.zone_in_force(state.timezone, state.zone_history, now, program.timezone)
@@ -210,7 +186,7 @@ def _streak(program: Program, name: str, state: UserState, now: datetime, zone: 
 
 
 def _achievements(program: Program, state: UserState) -> list[AchievementView]:
-    reader, views = _Reader(state), []
+    reader, views = StoredState(state), []
     for name, a in program.achievements.items():
         found = state.achievements.get(name)
         if found is None and (a.secret or a.type == "SECRET"):

@@ -2,52 +2,15 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Protocol
 
 from questline.engine.draft import Draft
-from questline.engine.numbers import exact
+from questline.engine.requirements import COMPARE, Reader, requirement_share, share, threshold_of, value_of
 from questline.engine.rewards import give
 from questline.model.decision import Unlock
-from questline.model.program import Achievement, Requirement
+from questline.model.program import Achievement
 from questline.model.state import AchievementState, Number
 
 Step = Callable[[Draft], bool]
-
-
-class Reader(Protocol):
-    """Values that requirements look at; a Draft is one, and so is a profile."""
-
-    def balance(self, currency: str) -> int: ...
-    def level(self, track: str) -> int: ...
-    def longest_streak(self, streak: str) -> int: ...
-    def metric(self, metric: str) -> Any: ...
-    def achievement_tier(self, achievement: str) -> int: ...
-
-
-_COMPARE: dict[str, Callable[[Number, Number], bool]] = {
-    "gte": lambda value, threshold: value >= threshold,
-    "gt": lambda value, threshold: value > threshold,
-    "lte": lambda value, threshold: value <= threshold,
-    "lt": lambda value, threshold: value < threshold,
-    "eq": lambda value, threshold: value == threshold,
-}
-
-
-def value_of(requirement: Requirement, reader: Reader) -> Number:
-    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier or a balance."""
-    kind, name = requirement.source
-    if kind == "metric":
-        value = reader.metric(name)
-        return 0 if value is None else value
-    if kind == "level":
-        return reader.level(name)
-    if kind == "streak":
-        return reader.longest_streak(name)
-    return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
-
-
-def _threshold(value: float | int) -> Number:
-    return value if isinstance(value, int) else exact(value)
 
 
 def progress(achievement: Achievement, reader: Reader, state: AchievementState | None) -> float:
@@ -59,28 +22,15 @@ def progress(achievement: Achievement, reader: Reader, state: AchievementState |
         reached = state.tier if state is not None else 0
         if reached >= len(achievement.tiers):
             return 1.0
-        return _share(value_of(achievement.requirements[0], reader), achievement.tiers[reached].threshold)
+        return share(value_of(achievement.requirements[0], reader), achievement.tiers[reached].threshold)
     if state is not None and not achievement.repeatable:
         return 1.0
     if achievement.repeatable:
         requirement = achievement.requirements[0]
-        done = (state.times if state is not None else 0) * _threshold(requirement.threshold)
-        return _share(value_of(requirement, reader) - done, requirement.threshold)
-    shares = [_requirement_share(r, value_of(r, reader)) for r in achievement.requirements]
+        done = (state.times if state is not None else 0) * threshold_of(requirement.threshold)
+        return share(value_of(requirement, reader) - done, requirement.threshold)
+    shares = [requirement_share(r, value_of(r, reader)) for r in achievement.requirements]
     return max(shares) if achievement.match == "any" else sum(shares) / len(shares)
-
-
-def _requirement_share(requirement: Requirement, value: Number) -> float:
-    met = _COMPARE[requirement.operator](value, _threshold(requirement.threshold))
-    if met or requirement.operator not in ("gte", "gt"):
-        return float(met)
-    return min(_share(value, requirement.threshold), 0.999)
-
-
-def _share(value: Number, threshold: float | int) -> float:
-    if threshold <= 0:
-        return 1.0
-    return min(max(float(value) / float(threshold), 0.0), 1.0)
 
 
 def compile_achievement(name: str, achievement: Achievement) -> Step:
@@ -104,7 +54,7 @@ def _unlock(draft: Draft, name: str, tier: int, times: int) -> None:
 
 
 def _single(name: str, achievement: Achievement) -> Step:
-    tests = [(r, _COMPARE[r.operator], _threshold(r.threshold)) for r in achievement.requirements]
+    tests = [(r, COMPARE[r.operator], threshold_of(r.threshold)) for r in achievement.requirements]
     want_all = achievement.match == "all"
     cause = f"achievement:{name}"
 
@@ -128,8 +78,8 @@ def _single(name: str, achievement: Achievement) -> Step:
 
 def _tiered(name: str, achievement: Achievement) -> Step:
     requirement = achievement.requirements[0]
-    compare = _COMPARE[requirement.operator]
-    thresholds: list[Number] = [_threshold(tier.threshold) for tier in achievement.tiers]
+    compare = COMPARE[requirement.operator]
+    thresholds: list[Number] = [threshold_of(tier.threshold) for tier in achievement.tiers]
 
     def step(draft: Draft) -> bool:
         state = _state(draft, name)
@@ -151,7 +101,7 @@ def _tiered(name: str, achievement: Achievement) -> Step:
 
 def _repeatable(name: str, achievement: Achievement) -> Step:
     requirement = achievement.requirements[0]
-    threshold = Decimal(_threshold(requirement.threshold))
+    threshold = Decimal(threshold_of(requirement.threshold))
     cause = f"achievement:{name}"
 
     def step(draft: Draft) -> bool:

@@ -1,0 +1,90 @@
+"""Requirements: what achievements and quests look at in a user's state, and how far the user is."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from questline.engine.numbers import exact
+from questline.model.program import Requirement
+from questline.model.state import Number, UserState
+
+
+class Reader(Protocol):
+    """Values that requirements look at; a Draft is one, and so is a stored state."""
+
+    def balance(self, currency: str) -> int: ...
+    def level(self, track: str) -> int: ...
+    def longest_streak(self, streak: str) -> int: ...
+    def metric(self, metric: str) -> Any: ...
+    def achievement_tier(self, achievement: str) -> int: ...
+
+
+class StoredState:
+    """A user's state as requirements read it, without an event's changes."""
+
+    def __init__(self, state: UserState) -> None:
+        self._state = state
+
+    def balance(self, currency: str) -> int:
+        return self._state.balances.get(currency, 0)
+
+    def level(self, track: str) -> int:
+        return max(self._state.levels.get(track, 0), 1)
+
+    def longest_streak(self, streak: str) -> int:
+        found = self._state.streaks.get(streak)
+        return found.longest if found is not None else 0
+
+    def metric(self, metric: str) -> Any:
+        found = self._state.metrics.get(metric)
+        return found.value if found is not None else None
+
+    def achievement_tier(self, achievement: str) -> int:
+        found = self._state.achievements.get(achievement)
+        return found.tier if found is not None else 0
+
+
+COMPARE: dict[str, Callable[[Number, Number], bool]] = {
+    "gte": lambda value, threshold: value >= threshold,
+    "gt": lambda value, threshold: value > threshold,
+    "lte": lambda value, threshold: value <= threshold,
+    "lt": lambda value, threshold: value < threshold,
+    "eq": lambda value, threshold: value == threshold,
+}
+
+
+def value_of(requirement: Requirement, reader: Reader) -> Number:
+    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier or a balance."""
+    kind, name = requirement.source
+    if kind == "metric":
+        value = reader.metric(name)
+        return 0 if value is None else value
+    if kind == "level":
+        return reader.level(name)
+    if kind == "streak":
+        return reader.longest_streak(name)
+    return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
+
+
+def threshold_of(value: float | int) -> Number:
+    """Return a threshold as it is compared: exact, never a binary float."""
+    return value if isinstance(value, int) else exact(value)
+
+
+def meets(requirement: Requirement, value: Number) -> bool:
+    """Tell whether a value meets a requirement."""
+    return COMPARE[requirement.operator](value, threshold_of(requirement.threshold))
+
+
+def requirement_share(requirement: Requirement, value: Number) -> float:
+    """Return how far a value is from meeting a requirement: from 0 to 1, and 1 only where it is met."""
+    met = meets(requirement, value)
+    if met or requirement.operator not in ("gte", "gt"):
+        return float(met)
+    return min(share(value, requirement.threshold), 0.999)
+
+
+def share(value: Number, threshold: float | int) -> float:
+    """Return value / threshold, from 0 to 1."""
+    if threshold <= 0:
+        return 1.0
+    return min(max(float(value) / float(threshold), 0.0), 1.0)
