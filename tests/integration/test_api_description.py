@@ -32,6 +32,9 @@ ENTRIES = {
     "boards": "xp",
     "vitals": "energy",
     "items": "coffee",
+    "segments": "regulars",
+    "boosts": "weekend",
+    "tiers": "club",
 }
 
 

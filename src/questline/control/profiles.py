@@ -2,16 +2,21 @@
 
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 
 from questline.engine import achievements, streaks, vitals
+from questline.engine.boosts import holds
 from questline.engine.compile import Program
-from questline.engine.requirements import StoredState
+from questline.engine.draft import Draft
 from questline.model import calendar
+from questline.model.boosts import Boost, BoostState
+from questline.model.event import Event
 from questline.model.items import ItemState
 from questline.model.records import RecordKind
 from questline.model.state import UserState
+from questline.model.tiers import Tiers, TierState
 from questline.model.vitals import VitalState
 
 
@@ -95,6 +100,26 @@ class ItemView(msgspec.Struct, frozen=True, rename="camel"):
     ready_at: datetime | None
 
 
+class TierView(msgspec.Struct, frozen=True, rename="camel"):
+    """The step stood on, and the way to the next one (null at the top)."""
+
+    tier: str
+    title: str
+    step: str
+    next: str | None
+    progress: float
+
+
+class BoostView(msgspec.Struct, frozen=True, rename="camel"):
+    """A boost that holds for the user now."""
+
+    boost: str
+    title: str
+    by: float
+    until: datetime | None
+    personal: bool
+
+
 class Profile(msgspec.Struct, frozen=True, rename="camel"):
     """Everything a user has, under the program in force."""
 
@@ -106,11 +131,16 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     metrics: list[MetricView]
     vitals: list[VitalView]
     items: list[ItemView]
+    tiers: list[TierView]
+    segments: list[str]
+    boosts: list[BoostView]
     program_version: int
 
 
 def profile_of(program: Program, state: UserState, created_at: datetime, now: datetime) -> Profile:
     """Return the profile of a whole state, as of `now`."""
+    # The engine's own view of a state, by an event that does nothing: what conditions see is what the profile shows.
+    reader = Draft(program, state, Event(UUID(int=0), 0, "", state.user, {}, now))
     zone = calendar.zone_in_force(state.timezone, state.zone_history, now, program.timezone)
     user = UserView(
         state.user,
@@ -128,10 +158,13 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
             BalanceView(name, currency.title, state.balances.get(name, 0), currency.decimals)
             for name, currency in program.currencies.items()
         ],
-        _achievements(program, state),
+        _achievements(program, state, reader),
         [MetricView(name, _number(state.metrics[name].value)) for name in program.metrics if name in state.metrics],
         _vitals(program, state, now),
         inventory_of(program, state, now),
+        [_tier(name, tiers, reader) for name, tiers in program.tiers.items()],
+        [name for name in program.segments if reader.segment(name)],
+        [_boost(name, boost, reader) for name, boost in program.document.boosts.items() if holds(reader, name, boost)],
         program.version,
     )
 
@@ -168,6 +201,24 @@ def inventory_of(program: Program, state: UserState, now: datetime) -> list[Item
     return views
 
 
+def _tier(name: str, tiers: Tiers, reader: Draft) -> TierView:
+    state = cast(TierState | None, reader.record(RecordKind.TIER, name))
+    step = reader.tier(name)
+    place = [one.name for one in tiers.steps].index(step)
+    amount = reader.balance(tiers.currency) if tiers.balance is not None else state.earned if state is not None else 0
+    if place + 1 == len(tiers.steps):
+        return TierView(name, tiers.title, step, None, 1.0)
+    here, following = tiers.steps[place], tiers.steps[place + 1]
+    progress = min(max((amount - here.at) / (following.at - here.at), 0.0), 1.0)
+    return TierView(name, tiers.title, step, following.name, round(progress, 4))
+
+
+def _boost(name: str, boost: Boost, reader: Draft) -> BoostView:
+    state = cast(BoostState | None, reader.record(RecordKind.BOOST, name))
+    ends = [end for end in (boost.until, state.until if state is not None and boost.lasts is not None else None) if end]
+    return BoostView(name, boost.title, boost.by, min(ends, default=None), boost.lasts is not None)
+
+
 def _level(program: Program, track: str, state: UserState) -> LevelView:
     curve, xp = program.curves[track], state.balances.get(track, 0)
     level = max(state.levels.get(track, 0), curve.level_of(xp))
@@ -185,8 +236,8 @@ def _streak(program: Program, name: str, state: UserState, now: datetime, zone: 
     return StreakView(name, definition.title, current, found.longest, freezes, found.last_period >= period)
 
 
-def _achievements(program: Program, state: UserState) -> list[AchievementView]:
-    reader, views = StoredState(state), []
+def _achievements(program: Program, state: UserState, reader: Draft) -> list[AchievementView]:
+    views = []
     for name, a in program.achievements.items():
         found = state.achievements.get(name)
         if found is None and (a.secret or a.type == "SECRET"):

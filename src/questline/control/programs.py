@@ -14,7 +14,9 @@ from questline.store.versions import Version
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
-SECTIONS = ("currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items")
+SECTIONS = (
+    "currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items", "segments", "boosts", "tiers",
+)  # fmt: skip
 
 __all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]
 

@@ -23,7 +23,9 @@ ONE = Decimal(1)
 def compile_award(amount: Amount) -> Award:
     """Return the closure that works out an amount under a product of multipliers; 0 where nothing is to be awarded."""
     if isinstance(amount, int):
-        return _constant(amount)
+        return _constant(amount, "half_even")
+    if "value" in amount:
+        return _constant(amount["value"], amount.get("round", "half_even"))
     get = compile_field(amount["field"])
     times = exact(amount.get("times", 1))
     rounding = amount.get("round", "half_even")
@@ -46,11 +48,11 @@ def compile_award(amount: Amount) -> Award:
     return award
 
 
-def _constant(amount: int) -> Award:
+def _constant(amount: int, rounding: str) -> Award:
     whole = Decimal(amount)
 
     def award(draft: Draft, factor: Decimal | None) -> int:
-        return amount if factor is None else _bounded(rounded(EXACT.multiply(whole, factor), "half_even"))
+        return amount if factor is None else _bounded(rounded(EXACT.multiply(whole, factor), rounding))
 
     return award
 

@@ -9,7 +9,9 @@ import msgspec
 
 from questline.engine import achievements, metrics, rules, runs
 from questline.engine.boards import NamedBoards, PeriodKeys
+from questline.engine.boosts import Boosts
 from questline.engine.commands import COMMANDS, Command
+from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, PayloadGet, payload_field
 from questline.engine.footprints import Touched, readers_of
@@ -61,6 +63,10 @@ class Program:
         self.vital_gains = {name: compile_gains(v.gains) for name, v in document.vitals.items() if v.gains}
         self.items = document.items
         self.inventory = document.inventory
+        self.segments = {name: compile_condition(segment.when) for name, segment in document.segments.items()}
+        self.boosts = Boosts(document.boosts, document.boosting) if document.boosts else None
+        self.tiers = document.tiers
+        self.tiers_by_currency = _tiers_by_currency(document)
         self.unlockers = _unlockers(document)
         self._metrics = Listeners(document.metrics, metrics.compile_metric)
         self._streaks = Listeners(document.streaks, runs.compile_streak)
@@ -123,8 +129,8 @@ class Program:
             touched.condition(metric.when)
         for name, streak, _ in own_streaks:
             touched.streak(name, streak)
-        for _, rule, _ in own_rules:
-            touched.rule(rule)
+        for name, rule, _ in own_rules:
+            touched.rule(name, rule)
         command = COMMANDS.get(event_type or "")
         if command is not None:
             command.touch(touched, document)
@@ -165,6 +171,13 @@ def compile_program(document: Mapping[str, Any], version: int, default_timezone:
     if errors:
         raise ProgramInvalid(errors)
     return Program(parse(document), version, default_timezone)
+
+
+def _tiers_by_currency(document: ProgramDocument) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, tiers in document.tiers.items():
+        found[tiers.currency].append(name)
+    return dict(found)
 
 
 def _boards_by(boards: Mapping[str, Board], what: Callable[[Board], str | None]) -> dict[str, NamedBoards]:

@@ -5,6 +5,7 @@ from questline.engine.compile import Program
 from questline.engine.draft import Draft
 from questline.engine.refusal import Refusal
 from questline.engine.rewards import give
+from questline.engine.tiers import climb
 from questline.model.decision import Decision, LevelChange
 from questline.model.event import Event
 from questline.model.limits import CHAIN_ROUNDS_MAX
@@ -39,7 +40,7 @@ def _consequences(draft: Draft) -> None:
     """Raise levels and unlock achievements, and pay for them, until nothing more follows; in bounded rounds."""
     program = draft.program
     curves, unlockers = program.curves, program.unlockers
-    if not curves and not unlockers:
+    if not curves and not unlockers and not program.tiers:
         return
     changed = [("metric", name) for name in draft.metrics]
     changed += [("streak", name) for name in draft.streaks]
@@ -50,6 +51,8 @@ def _consequences(draft: Draft) -> None:
                 continue
             moved[currency] = amount
             changed.append(("currency", currency))
+            for name in program.tiers_by_currency.get(currency, ()):
+                climb(draft, name)
             if currency in curves and _raise_level(draft, currency, amount):
                 changed.append(("level", currency))
         if not changed:

@@ -1,9 +1,9 @@
 """A decision in the making: what the event changed so far, laid over the state it found."""
 
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from questline.engine import vitals
+from questline.engine import tiers, vitals
 from questline.engine.fields import View
 from questline.engine.notices import notices_of
 from questline.engine.refusal import Refusal
@@ -27,6 +27,7 @@ from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS
 from questline.model.reasons import Reason
 from questline.model.records import Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
+from questline.model.tiers import TierState
 
 if TYPE_CHECKING:
     from questline.engine.compile import Program
@@ -118,6 +119,15 @@ class Draft:
     def vital(self, vital: str) -> int:
         """The vital's value at the event's time, what regenerated until then included."""
         return vitals.value_of(self, vital)
+
+    def segment(self, segment: str) -> bool:
+        """Whether the user is in the segment, this event's changes so far included."""
+        return self.program.segments[segment](self.view)
+
+    def tier(self, tier: str) -> str:
+        """The name of the step the user stands on."""
+        state = cast(TierState | None, self.record(RecordKind.TIER, tier))
+        return tiers.step_name(self.program.tiers[tier], state)
 
     def record(self, kind: RecordKind, name: str) -> Record | None:
         """The record's state; None when there is none yet."""

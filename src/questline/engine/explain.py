@@ -47,6 +47,12 @@ class _StoredReads:
     def vital(self, vital: str) -> Any:
         return self._reads.get(f"vital.{vital}")
 
+    def segment(self, segment: str) -> Any:
+        return self._reads.get(f"segment.{segment}")
+
+    def tier(self, tier: str) -> Any:
+        return self._reads.get(f"tier.{tier}")
+
 
 def explain(
     program: Program, event: Event, attributes: Mapping[str, Any], fired: tuple[str, ...], reads: Mapping[str, Any]

@@ -51,8 +51,10 @@ class Touched:
         root, name = split_field(field)
         if root == "balance":
             self._read.add(("currency", name))
-        elif root in ("level", "streak", "metric", "vital"):
+        elif root in ("level", "streak", "metric", "vital", "tier"):
             self._read.add((root, name))
+        elif root == "segment" and name in self._program.segments:
+            self.condition(self._program.segments[name].when)
 
     def metric(self, name: str) -> None:
         """Add a metric that an event may change."""
@@ -66,6 +68,22 @@ class Touched:
             currency = self._program.currencies.get(name)
             if currency is not None and currency.gains is not None:
                 self._read.add(("level", currency.gains.level))
+            for tier, steps in self._program.tiers.items():
+                if steps.currency == name and ("tier", tier) not in self._changed:
+                    self._change("tier", tier)
+                    self.rewards(reward for step in steps.steps for reward in step.rewards)
+
+    def boosts(self, rule: str, award: Iterable[str]) -> None:
+        """Add what the boosts of a rule's awards look at."""
+        currencies = set(award)
+        for name, boost in self._program.boosts.items():
+            concerns = not boost.currencies or not currencies.isdisjoint(boost.currencies)
+            if not concerns or (boost.rules and rule not in boost.rules):
+                continue
+            if boost.lasts is not None:
+                self._read.add(("boost", name))
+            if boost.segment is not None:
+                self.field(f"segment.{boost.segment}")
 
     def levels(self, tracks: Iterable[str]) -> None:
         """Add tracks whose level is read."""
@@ -97,14 +115,17 @@ class Touched:
                 self.item(reward.item)
             elif reward.vital is not None:
                 self.vital(reward.vital)
+            elif reward.boost is not None:
+                self._change("boost", reward.boost)
 
-    def rule(self, rule: Rule) -> None:
+    def rule(self, name: str, rule: Rule) -> None:
         """Add what a rule reads and awards."""
         self.condition(rule.when)
+        self.boosts(name, rule.award)
         self.currencies(rule.award)
         self.rewards(rule.rewards)
         for amount in rule.award.values():
-            if not isinstance(amount, int):
+            if not isinstance(amount, int) and "field" in amount:
                 self.field(amount["field"])
         for multiplier in rule.multiply:
             if multiplier.streak is not None:
@@ -158,5 +179,5 @@ class Touched:
             frozenset(named["achievement"]),
             frozenset(limited_rules),
             frozenset(distinct_metrics),
-            frozenset((RecordKind(kind), name) for kind in ("vital", "item") for name in named[kind]),
+            frozenset((RecordKind(kind), name) for kind in ("vital", "item", "boost", "tier") for name in named[kind]),
         )

@@ -50,10 +50,11 @@ REWARD = object_of(
         "currency": NAME,
         "item": NAME,
         "vital": NAME,
+        "boost": NAME,
         "value": {"type": "integer", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
         "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     },
-    description="A value of a currency, a quantity of an item, or a value of a vital (below zero: it is taken).",
+    description="A value of a currency, a quantity of an item, a value of a vital (below zero: it is taken), or a boost.",
 )
 REWARDS = {"type": "array", "items": REWARD, "maxItems": 50}
 
@@ -64,6 +65,13 @@ SPAN = object_of(
     },
     ("duration", "unit"),
 )
+
+INSTANT = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$",
+    "description": "RFC 3339, such as 2026-12-01T00:00:00Z.",
+}
 
 GAINS = object_of(
     {"level": NAME, "perLevel": CURVE_FACTOR, "max": CURVE_FACTOR, "round": ROUND},

@@ -3,15 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from questline.engine import items, vitals
+from questline.engine import boosts, items, segments, tiers, vitals
 from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
-from questline.model.definition import Reward
+from questline.model.definition import REWARD_KINDS, Reward
 from questline.model.program import ProgramDocument, Requirement
 
 # Each mechanic of its own file checks its own sections.
-MECHANICS = (vitals.references, items.references)
+MECHANICS = (
+    vitals.references,
+    items.references,
+    segments.references,
+    boosts.references,
+    tiers.references,
+)
 
 
 def references(program: ProgramDocument, document: Mapping[str, Any]) -> Iterator[ProgramError]:
@@ -62,6 +68,7 @@ class Names:
 
     def __init__(self, program: ProgramDocument, document: Mapping[str, Any]) -> None:
         """`document` may name more than `program`, which lacks the definitions whose form is wrong."""
+        self.program = program
         broken = _entries(document, "currencies") - program.currencies.keys()
         self.known: dict[str, set[str]] = {
             "currency": _entries(document, "currencies"),
@@ -70,6 +77,10 @@ class Names:
             "achievement": _entries(document, "achievements"),
             "vital": _entries(document, "vitals"),
             "item": _entries(document, "items"),
+            "rule": _entries(document, "rules"),
+            "segment": _entries(document, "segments"),
+            "boost": _entries(document, "boosts"),
+            "tier": _entries(document, "tiers"),
             "level": {n for n, c in program.currencies.items() if c.levels} | broken,
         }
 
@@ -85,21 +96,28 @@ class Names:
         for currency, amount in award.items():
             yield from self.check("currency", currency, f"{path}.{currency}")
             if isinstance(amount, dict):
-                yield from self.field(amount["field"], f"{path}.{currency}.field")
+                if ("field" in amount) == ("value" in amount):
+                    yield ProgramError(f"{path}.{currency}", "must have exactly one of field and value")
+                elif "field" in amount:
+                    yield from self.field(amount["field"], f"{path}.{currency}.field")
+                elif amount.keys() - {"value", "round"}:
+                    yield ProgramError(f"{path}.{currency}", "times, min and max belong to a field")
 
     def rewards(self, rewards: Sequence[Reward], path: str) -> Iterator[ProgramError]:
         """Yield errors of what rewards give."""
         for index, reward in enumerate(rewards):
             at = f"{path}[{index}]"
-            kinds = [kind for kind in ("currency", "item", "vital") if getattr(reward, kind) is not None]
+            kinds = [kind for kind in REWARD_KINDS if getattr(reward, kind) is not None]
             if len(kinds) != 1:
-                yield ProgramError(at, "must have exactly one of currency, item, vital")
+                yield ProgramError(at, f"must have exactly one of {', '.join(REWARD_KINDS)}")
                 continue
             yield from self.check(kinds[0], getattr(reward, kinds[0]), f"{at}.{kinds[0]}")
             if kinds[0] == "currency" and reward.value < 1:
                 yield ProgramError(f"{at}.value", "a currency is given in whole amounts from 1")
             elif kinds[0] == "vital" and reward.value == 0:
                 yield ProgramError(f"{at}.value", "a vital moves by a whole number other than 0")
+            elif kinds[0] == "boost" and (boost := self.program.boosts.get(reward.boost or "")) and not boost.lasts:
+                yield ProgramError(f"{at}.boost", "only a boost that 'lasts' for a time can be given to a user")
 
     def condition(self, raw: Mapping[str, Any] | None, path: str) -> Iterator[ProgramError]:
         """Yield errors of the fields a condition reads."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from questline.engine import inventory, vitals
+from questline.engine import boosts, inventory, vitals
 from questline.model.definition import Reward
 
 if TYPE_CHECKING:
@@ -19,3 +19,5 @@ def give(draft: "Draft", rewards: Iterable[Reward], times: int, cause: str) -> N
             inventory.receive(draft, reward.item, reward.quantity * times, cause)
         elif reward.vital is not None:
             give(draft, vitals.change(draft, reward.vital, reward.value * times, cause), 1, f"vital:{reward.vital}")
+        elif reward.boost is not None:
+            boosts.begin(draft, reward.boost, cause)

@@ -1,10 +1,12 @@
 """Rules: an event of a type, a condition, an award."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from questline.engine.amounts import compile_award, compile_factor, product
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
+from questline.engine.numbers import EXACT
 from questline.engine.rewards import give
 from questline.model import calendar
 from questline.model.decision import RuleUse
@@ -35,8 +37,9 @@ def compile_rule(name: str, rule: Rule) -> Step:
                 return
         factor = product(factors, draft) if factors else None
         paid = False
+        boosts = draft.program.boosts
         for currency, award in awards:
-            amount = award(draft, factor)
+            amount = award(draft, factor if boosts is None else boosted(boosts.factor(draft, name, currency), factor))
             if amount:
                 draft.credit(currency, amount, cause)
                 paid = True
@@ -50,6 +53,13 @@ def compile_rule(name: str, rule: Rule) -> Step:
         draft.fired.append(name)
 
     return step
+
+
+def boosted(boost: Decimal | None, factor: Decimal | None) -> Decimal | None:
+    """Return the product of a boost and a rule's own multipliers; None for 1."""
+    if boost is None or factor is None:
+        return boost if factor is None else factor
+    return EXACT.multiply(boost, factor)
 
 
 def next_use(name: str, limit: Limit, draft: Draft) -> RuleUse:

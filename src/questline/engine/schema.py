@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from questline.engine import items, vitals
+from questline.engine import boosts, items, segments, tiers, vitals
 from questline.engine.conditions import OPERATORS, SYNONYMS
 from questline.engine.forms import (
     FIXED_AWARD,
@@ -35,13 +35,14 @@ _CONDITION = {
 
 _FIELD_AMOUNT = object_of(
     {
+        "value": {"type": "integer", "minimum": 1, "maximum": AMOUNT_MAX},
         "field": {"type": "string", "minLength": 1, "maxLength": SHORT_TEXT_CHARS_MAX},
         "times": {"type": "number", "minimum": 0, "maximum": 1_000_000},
         "round": ROUND,
         "min": {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX},
         "max": {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX},
     },
-    ("field",),
+    description="A field times a number, or a fixed `value` with a rounding of its own for when it is multiplied.",
 )
 
 _FACTOR = {"type": "number", "minimum": 0, "maximum": 1_000_000}
@@ -230,6 +231,10 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "vitals": vitals.SCHEMA,
             "items": items.SCHEMA,
             "inventory": items.INVENTORY_SCHEMA,
+            "segments": segments.SCHEMA,
+            "boosts": boosts.SCHEMA,
+            "boosting": boosts.BOOSTING_SCHEMA,
+            "tiers": tiers.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -17,19 +17,23 @@ class Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     """One entry of a program, or a part of one."""
 
 
+REWARD_KINDS = ("currency", "item", "vital", "boost")
+
+
 class Reward(Definition, frozen=True, rename="camel", omit_defaults=True):
-    """What a user is given: exactly one of a `value` of a currency, a `quantity` of an item, a `value` of a vital."""
+    """What a user is given: exactly one of a `value` of a currency, a `quantity` of an item, a `value` of a vital, a boost."""
 
     currency: str | None = None
     item: str | None = None
     vital: str | None = None
+    boost: str | None = None
     value: int = 0
     quantity: int = 1
 
     @property
     def kind(self) -> str:
         """Which of its members names what is given."""
-        return next((k for k in ("currency", "item", "vital") if getattr(self, k) is not None), "")
+        return next((k for k in REWARD_KINDS if getattr(self, k) is not None), "")
 
 
 class Gains(Definition, frozen=True, rename="camel", omit_defaults=True):

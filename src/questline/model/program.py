@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
 from questline.model.items import Inventory, Item
+from questline.model.tiers import Tiers
 from questline.model.vitals import Vital
 
 Period = Literal["daily", "weekly", "monthly", "yearly", "all-time"]
@@ -182,6 +184,10 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     vitals: dict[str, Vital] = {}
     items: dict[str, Item] = {}
     inventory: Inventory | None = None
+    segments: dict[str, Segment] = {}
+    boosts: dict[str, Boost] = {}
+    boosting: Boosting = Boosting()
+    tiers: dict[str, Tiers] = {}
     event_types: dict[str, EventType] = {}
 
 

@@ -5,7 +5,9 @@ from enum import StrEnum
 
 import msgspec
 
+from questline.model.boosts import BoostState
 from questline.model.items import ItemState
+from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 
 
@@ -13,6 +15,8 @@ class RecordKind(StrEnum):
     VITAL = "vital"
     ITEM = "item"
     CHECK_IN = "check_in"
+    BOOST = "boost"
+    TIER = "tier"
 
 
 class CheckInState(msgspec.Struct, frozen=True, gc=False):
@@ -21,7 +25,7 @@ class CheckInState(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
-Record = VitalState | ItemState | CheckInState
+Record = VitalState | ItemState | CheckInState | BoostState | TierState
 RecordKey = tuple[RecordKind, str]  # kind, name
 
 

@@ -6,9 +6,11 @@ from typing import Any, cast
 import msgspec
 from asyncpg import Connection
 
+from questline.model.boosts import BoostState
 from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.state import UserState
+from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.store.statements import statements
 
@@ -38,6 +40,10 @@ _TABLES: dict[RecordKind, _Table] = {
         lambda lots, used_at: ItemState(_decode_lots(lots), used_at),
         lambda item: (sum(lot.units for lot in item.lots), _encode(item.lots).decode(), item.used_at),
         "items_of_user",
+    ),
+    RecordKind.BOOST: _Table("load_boosts", "put_boosts", BoostState, lambda boost: (boost.until,), "boosts_of_user"),
+    RecordKind.TIER: _Table(
+        "load_tiers", "put_tiers", TierState, lambda tier: (tier.step, tier.best, tier.earned), "tiers_of_user"
     ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
 }

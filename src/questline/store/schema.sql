@@ -332,6 +332,29 @@ CREATE TABLE notices (
 );
 CREATE INDEX notices_by_user ON notices (project_id, user_id, event_id);
 
+-- ───────────────────────────────────────────────────────────── boosts and tiers
+
+-- Personal boosts: until when one holds.
+CREATE TABLE boosts (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    boost       text COLLATE "C" NOT NULL,
+    until       timestamptz NOT NULL,
+    CONSTRAINT boosts_pk PRIMARY KEY (project_id, user_id, boost)
+) WITH (fillfactor = 80);
+
+-- The step a user stands on, by place in the program's list of steps.
+CREATE TABLE tiers (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    tier        text COLLATE "C" NOT NULL,
+    step        smallint NOT NULL,
+    best        smallint NOT NULL,                    -- the highest ever: its rewards are paid
+    earned      bigint NOT NULL,                      -- of the currency, since the tiers began
+    CONSTRAINT tiers_pk PRIMARY KEY (project_id, user_id, tier),
+    CONSTRAINT tiers_best_is_best CHECK (best >= step AND step >= 0)
+) WITH (fillfactor = 80);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -555,13 +578,13 @@ GRANT EXECUTE ON FUNCTION make_partitions TO questline_service;
 
 GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_service;
 GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers, check_ins, notices TO questline_service;
-GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements, vitals, items TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements, vitals, items, boosts, tiers TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
-    metrics, metric_values, streaks, rule_uses, achievements, vitals, items, check_ins, notices, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
+    metrics, metric_values, streaks, rule_uses, achievements, vitals, items, check_ins, notices, boosts, tiers, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
@@ -579,7 +602,7 @@ BEGIN
     FOREACH tenant_table IN ARRAY ARRAY[
         'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
-        'vitals', 'items', 'check_ins', 'notices',
+        'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -40,10 +40,14 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "Board": {"currency": "XP", "periods": ["weekly", "all-time"]},
     "Vital": {"max": 100, "start": 50, "atTop": {"rewards": [{"currency": "XP", "value": 1}], "then": 0}},
     "Item": {"title": "Coffee", "price": {"coins": 10}, "use": [{"vital": "energy", "value": 15}]},
+    "Segment": {"when": {"field": "level.XP", "op": "gte", "value": 5}},
+    "Boost": {"by": 2, "currencies": ["XP"], "from": "2026-12-05T00:00:00Z", "until": "2026-12-07T00:00:00Z"},
+    "Tiers": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1_000}]},
 }
 NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
     "Vital": "energy", "Item": "coffee",
+    "Segment": "regulars", "Boost": "weekend", "Tiers": "club",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",
@@ -98,6 +102,9 @@ SCHEMAS: dict[str, Any] = {
         "metrics": [{"metric": "hard_tasks", "value": 4}],
         "vitals": [{"vital": "energy", "title": "Energy", "value": 70, "min": 0, "max": 100}],
         "items": [_ITEM],
+        "tiers": [{"tier": "club", "title": "Club", "step": "bronze", "next": "silver", "progress": 0.4}],
+        "segments": ["regulars"],
+        "boosts": [{"boost": "weekend", "title": "", "by": 2, "until": "2026-12-07T00:00:00Z", "personal": False}],
         "programVersion": 3,
     },
     "CheckIn": {"userId": "ada"},

@@ -46,3 +46,35 @@ SELECT vital, value, at FROM vitals WHERE project_id = $1 AND user_id = $2;
 -- name: items_of_user
 -- $1 project, $2 user.
 SELECT item, lots, used_at FROM items WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_boosts
+-- $1 projects, $2 users, $3 boosts.
+SELECT b.user_id, b.boost, b.until
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN boosts b ON b.project_id = i.project_id AND b.user_id = i.user_id AND b.boost = i.name;
+
+-- name: put_boosts
+-- Until when each holds. Arrays, a column each.
+INSERT INTO boosts (project_id, user_id, boost, until)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[])
+ON CONFLICT ON CONSTRAINT boosts_pk DO UPDATE SET until = excluded.until;
+
+-- name: boosts_of_user
+-- $1 project, $2 user.
+SELECT boost, until FROM boosts WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_tiers
+-- $1 projects, $2 users, $3 tiers.
+SELECT t.user_id, t.tier, t.step, t.best, t.earned
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN tiers t ON t.project_id = i.project_id AND t.user_id = i.user_id AND t.tier = i.name;
+
+-- name: put_tiers
+-- The steps users stand on now. Arrays, a column each.
+INSERT INTO tiers (project_id, user_id, tier, step, best, earned)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::smallint[], $6::bigint[])
+ON CONFLICT ON CONSTRAINT tiers_pk DO UPDATE SET step = excluded.step, best = excluded.best, earned = excluded.earned;
+
+-- name: tiers_of_user
+-- $1 project, $2 user.
+SELECT tier, step, best, earned FROM tiers WHERE project_id = $1 AND user_id = $2;

@@ -1,0 +1,89 @@
+"""Tiers: the step a user stands on, moved by what they hold or have earned."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from questline.engine.forms import NAME, REWARDS, TEXT, map_of, object_of
+from questline.engine.program_error import ProgramError
+from questline.engine.rewards import give
+from questline.model.limits import AMOUNT_MAX
+from questline.model.records import RecordKind
+from questline.model.tiers import Tiers, TierState
+
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
+    from questline.engine.references import Names
+    from questline.model.program import ProgramDocument
+
+SCHEMA: dict[str, Any] = map_of(
+    object_of(
+        {
+            "steps": {
+                "type": "array",
+                "items": object_of(
+                    {"name": NAME, "at": {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX}, "rewards": REWARDS},
+                    ("name", "at"),
+                ),
+                "minItems": 1,
+                "maxItems": 100,
+            },
+            "balance": NAME,
+            "earned": NAME,
+            "demote": {"type": "boolean"},
+            "title": TEXT,
+        },
+        ("steps",),
+    ),
+    50,
+)
+
+_START = TierState(0, 0, 0)
+
+
+def references(names: "Names", program: "ProgramDocument") -> Iterator[ProgramError]:
+    """Yield what does not fit among the tiers."""
+    for name, tiers in program.tiers.items():
+        path = f"tiers.{name}"
+        if (tiers.balance is None) == (tiers.earned is None):
+            yield ProgramError(path, "must go by exactly one of balance and earned")
+        else:
+            kind = "balance" if tiers.balance is not None else "earned"
+            yield from names.check("currency", tiers.currency, f"{path}.{kind}")
+        if tiers.demote and tiers.earned is not None:
+            yield ProgramError(f"{path}.demote", "what was earned in all never falls; demote belongs to balance")
+        amounts = [step.at for step in tiers.steps]
+        if amounts[0] != 0 or amounts != sorted(set(amounts)):
+            yield ProgramError(f"{path}.steps", "must begin at 0 and rise from each step to the next")
+        if tiers.steps[0].rewards:
+            yield ProgramError(f"{path}.steps[0].rewards", "the first step is where users begin; it gives nothing")
+        if len({step.name for step in tiers.steps}) != len(tiers.steps):
+            yield ProgramError(f"{path}.steps", "two steps have one name")
+        for index, step in enumerate(tiers.steps):
+            yield from names.rewards(step.rewards, f"{path}.steps[{index}].rewards")
+
+
+def step_name(tiers: Tiers, state: TierState | None) -> str:
+    """Return the name of the step a user stands on; one that the program no longer has counts as its last."""
+    return tiers.steps[min(state.step if state is not None else 0, len(tiers.steps) - 1)].name
+
+
+def climb(draft: "Draft", name: str) -> None:
+    """Put the user on the step that this event has led to so far, and reward steps reached for the first time."""
+    tiers = draft.program.tiers[name]
+    before = cast(TierState, draft.state.records.get((RecordKind.TIER, name), _START))
+    known = cast(TierState, draft.record(RecordKind.TIER, name) or _START)
+    earned = before.earned + draft.earned.get(tiers.earned or "", 0)
+    amount = earned if tiers.earned is not None else draft.balance(tiers.currency)
+    step = max(place for place, one in enumerate(tiers.steps) if one.at <= amount)
+    if not tiers.demote:
+        step = max(step, known.step)
+    new = TierState(step, max(step, known.best), earned)
+    if new == known:
+        return
+    draft.put(RecordKind.TIER, name, new, f"tier:{name}")
+    if step != known.step:
+        before_name = tiers.steps[min(known.step, len(tiers.steps) - 1)].name
+        moved = "tier.up" if step > known.step else "tier.down"
+        draft.notice(moved, tier=name, before=before_name, after=tiers.steps[step].name)
+    for place in range(known.best + 1, new.best + 1):
+        give(draft, tiers.steps[place].rewards, 1, f"tier:{name}:{tiers.steps[place].name}")

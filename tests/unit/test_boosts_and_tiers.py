@@ -1,0 +1,167 @@
+"""Segments, boosts and tiers: what holds, how it stacks, which step is reached."""
+
+from typing import Any
+
+import pytest
+
+from questline.engine.validate import validate
+from questline.testing.scenario import Scenario
+
+XP = {"XP": {"kind": "xp", "levels": {"curve": "linear", "base": 100}}, "coins": {"kind": "currency"}}
+
+
+def boosted(boosts: dict[str, Any], **more: Any) -> Scenario:
+    rules = {"task": {"on": "task", "award": {"XP": 10, "coins": 3}}, "other": {"on": "other", "award": {"XP": 10}}}
+    return Scenario({"currencies": XP, "rules": rules, "boosts": boosts, **more})
+
+
+def paid(scenario: Scenario, at: str, type_: str = "task", user: str = "ada") -> dict[str, int]:
+    transfers = scenario.play([(at, user, type_, {})])[0].decision.transfers
+    return {t.currency: t.amount for t in transfers}
+
+
+WEEKEND = {"by": 2, "currencies": ["XP"], "from": "2026-12-05T00:00:00Z", "until": "2026-12-07T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("at", "xp"),
+    [
+        ("2026-12-04T23:59:59.999999Z", 10), ("2026-12-05T00:00Z", 20), ("2026-12-06T23:59:59.999999Z", 20),
+        ("2026-12-07T00:00Z", 10), ("2026-12-07T01:30+02:00", 20),
+    ],
+)  # fmt: skip
+def test_a_boost_holds_by_the_events_own_time_and_for_its_currencies(at: str, xp: int) -> None:
+    assert paid(boosted({"weekend": WEEKEND}), at) == {"XP": xp, "coins": 3}
+
+
+@pytest.mark.parametrize(
+    ("boosting", "xp", "coins"),
+    [
+        ({}, 45, 9), ({"stack": "add"}, 35, 9), ({"stack": "highest"}, 30, 9), ({"max": 2.5}, 25, 8),
+        ({"stack": "add", "max": 2}, 20, 6),
+    ],
+)  # fmt: skip
+def test_boosts_stack_as_the_program_says_and_round_once(boosting: dict[str, Any], xp: int, coins: int) -> None:
+    boosts = {"a": {"by": 1.5, "currencies": ["XP"]}, "b": {"by": 3}}
+    assert paid(boosted(boosts, boosting=boosting), "2026-01-05T12:00Z") == {"XP": xp, "coins": coins}
+
+
+def test_a_boost_concerns_its_rules_and_its_segment_only() -> None:
+    scenario = boosted(
+        {"vip": {"by": 2, "rules": ["task"], "segment": "vip"}},
+        segments={"vip": {"when": {"field": "user.tier", "op": "eq", "value": "gold"}}},
+    )
+    scenario.user("bob").attributes = {"tier": "gold"}
+    found = [paid(scenario, "2026-01-05T12:00Z", t, u)["XP"] for u in ("ada", "bob") for t in ("task", "other")]
+    assert found == [10, 10, 20, 10]
+
+
+def test_a_personal_boost_lasts_from_when_it_was_given_and_is_prolonged() -> None:
+    scenario = boosted(
+        {"potion": {"by": 3, "currencies": ["XP"], "lasts": {"duration": 30, "unit": "minutes"}}},
+        items={"potion": {"price": {"coins": 1}, "use": [{"boost": "potion"}]}},
+    )
+    scenario.user().balances["coins"] = 2
+    scenario.play([("2026-01-05T12:00Z", "$buy", {"item": "potion", "quantity": 2})])
+    before = paid(scenario, "2026-01-05T12:00Z")["XP"]
+    scenario.play(
+        [("2026-01-05T12:00Z", "$use", {"item": "potion"}), ("2026-01-05T12:10Z", "$use", {"item": "potion"})]
+    )
+    after = [paid(scenario, f"2026-01-05T{at}Z")["XP"] for at in ("12:29", "12:59", "13:00")]
+    assert (before, after) == (10, [30, 30, 10])
+
+
+def test_an_award_rounds_as_it_says_under_a_boost() -> None:
+    rules = {
+        "up": {"on": "up", "award": {"coins": {"value": 5, "round": "half_up"}}},
+        "even": {"on": "even", "award": {"coins": 5}},
+        "floor": {"on": "floor", "award": {"coins": {"value": 5, "round": "floor"}}},
+    }
+    scenario = Scenario({"currencies": XP, "rules": rules, "boosts": {"b": {"by": 1.3}}})  # 6.5
+    assert [paid(scenario, "2026-01-05T12:00Z", t)["coins"] for t in rules] == [7, 6, 6]
+
+
+def club(**changes: Any) -> Scenario:
+    steps = [
+        {"name": "bronze", "at": 0}, {"name": "silver", "at": 100, "rewards": [{"currency": "gems", "value": 7}]},
+        {"name": "gold", "at": 300, "rewards": [{"currency": "gems", "value": 20}]},
+    ]  # fmt: skip
+    return Scenario(
+        {
+            "currencies": {"coins": {"kind": "currency"}, "gems": {"kind": "currency"}},
+            "rules": {"buy": {"on": "buy", "award": {"coins": {"field": "n"}}}},
+            "tiers": {"club": {"steps": steps, **(changes or {"earned": "coins"})}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "steps"),
+    [
+        ({"earned": "coins"}, ["bronze", "silver", "silver", "silver", "gold"]),
+        ({"balance": "coins"}, ["bronze", "silver", "silver", "silver", "silver"]),
+        ({"balance": "coins", "demote": True}, ["bronze", "silver", "bronze", "bronze", "silver"]),
+    ],
+)
+def test_a_step_goes_by_what_was_earned_or_by_what_is_held(by: dict[str, Any], steps: list[str]) -> None:
+    scenario, found = club(**by), []
+    for type_, payload in (("buy", {"n": 90}), ("buy", {"n": 20}), ("$spend", {"currency": "coins", "amount": 100}),
+                           ("buy", {"n": 80}), ("buy", {"n": 120})):  # fmt: skip
+        scenario.play([("2026-01-05T12:00Z", type_, payload)])
+        state = scenario.user().records.get(("tier", "club"))
+        found.append(["bronze", "silver", "gold"][state.step if state else 0])
+    assert found == steps
+    assert scenario.user().balances["gems"] == (27 if "earned" in by else 7)
+
+
+def test_a_jump_over_steps_pays_each_once_and_tells_of_the_move() -> None:
+    scenario = club()
+    played = scenario.play([("2026-01-05T12:00Z", "buy", {"n": 1_000}), ("2026-01-05T12:01Z", "buy", {"n": 1_000})])
+    assert [scenario.user().balances["gems"], played[1].decision.notices] == [27, ()]
+    assert [(n.type, n.data) for n in played[0].decision.notices] == [
+        ("tier.up", {"tier": "club", "before": "bronze", "after": "gold"})
+    ]
+
+
+def test_conditions_and_maps_read_the_step_by_its_name() -> None:
+    rules = {
+        "buy": {"on": "buy", "award": {"coins": {"field": "n"}}},
+        "perk": {
+            "on": "visit",
+            "when": {"field": "tier.club", "op": "ne", "value": "bronze"},
+            "award": {"gems": 1},
+            "multiply": [{"field": "tier.club", "map": {"gold": 5}}],
+        },
+    }
+    steps = [{"name": "bronze", "at": 0}, {"name": "silver", "at": 100}, {"name": "gold", "at": 300}]
+    currencies = {"coins": {"kind": "currency"}, "gems": {"kind": "currency"}}
+    scenario = Scenario(
+        {"currencies": currencies, "rules": rules, "tiers": {"club": {"earned": "coins", "steps": steps}}}
+    )
+    rows = [("2026-01-05T12:00Z", "visit", {}), ("2026-01-05T12:00Z", "buy", {"n": 150}), ("2026-01-05T12:00Z", "visit", {}),
+            ("2026-01-05T12:00Z", "buy", {"n": 150}), ("2026-01-05T12:00Z", "visit", {})]  # fmt: skip
+    gems = [sum(t.amount for t in p.decision.transfers if t.rule == "rule:perk") for p in scenario.play(rows)]
+    assert gems == [0, 0, 1, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "part"),
+    [
+        ({"boosts": {"b": {"by": 2, "currencies": ["XPP"]}}}, "boosts.b.currencies[0]", "did you mean 'XP'?"),
+        ({"boosts": {"b": {"by": 2, "rules": ["r"]}}}, "boosts.b.rules[0]", "there is no rule 'r'"),
+        ({"boosts": {"b": {"by": 2, "segment": "s"}}}, "boosts.b.segment", "there is no segment 's'"),
+        ({"boosts": {"b": {**WEEKEND, "until": "2026-12-05T00:00:00Z"}}}, "boosts.b.until", "after from"),
+        ({"boosts": {"b": {**WEEKEND, "until": "tomorrow"}}}, "boosts.b.until", "wrong form"),
+        ({"boosts": {"b": {"by": 2}}, "items": {"i": {"use": [{"boost": "b"}]}}}, "items.i.use[0].boost", "'lasts'"),
+        ({"segments": {"s": {"when": {"field": "amount", "op": "gt", "value": 1}}}}, "segments.s.when", "no event"),
+        ({"segments": {"s": {"when": {"field": "segment.s", "op": "eq", "value": True}}}}, "segments.s.when", "of segments"),
+        ({"segments": {"s": {"when": {"field": "a", "op": "gt"}}}}, "segments.s.when", "lacks 'value'"),
+        ({"tiers": {"t": {"steps": [{"name": "a", "at": 0}]}}}, "tiers.t", "exactly one of balance and earned"),
+        ({"tiers": {"t": {"earned": "XP", "steps": [{"name": "a", "at": 1}]}}}, "tiers.t.steps", "begin at 0"),
+        ({"tiers": {"t": {"earned": "XP", "demote": True, "steps": [{"name": "a", "at": 0}]}}}, "tiers.t.demote", "never falls"),
+        ({"rules": {"r": {"on": "e", "award": {"XP": {"round": "floor"}}}}}, "rules.r.award.XP", "exactly one of field and value"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_boost_a_segment_or_a_tier_names_its_path(document: dict[str, Any], path: str, part: str) -> None:
+    errors = [error for error in validate({"currencies": XP, **document}) if error.path == path]
+    assert [part in error.message for error in errors[:1]] == [True], validate({"currencies": XP, **document})
