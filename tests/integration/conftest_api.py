@@ -131,6 +131,7 @@ PROGRAM: dict[str, Any] = {
             "requirements": [{"metric": "tasks", "threshold": 3}],
             "rewards": [{"currency": "coins", "value": 100}],
         },
+        "told": {"title": "Told", "requirements": [{"progress": "told", "threshold": 9}]},
         "hidden": {"title": "Hidden", "secret": True, "requirements": [{"metric": "tasks", "threshold": 99}]},
     },
     "boards": {"xp": {"currency": "XP", "periods": ["weekly", "all-time"]}},

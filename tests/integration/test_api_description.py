@@ -189,6 +189,7 @@ async def _filled(app: App, path: str) -> str:
         "project": app.app_id,
         "number": "1",
         "item": "coffee",
+        "achievement": "told",
     }
     if "{name}" in path:
         values["name"] = ENTRIES[path.split("/")[2]]

@@ -17,7 +17,7 @@ from questline.model.event import Event
 from questline.model.footprint import Footprint
 from questline.model.state import UserState
 
-TYPES = ("a", "b", "c", "$spend", "$profile_update")
+TYPES = ("a", "b", "c", "$spend", "$profile_update", "$progress")
 NAMES = ("one", "two", "three")
 
 
@@ -77,8 +77,9 @@ leaves = st.builds(
 )
 requirements = st.lists(
     st.builds(
-        lambda kind, name, threshold: {kind: name, "threshold": threshold},
-        st.sampled_from(("metric", "level", "streak", "currency", "achievement")), names, st.integers(1, 6),
+        lambda kind, name, threshold: {kind: name, "threshold": threshold, **(
+            {"timeframe": {"duration": threshold, "unit": "hours"}} if (kind, name) == ("metric", "two") else {})},
+        st.sampled_from(("metric", "level", "streak", "currency", "achievement", "progress")), names, st.integers(1, 6),
     ),
     min_size=1, max_size=3,
 )  # fmt: skip
@@ -100,7 +101,9 @@ def programs(draw: st.DrawFn) -> Program:
                    "rewards": {str(draw(st.integers(2, 5))): {"award": draw(awards)}}}}
             for name in NAMES
         },
-        "metrics": {name: {"on": draw(on), **draw(kinds), **when()} for name in NAMES},
+        "metrics": {
+            name: {"on": draw(on), **({"count": True} if name == "two" else draw(kinds)), **when()} for name in NAMES
+        },
         "streaks": {name: {"on": draw(on), "milestones": {"2": {"award": draw(awards)}}, **when()} for name in NAMES},
         "rules": {
             name: {"on": draw(on), "award": draw(awards), "limit": {"times": 2, "per": "day"}, **when(),
@@ -120,6 +123,7 @@ def loaded(program: Program, whole: UserState, event: Event) -> UserState:
     """The state as the store would have loaded it for this event alone."""
     footprint = program.footprint(event.type)
     zone = calendar.zone_in_force(whole.timezone, whole.zone_history, event.occurred_at, program.timezone)
+    records = footprint.records | set(program.record_keys(event, zone))
     windows, keys = set(program.rule_windows(event, zone)), set(program.distinct_keys(event))
     return msgspec.structs.replace(
         whole,
@@ -130,12 +134,14 @@ def loaded(program: Program, whole: UserState, event: Event) -> UserState:
         achievements={n: v for n, v in whole.achievements.items() if n in footprint.achievements},
         rule_uses={k: v for k, v in whole.rule_uses.items() if k in windows},
         seen_values={k for k in whole.seen_values if k in keys},
+        records={k: v for k, v in whole.records.items() if k in records},
     )
 
 
 PAYLOADS = {
     "$spend": {"currency": "one", "amount": 3},
     "$profile_update": {"timezone": "Pacific/Kiritimati"},
+    "$progress": {"achievement": "one", "amount": 2},
 }
 played = st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 5 * 24), st.integers(0, 4)), min_size=1, max_size=12)
 

@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 
-from questline.api import apps, daily, events, keys, leaderboards, program, system, users
+from questline.api import achievements, apps, daily, events, keys, leaderboards, program, system, users
 from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
 from questline.api.description.document import document
@@ -23,6 +23,7 @@ RESOURCES: list[Any] = [
     users.upsert_user,
     users.get_profile,
     users.get_history,
+    achievements.get_standing,
     daily.list_notices,
     daily.get_inventory,
     events.get_event,

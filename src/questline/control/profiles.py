@@ -240,7 +240,7 @@ def _achievements(program: Program, state: UserState, reader: Draft) -> list[Ach
     views = []
     for name, a in program.achievements.items():
         found = state.achievements.get(name)
-        if found is None and (a.secret or a.type == "SECRET"):
+        if found is None and achievements.is_hidden(a):
             continue
         views.append(
             AchievementView(

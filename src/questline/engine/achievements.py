@@ -33,6 +33,11 @@ def progress(achievement: Achievement, reader: Reader, state: AchievementState |
     return max(shares) if achievement.match == "any" else sum(shares) / len(shares)
 
 
+def is_hidden(achievement: Achievement) -> bool:
+    """Tell whether nobody sees an achievement before it is unlocked."""
+    return achievement.secret or achievement.type == "SECRET"
+
+
 def compile_achievement(name: str, achievement: Achievement) -> Step:
     """Return the closure that unlocks what the draft has earned, pays for it, and tells whether it did."""
     if achievement.tiers:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from questline.engine import check_in, items, profile, spend
+from questline.engine import check_in, items, profile, progress, spend
 from questline.engine.footprints import Touched
-from questline.model.event import BUY, CHECK_IN, PROFILE_UPDATE, SPEND, USE, Event
+from questline.model.event import BUY, CHECK_IN, PROFILE_UPDATE, PROGRESS, SPEND, USE, Event
 from questline.model.program import ProgramDocument
 from questline.model.records import RecordKey
 
@@ -52,10 +52,16 @@ def _touch_uses(touched: Touched, document: ProgramDocument) -> None:
             touched.rewards(item.use)
 
 
+def _touch_progress(touched: Touched, document: ProgramDocument) -> None:
+    for name in progress.reported(document):
+        touched.progress(name)
+
+
 COMMANDS: dict[str, Command] = {
     SPEND: Command(spend.spend, _touch_spendable),
     PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
     CHECK_IN: Command(check_in.check_in, _touch_nothing, lambda event, zone: (check_in.key(event, zone),)),
     BUY: Command(items.buy, _touch_prices),
     USE: Command(items.use, _touch_uses),
+    PROGRESS: Command(progress.report, _touch_progress),
 }

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from questline.engine import achievements, metrics, rules, runs
+from questline.engine import achievements, metrics, progress, rules, runs, windows
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
 from questline.engine.commands import COMMANDS, Command
@@ -68,6 +68,8 @@ class Program:
         self.tiers = document.tiers
         self.tiers_by_currency = _tiers_by_currency(document)
         self.unlockers = _unlockers(document)
+        self.windows = windows.spans_of(document)
+        self.reported = progress.reported(document)
         self._metrics = Listeners(document.metrics, metrics.compile_metric)
         self._streaks = Listeners(document.streaks, runs.compile_streak)
         enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
@@ -121,7 +123,7 @@ class Program:
 
     def _plan(self, event_type: str | None) -> Plan:
         document = self.document
-        touched = Touched(document, self._readers)
+        touched = Touched(document, self._readers, self.windows)
         own_metrics, own_streaks = self._metrics.of(event_type), self._streaks.of(event_type)
         own_rules = self._rules.of(event_type)
         for name, metric, _ in own_metrics:

@@ -10,6 +10,7 @@ from questline.model.decision import Decision, LevelChange
 from questline.model.event import Event
 from questline.model.limits import CHAIN_ROUNDS_MAX
 from questline.model.reasons import Reason
+from questline.model.records import RecordKind
 from questline.model.state import UserState
 
 
@@ -27,7 +28,7 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
             plan.command.run(draft)
         for step in plan.steps:
             step(draft)
-        if draft.transfers or draft.metrics or draft.streaks:
+        if draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks:
             _consequences(draft)
         if draft.earned or draft.metrics or draft.operands:
             add_points(draft, program.boards_by_currency, program.boards_by_metric)
@@ -44,6 +45,8 @@ def _consequences(draft: Draft) -> None:
         return
     changed = [("metric", name) for name in draft.metrics]
     changed += [("streak", name) for name in draft.streaks]
+    changed += [("progress", name) for kind, name in draft.records if kind is RecordKind.PROGRESS]
+    changed += [("achievement", name) for name in draft.unlocks]
     moved: dict[str, int] = {}  # balances as the last round saw them
     for _ in range(CHAIN_ROUNDS_MAX):
         for currency, amount in list(draft.balances.items()):

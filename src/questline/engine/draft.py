@@ -3,7 +3,7 @@
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, cast
 
-from questline.engine import tiers, vitals
+from questline.engine import tiers, vitals, windows
 from questline.engine.fields import View
 from questline.engine.notices import notices_of
 from questline.engine.refusal import Refusal
@@ -23,11 +23,13 @@ from questline.model.decision import (
     Unlock,
 )
 from questline.model.event import Event
+from questline.model.items import Span
 from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS_MAX
 from questline.model.reasons import Reason
 from questline.model.records import Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
 from questline.model.tiers import TierState
+from questline.model.windows import ProgressState, WindowState, window_name
 
 if TYPE_CHECKING:
     from questline.engine.compile import Program
@@ -115,6 +117,19 @@ class Draft:
         unlock = self.unlocks.get(achievement)
         state = self.state.achievements.get(achievement) if unlock is None else unlock.state
         return state.tier if state is not None else 0
+
+    def window(self, metric: str, span: Span, *, most: bool) -> Number:
+        """The metric's sum in the timeframe that ends with this event; with `most`, in the best one that holds it."""
+        state = cast(WindowState | None, self.record(RecordKind.WINDOW, window_name(metric, span)))
+        if state is None:
+            return 0
+        number = calendar.bucket_number(span.unit, self.event.occurred_at, self.zone)
+        return (windows.most if most else windows.ending)(state.buckets, number, span.duration)
+
+    def progress(self, achievement: str) -> Number:
+        """What the customer reported of the achievement."""
+        state = cast(ProgressState | None, self.record(RecordKind.PROGRESS, achievement))
+        return state.value if state is not None else 0
 
     def vital(self, vital: str) -> int:
         """The vital's value at the event's time, what regenerated until then included."""

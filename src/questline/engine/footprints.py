@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from questline.engine.fields import split_field
+from questline.engine.windows import Spans
 from questline.model.definition import Reward
 from questline.model.footprint import Footprint
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
 from questline.model.records import RecordKind
+from questline.model.windows import window_name
+
+_RECORDS = ("vital", "item", "boost", "tier", "window", "progress")
 
 Source = tuple[str, str]  # what a requirement looks at: (kind, name)
 Readers = Mapping[Source, Sequence[str]]
@@ -30,9 +34,10 @@ class Touched:
     unlock. An achievement that another one requires is read; it may unlock only where something that it requires changes.
     """
 
-    def __init__(self, program: ProgramDocument, readers: Readers) -> None:
+    def __init__(self, program: ProgramDocument, readers: Readers, windows: Spans) -> None:
         self._program = program
         self._readers = readers
+        self._windows = windows
         self._read: set[Source] = set()
         self._changed: set[Source] = set()
         self._due: list[Source] = []
@@ -59,6 +64,11 @@ class Touched:
     def metric(self, name: str) -> None:
         """Add a metric that an event may change."""
         self._change("metric", name)
+        self._read.update(("window", window_name(name, span)) for span in self._windows.get(name, ()))
+
+    def progress(self, achievement: str) -> None:
+        """Add an achievement whose progress customers report."""
+        self._change("progress", achievement)
 
     def currencies(self, names: Iterable[str]) -> None:
         """Add currencies that are paid or taken, and the levels they may raise."""
@@ -164,7 +174,10 @@ class Touched:
 
     def _achievement(self, name: str, achievement: Achievement) -> None:
         self._change("achievement", name)
-        self._read.update(requirement.source for requirement in achievement.requirements)
+        for requirement in achievement.requirements:
+            self._read.add(requirement.source)
+            if requirement.metric is not None and requirement.timeframe is not None:
+                self._read.add(("window", window_name(requirement.metric, requirement.timeframe)))
         self.rewards((*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)))
 
     def footprint(self, limited_rules: Iterable[str], distinct_metrics: Iterable[str]) -> Footprint:
@@ -179,5 +192,5 @@ class Touched:
             frozenset(named["achievement"]),
             frozenset(limited_rules),
             frozenset(distinct_metrics),
-            frozenset((RecordKind(kind), name) for kind in ("vital", "item", "boost", "tier") for name in named[kind]),
+            frozenset((RecordKind(kind), name) for kind in _RECORDS for name in named[kind]),
         )

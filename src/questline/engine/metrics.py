@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from questline.engine import windows
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, PayloadGet, payload_field
@@ -34,9 +35,12 @@ def compile_metric(name: str, metric: Metric) -> Step:
     def step(draft: Draft) -> None:
         if test is not None and not test(draft.view):
             return
-        change = fold(name, draft, MISSING if get is None else get(draft.view))
+        found = MISSING if get is None else get(draft.view)
+        change = fold(name, draft, found)
         if change is not None:
             draft.metrics[name] = change
+            if name in draft.program.windows:
+                windows.record(draft, name, 1 if get is None else operand(found) or 0)
 
     return step
 

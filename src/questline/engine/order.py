@@ -27,14 +27,19 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
         if reasons:
             found[f"rules.{name}"] = "; ".join(reasons)
     for name, achievement in program.achievements.items():
-        if any(_passing(program, requirement) for requirement in achievement.requirements):
+        together = achievement.match == "all" and len(achievement.requirements) > 1
+        if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):
             found[f"achievements.{name}"] = "a requirement may hold for a while only"
     return found
 
 
 def _passing(program: ProgramDocument, requirement: Requirement) -> bool:
     """Tell whether a requirement that held may cease to: only what never falls is safe to compare upwards with."""
-    if requirement.operator not in ("gte", "gt") or requirement.currency is not None:
+    if (
+        requirement.operator not in ("gte", "gt")
+        or requirement.currency is not None
+        or requirement.progress is not None
+    ):
         return True
     if requirement.metric is None:
         return False

@@ -8,7 +8,9 @@ from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
 from questline.model.definition import REWARD_KINDS, Reward
-from questline.model.program import ProgramDocument, Requirement
+from questline.model.items import Span
+from questline.model.limits import WINDOW_BUCKETS_MAX
+from questline.model.program import REQUIREMENT_KINDS, ProgramDocument, Requirement
 
 # Each mechanic of its own file checks its own sections.
 MECHANICS = (
@@ -197,23 +199,38 @@ def _achievement(names: Names, name: str, achievement: Any) -> Iterator[ProgramE
         if achievement.repeatable or achievement.rewards:
             yield ProgramError(path, "with tiers, rewards belong to the tiers, and repeatable has no meaning")
     if achievement.repeatable and (
-        len(achievement.requirements) != 1 or first.operator != "gte" or first.threshold <= 0 or not first.metric
+        len(achievement.requirements) != 1
+        or first.operator != "gte"
+        or first.threshold <= 0
+        or not (first.metric or first.progress)
+        or first.timeframe is not None
     ):
-        yield ProgramError(f"{path}.repeatable", "repeats on exactly one metric, with gte and a threshold above 0")
+        text = "repeats on exactly one metric or progress, with gte, a threshold above 0 and no timeframe"
+        yield ProgramError(f"{path}.repeatable", text)
     yield from names.rewards(achievement.rewards, f"{path}.rewards")
     for number, tier in enumerate(achievement.tiers):
         yield from names.rewards(tier.rewards, f"{path}.tiers[{number}].rewards")
 
 
 def _requirement(names: Names, path: str, owner: str, requirement: Requirement) -> Iterator[ProgramError]:
-    kinds = [k for k in ("metric", "level", "streak", "achievement", "currency") if getattr(requirement, k) is not None]
+    kinds = [k for k in REQUIREMENT_KINDS if getattr(requirement, k) is not None]
     if len(kinds) != 1:
-        yield ProgramError(path, "must have exactly one of metric, level, streak, achievement, currency")
+        yield ProgramError(path, f"must have exactly one of {', '.join(REQUIREMENT_KINDS)}")
         return
+    if requirement.timeframe is not None:
+        yield from _timeframe(names, f"{path}.timeframe", requirement.metric, requirement.timeframe)
     kind, name = requirement.source
-    yield from names.check(kind, name, f"{path}.{kind}")
+    yield from names.check("achievement" if kind == "progress" else kind, name, f"{path}.{kind}")
     if kind == "achievement" and name == owner:
         yield ProgramError(f"{path}.achievement", "an achievement cannot require itself")
+
+
+def _timeframe(names: Names, path: str, metric: str | None, span: Span) -> Iterator[ProgramError]:
+    found = names.program.metrics.get(metric or "")
+    if metric is None or (found is not None and found.kind not in ("count", "sum")):
+        yield ProgramError(path, "only a metric of kind count or sum is looked at through a timeframe")
+    if span.duration > WINDOW_BUCKETS_MAX:
+        yield ProgramError(f"{path}.duration", f"is above {WINDOW_BUCKETS_MAX} {span.unit}; use a larger unit")
 
 
 def _board(names: Names, program: ProgramDocument, name: str, board: Any) -> Iterator[ProgramError]:

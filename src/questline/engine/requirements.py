@@ -1,10 +1,11 @@
 """Requirements: what achievements and quests look at in a user's state, and how far the user is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from questline.engine.numbers import exact
-from questline.model.program import Requirement
+from questline.model.items import Span
+from questline.model.program import ProgramDocument, Requirement
 from questline.model.state import Number, UserState
 
 
@@ -16,6 +17,8 @@ class Reader(Protocol):
     def longest_streak(self, streak: str) -> int: ...
     def metric(self, metric: str) -> Any: ...
     def achievement_tier(self, achievement: str) -> int: ...
+    def window(self, metric: str, span: Span, *, most: bool) -> Number: ...
+    def progress(self, achievement: str) -> Number: ...
 
 
 class StoredState:
@@ -43,6 +46,12 @@ class StoredState:
         return found.tier if found is not None else 0
 
 
+def requirements_of(program: ProgramDocument) -> Iterator[Requirement]:
+    """Yield every requirement of a program."""
+    for achievement in program.achievements.values():
+        yield from achievement.requirements
+
+
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     "gte": lambda value, threshold: value >= threshold,
     "gt": lambda value, threshold: value > threshold,
@@ -53,15 +62,22 @@ COMPARE: dict[str, Callable[[Number, Number], bool]] = {
 
 
 def value_of(requirement: Requirement, reader: Reader) -> Number:
-    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier or a balance."""
+    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier, a balance or progress.
+
+    Through a timeframe, a threshold to be reached looks at the best window that holds the event.
+    """
     kind, name = requirement.source
     if kind == "metric":
+        if requirement.timeframe is not None:
+            return reader.window(name, requirement.timeframe, most=requirement.operator in ("gte", "gt"))
         value = reader.metric(name)
         return 0 if value is None else value
     if kind == "level":
         return reader.level(name)
     if kind == "streak":
         return reader.longest_streak(name)
+    if kind == "progress":
+        return reader.progress(name)
     return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
 
 

@@ -11,6 +11,7 @@ from questline.engine.forms import (
     ON,
     REWARDS,
     ROUND,
+    SPAN,
     TEXT,
     WHOLE_KEY,
     map_of,
@@ -88,8 +89,10 @@ _REQUIREMENT = object_of(
         "streak": NAME,
         "achievement": NAME,
         "currency": NAME,
+        "progress": NAME,
         "operator": {"enum": ["gte", "gt", "lte", "lt", "eq"]},
         "threshold": {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
+        "timeframe": SPAN,
     }
 )
 

@@ -13,6 +13,9 @@ from zoneinfo import ZoneInfo
 ZoneHistory = Sequence[tuple[datetime, str | None]]
 
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PERIOD_KEY_NAMES = ("daily", "weekly", "monthly", "yearly", "all-time")
 
 
@@ -63,6 +66,13 @@ def period_number(every: str, at: datetime, tz: tzinfo) -> int:
     if every == "ever":
         return 0
     raise ValueError(f"unknown period {every!r}; use hour, day, week, month, year or ever")
+
+
+def bucket_number(unit: str, at: datetime, tz: tzinfo) -> int:
+    """Return the number of the bucket of a rolling window: minutes and hours since 1970, days as in `period_number`."""
+    if unit == "days":
+        return local(at, tz).toordinal()
+    return (at - _EPOCH) // (_MINUTE if unit == "minutes" else _HOUR)
 
 
 def period_key(period: str, at: datetime, tz: tzinfo) -> str:

@@ -10,6 +10,7 @@ SPEND = "$spend"
 PROFILE_UPDATE = "$profile_update"
 BUY = "$buy"
 USE = "$use"
+PROGRESS = "$progress"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 

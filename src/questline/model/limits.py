@@ -55,6 +55,7 @@ FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
+WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000

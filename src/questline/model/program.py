@@ -7,7 +7,7 @@ import msgspec
 
 from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
-from questline.model.items import Inventory, Item
+from questline.model.items import Inventory, Item, Span
 from questline.model.tiers import Tiers
 from questline.model.vitals import Vital
 
@@ -112,21 +112,30 @@ class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
     title: str = ""
 
 
+REQUIREMENT_KINDS = ("metric", "level", "streak", "achievement", "currency", "progress")
+
+
 class Requirement(Definition, frozen=True, rename="camel", omit_defaults=True):
-    """One of metric, level (a track), streak (its longest), achievement or currency (its balance), and a threshold."""
+    """What is looked at, and a threshold.
+
+    Exactly one of metric (of all time, or of a rolling timeframe), level (a track), streak (its longest), achievement (its
+    tier), currency (its balance), and progress (what the customer reports of an achievement, this one as a rule).
+    """
 
     metric: str | None = None
     level: str | None = None
     streak: str | None = None
     achievement: str | None = None
     currency: str | None = None
+    progress: str | None = None
     operator: Operator = "gte"
     threshold: float | int = 1
+    timeframe: Span | None = None
 
     @property
     def source(self) -> tuple[str, str]:
         """What is looked at: (kind, name)."""
-        for kind in ("metric", "level", "streak", "achievement", "currency"):
+        for kind in REQUIREMENT_KINDS:
             if (name := getattr(self, kind)) is not None:
                 return kind, name
         raise ValueError("a requirement names nothing")

@@ -18,6 +18,9 @@ class Reason(StrEnum):
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
     UNKNOWN_CURRENCY = "UNKNOWN_CURRENCY"
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
+    UNKNOWN_ACHIEVEMENT = "UNKNOWN_ACHIEVEMENT"
+    UNKNOWN_STREAK = "UNKNOWN_STREAK"
+    STREAK_NOT_BROKEN = "STREAK_NOT_BROKEN"
     NOT_OWNED = "NOT_OWNED"
     INVENTORY_FULL = "INVENTORY_FULL"
     COOLDOWN = "COOLDOWN"
@@ -47,6 +50,9 @@ REASONS: dict[Reason, str] = {
     Reason.INSUFFICIENT_BALANCE: "The user has less than the command would take; nothing was taken.",
     Reason.UNKNOWN_CURRENCY: "The program has no such currency, or it cannot be spent.",
     Reason.UNKNOWN_ITEM: "The program has no such item, or it is not for sale.",
+    Reason.UNKNOWN_ACHIEVEMENT: "The program has no such achievement.",
+    Reason.UNKNOWN_STREAK: "The program has no such streak.",
+    Reason.STREAK_NOT_BROKEN: "The streak has no break to restore.",
     Reason.NOT_OWNED: "The user has none of it left.",
     Reason.INVENTORY_FULL: "The inventory has no room for it; nothing was taken.",
     Reason.COOLDOWN: "It was used a moment ago; the message says from when on it can be used again.",

@@ -9,6 +9,7 @@ from questline.model.boosts import BoostState
 from questline.model.items import ItemState
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
+from questline.model.windows import ProgressState, WindowState
 
 
 class RecordKind(StrEnum):
@@ -17,6 +18,12 @@ class RecordKind(StrEnum):
     CHECK_IN = "check_in"
     BOOST = "boost"
     TIER = "tier"
+    WINDOW = "window"
+    PROGRESS = "progress"
+
+
+UNTOLD = frozenset({RecordKind.WINDOW})
+"""Kinds that traces, histories and outcomes leave out: what they hold follows from what these tell already."""
 
 
 class CheckInState(msgspec.Struct, frozen=True, gc=False):
@@ -25,7 +32,7 @@ class CheckInState(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
-Record = VitalState | ItemState | CheckInState | BoostState | TierState
+Record = VitalState | ItemState | CheckInState | BoostState | TierState | WindowState | ProgressState
 RecordKey = tuple[RecordKind, str]  # kind, name
 
 

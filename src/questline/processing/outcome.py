@@ -3,6 +3,7 @@
 from typing import Any
 
 from questline.model.decision import Decision
+from questline.model.records import UNTOLD
 from questline.processing.apply import Verdict
 from questline.store.commands import StoredOutcome
 from questline.store.effects import shown
@@ -32,6 +33,7 @@ def outcome_of(verdict: Verdict) -> Told:
         "records": [
             {"kind": r.kind, "name": r.name, "before": shown(r.before), "after": shown(r.state), "cause": r.cause}
             for r in decision.records
+            if r.kind not in UNTOLD
         ],
         "programVersion": decision.program_version,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 from asyncpg import Connection
@@ -9,7 +10,7 @@ from asyncpg import Connection
 from questline.model.decision import Account, Decision, ProfileChange, StreakChange
 from questline.model.event import WaitingEvent
 from questline.model.reasons import Reason
-from questline.model.records import Record, RecordKind
+from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
 from questline.store import records, users
 from questline.store.statements import statements
@@ -159,8 +160,9 @@ def trace_of(decision: Decision, user: UserState) -> str:
         trace["unlocks"] = [
             (u.achievement, u.tier_before, u.state.tier, u.times_before, u.state.times) for u in decision.unlocks
         ]
-    if decision.records:
-        trace["records"] = [(r.kind, r.name, shown(r.before), shown(r.state), r.cause) for r in decision.records]
+    told = [r for r in decision.records if r.kind not in UNTOLD]
+    if told:
+        trace["records"] = [(r.kind, r.name, shown(r.before), shown(r.state), r.cause) for r in told]
     if decision.metrics:
         trace["metrics"] = [(m.metric, m.state.value) for m in decision.metrics]
     return _encode(trace).decode() if trace else "{}"
@@ -168,7 +170,10 @@ def trace_of(decision: Decision, user: UserState) -> str:
 
 def shown(record: Record | None) -> dict[str, object] | None:
     """Return a record as a trace, a history or an outcome shows it."""
-    return None if record is None else msgspec.to_builtins(record, builtin_types=(datetime,))
+    if record is None:
+        return None
+    fields = msgspec.to_builtins(record, builtin_types=(datetime, Decimal))
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
 
 
 async def _insert(conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -12,12 +12,15 @@ from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.state import UserState
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
+from questline.model.windows import Bucket, ProgressState, WindowState
 from questline.store.statements import statements
 
 SQL = statements("records")
 
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _encode = msgspec.json.encode
+_decode_buckets = msgspec.json.Decoder(tuple[Bucket, ...]).decode
+_encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -44,6 +47,20 @@ _TABLES: dict[RecordKind, _Table] = {
     RecordKind.BOOST: _Table("load_boosts", "put_boosts", BoostState, lambda boost: (boost.until,), "boosts_of_user"),
     RecordKind.TIER: _Table(
         "load_tiers", "put_tiers", TierState, lambda tier: (tier.step, tier.best, tier.earned), "tiers_of_user"
+    ),
+    RecordKind.WINDOW: _Table(
+        "load_windows",
+        "put_windows",
+        lambda buckets: WindowState(_decode_buckets(buckets)),
+        lambda window: (_encode_exact(window.buckets).decode(),),
+        "windows_of_user",
+    ),
+    RecordKind.PROGRESS: _Table(
+        "load_progress",
+        "put_progress",
+        lambda value, at: ProgressState(int(value) if value == value.to_integral_value() else value, at),
+        lambda progress: (progress.value, progress.at),
+        "progress_of_user",
     ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
 }

@@ -257,11 +257,11 @@ CREATE TABLE streaks (
     excused        int4multirange NOT NULL DEFAULT '{}',  -- periods that neither count nor break
     run_start      integer NOT NULL,                  -- first active period of the latest run
     last_period    integer NOT NULL,                  -- last active period
-    length         integer NOT NULL,                  -- active periods in the latest run
+    length         integer NOT NULL,                  -- active periods in the latest run; 0: periods are excused, none is active yet
     longest        integer NOT NULL,
     freeze_credit  integer NOT NULL DEFAULT 0,        -- see engine/streaks.py; whole freezes are credit div earnEvery
     CONSTRAINT streaks_pk PRIMARY KEY (project_id, user_id, streak),
-    CONSTRAINT streaks_longest_is_longest CHECK (longest >= length AND length > 0),
+    CONSTRAINT streaks_longest_is_longest CHECK (longest >= length AND length >= 0),
     CONSTRAINT streaks_run_is_ordered CHECK (run_start <= last_period)
 ) WITH (fillfactor = 80);
 
@@ -354,6 +354,64 @@ CREATE TABLE tiers (
     CONSTRAINT tiers_pk PRIMARY KEY (project_id, user_id, tier),
     CONSTRAINT tiers_best_is_best CHECK (best >= step AND step >= 0)
 ) WITH (fillfactor = 80);
+
+-- ───────────────────────────────────────────────────────────── windows, progress, choices, sweeps
+
+-- What a metric counted in each minute, hour or day, as far back as requirements with a timeframe look.
+CREATE TABLE metric_windows (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    metric      text COLLATE "C" NOT NULL,
+    unit        text COLLATE "C" NOT NULL,            -- minutes | hours | days
+    buckets     json NOT NULL,                        -- [[number, value], ...], the oldest first; numbers by model/calendar.py
+    CONSTRAINT metric_windows_pk PRIMARY KEY (project_id, user_id, metric, unit),
+    CONSTRAINT metric_windows_unit_is_known CHECK (unit IN ('minutes', 'hours', 'days'))
+) WITH (fillfactor = 80);
+
+-- How far the customer says a user is with an achievement.
+CREATE TABLE achievement_progress (
+    project_id   integer NOT NULL,
+    user_id      bigint NOT NULL,
+    achievement  text COLLATE "C" NOT NULL,
+    value        numeric NOT NULL,
+    at           timestamptz NOT NULL,                -- occurredAt of the latest report
+    CONSTRAINT achievement_progress_pk PRIMARY KEY (project_id, user_id, achievement),
+    CONSTRAINT achievement_progress_is_never_negative CHECK (value >= 0)
+) WITH (fillfactor = 80);
+
+-- What a user chose for a streak, and what only streaks of chosen or counted days need.
+CREATE TABLE streak_choices (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    streak      text COLLATE "C" NOT NULL,
+    days        int4multirange NOT NULL,              -- active days, where a week or month needs several
+    targets     json NOT NULL,                        -- [[from this period on, days], ...], the oldest first
+    day_starts  json NOT NULL,                        -- [[from this instant on, hours after midnight], ...], the oldest first
+    CONSTRAINT streak_choices_pk PRIMARY KEY (project_id, user_id, streak)
+) WITH (fillfactor = 80);
+
+-- One event for each of many users, sent in batches by workers: an award of an achievement, the mending after an incident.
+CREATE TABLE sweeps (
+    project_id       integer NOT NULL,
+    id               uuid NOT NULL,
+    kind             text COLLATE "C" NOT NULL,       -- award | incident
+    name             text COLLATE "C" NOT NULL,       -- of the achievement, or of the incident
+    program_version  integer NOT NULL,                -- an award is of one version; 0 for incidents
+    payload          json NOT NULL,                   -- of the event that each user is sent
+    at               timestamptz NOT NULL,            -- occurredAt of these events
+    started_by       text NOT NULL,                   -- the key that asked for it
+    reason           text NOT NULL,
+    started_at       timestamptz NOT NULL,
+    finished_at      timestamptz,                     -- NULL: under way
+    users            bigint NOT NULL,                 -- of the project when it began
+    after_user       bigint NOT NULL DEFAULT 0,       -- all users up to this one have been looked at
+    examined         bigint NOT NULL DEFAULT 0,
+    sent             bigint NOT NULL DEFAULT 0,
+    CONSTRAINT sweeps_pk PRIMARY KEY (project_id, id),
+    CONSTRAINT sweeps_are_asked_for_once UNIQUE (project_id, kind, name, program_version),
+    CONSTRAINT sweeps_kind_is_known CHECK (kind IN ('award', 'incident'))
+);
+CREATE INDEX sweeps_under_way ON sweeps (started_at) WHERE finished_at IS NULL;
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -582,10 +640,12 @@ GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, ac
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, vitals, items, check_ins, notices, boosts, tiers, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
-GRANT SELECT, INSERT, UPDATE ON api_keys TO questline_tenant;
+GRANT SELECT ON metric_windows, achievement_progress, streak_choices TO questline_tenant;
+GRANT SELECT, INSERT, UPDATE ON api_keys, sweeps TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
 
@@ -603,6 +663,7 @@ BEGIN
         'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
+        'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

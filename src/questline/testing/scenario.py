@@ -13,9 +13,10 @@ from questline.engine.evolve import evolve
 from questline.model.decision import BoardMode, Decision, Outcome
 from questline.model.event import Event
 from questline.model.items import ItemState
-from questline.model.records import Record
+from questline.model.records import UNTOLD, Record
 from questline.model.state import UserState
 from questline.model.vitals import VitalState
+from questline.model.windows import ProgressState
 
 Row = tuple[str | datetime, str, Mapping[str, Any]] | tuple[str | datetime, str, str, Mapping[str, Any]]
 
@@ -83,6 +84,7 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
 
     `coins +15 rule:hard-task`, `coins -5 command:spend`, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`,
     `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`, `item coffee - → 1`,
+    `progress course - → 3`,
     `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out.
     """
     if decision.outcome is Outcome.REFUSED:
@@ -90,7 +92,11 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
     return (
         *(f"{t.currency} {'+' if t.credit == 'user' else '-'}{t.amount} {t.rule}" for t in decision.transfers),
         *(f"metric {m.metric} = {m.state.value}" for m in decision.metrics),
-        *(f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}" for r in decision.records),
+        *(
+            f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}"
+            for r in decision.records
+            if r.kind not in UNTOLD
+        ),
         *(f"streak {s.streak} {s.length_before} → {s.state.length}" for s in decision.streaks),
         *(f"level {c.track} {c.before} → {c.after}" for c in decision.levels),
         *(f"unlock {u.achievement} tier {u.state.tier} x{u.state.times}" for u in decision.unlocks),
@@ -104,6 +110,8 @@ def _short(record: Record | None) -> str:
             return "-"
         case VitalState():
             return str(record.value)
+        case ProgressState():
+            return f"{float(record.value):g}"
         case ItemState():
             return str(sum(lot.units for lot in record.lots))
         case _:

@@ -26,6 +26,7 @@ _TAGS = {
     "events": "Facts about users: sending them, and what became of them.",
     "currency": "Commands on balances.",
     "daily": "The daily loop: check-ins, items, inventories.",
+    "progress": "What users strive for: progress, awards, and care for their streaks.",
     "leaderboards": "Boards: pages, ranks, neighbours.",
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
@@ -53,6 +54,7 @@ _PARAMETERS: dict[str, Json] = {
     "project": {"description": "The app's id: that of the key."},
     "keyId": {"description": "The key's id."},
     "name": {"description": "The definition's name."},
+    "achievement": {"description": "The achievement's name."},
     "number": {"description": "The version."},
     "limit": {
         "description": "How many at most.",

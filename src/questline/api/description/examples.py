@@ -110,9 +110,22 @@ SCHEMAS: dict[str, Any] = {
     "CheckIn": {"userId": "ada"},
     "Buy": {"userId": "ada", "quantity": 2},
     "Use": {"userId": "ada"},
+    "Progress": {"userId": "ada", "amount": 1},
     "Done": {"status": "processed", "eventId": ID, "duplicate": False, "outcome": OUTCOME},
     "Inventory": {"items": [_ITEM], "units": 2, "cap": 5, "by": "units"},
     "NoticeList": {"items": [_NOTICE], "nextCursor": None},
+    "Standings": {
+        "achievement": "ten-hard", "title": "Ten hard ones", "type": "MILESTONE", "unlocked": True, "tier": 1, "tiers": 1,
+        "times": 1, "unlockedAt": AT, "progress": 1.0,
+        "requirements": [
+            {
+                "kind": "metric", "name": "hard_tasks", "operator": "gte", "threshold": 10,
+                "timeframe": {"duration": 7, "unit": "days"}, "value": 10, "met": True, "progress": 1.0,
+            }
+        ],
+        "history": [{"eventId": ID, "at": AT, "tier": 1, "times": 1}],
+        "nextCursor": None,
+    },
     "History": {
         "items": [
             {

@@ -12,7 +12,7 @@ from questline.api.hot.body import Receive, Scope, header, read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
 from questline.api.problems import Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
-from questline.model.event import BUY, CHECK_IN, USE
+from questline.model.event import BUY, CHECK_IN, PROGRESS, USE
 from questline.model.limits import COMMAND_BODY_BYTES_MAX
 from questline.model.principal import KeyType
 from questline.model.reasons import Reason
@@ -41,6 +41,15 @@ class Use(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
+class Progress(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Report progress of an achievement: an amount to add, or the value it now has. Under one key it counts once."""
+
+    user_id: str
+    amount: float | int | None = None
+    value: float | int | None = None
+    idempotency_key: str | None = None
+
+
 class Done(msgspec.Struct, frozen=True, rename="camel"):
     """What a command changed; the same answer to each repeat under its key."""
 
@@ -64,12 +73,24 @@ class HotCommand(msgspec.Struct, frozen=True):
     payload: Callable[[Any, str], dict[str, Any]]
 
 
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
 HOT_COMMANDS: tuple[HotCommand, ...] = (
     HotCommand("/check-in", "checkIn", "daily", CHECK_IN, CheckIn, lambda _, __: {}),
     HotCommand(
         "/items/{item}/buy", "buyItem", "daily", BUY, Buy, lambda body, item: {"item": item, "quantity": body.quantity}
     ),
     HotCommand("/items/{item}/use", "useItem", "daily", USE, Use, lambda _, item: {"item": item}),
+    HotCommand(
+        "/achievements/{achievement}/progress",
+        "reportProgress",
+        "progress",
+        PROGRESS,
+        Progress,
+        lambda body, achievement: {"achievement": achievement, **_given(amount=body.amount, value=body.value)},
+    ),
 )
 
 _encode = msgspec.json.Encoder().encode

@@ -78,3 +78,37 @@ ON CONFLICT ON CONSTRAINT tiers_pk DO UPDATE SET step = excluded.step, best = ex
 -- name: tiers_of_user
 -- $1 project, $2 user.
 SELECT tier, step, best, earned FROM tiers WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_windows
+-- A name is a unit and a metric, `days:tasks`. $1 projects, $2 users, $3 names.
+SELECT w.user_id, i.name, w.buckets
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN metric_windows w ON w.project_id = i.project_id AND w.user_id = i.user_id
+                     AND w.metric = substr(i.name, strpos(i.name, ':') + 1) AND w.unit = split_part(i.name, ':', 1);
+
+-- name: put_windows
+-- The buckets as they are now. Arrays, a column each.
+INSERT INTO metric_windows (project_id, user_id, metric, unit, buckets)
+SELECT project_id, user_id, substr(name, strpos(name, ':') + 1), split_part(name, ':', 1), buckets::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[]) AS i (project_id, user_id, name, buckets)
+ON CONFLICT ON CONSTRAINT metric_windows_pk DO UPDATE SET buckets = excluded.buckets;
+
+-- name: windows_of_user
+-- $1 project, $2 user.
+SELECT unit || ':' || metric, buckets FROM metric_windows WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_progress
+-- $1 projects, $2 users, $3 achievements.
+SELECT p.user_id, p.achievement, p.value, p.at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN achievement_progress p ON p.project_id = i.project_id AND p.user_id = i.user_id AND p.achievement = i.name;
+
+-- name: put_progress
+-- What was reported last. Arrays, a column each.
+INSERT INTO achievement_progress (project_id, user_id, achievement, value, at)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::numeric[], $5::timestamptz[])
+ON CONFLICT ON CONSTRAINT achievement_progress_pk DO UPDATE SET value = excluded.value, at = excluded.at;
+
+-- name: progress_of_user
+-- $1 project, $2 user.
+SELECT achievement, value, at FROM achievement_progress WHERE project_id = $1 AND user_id = $2;
