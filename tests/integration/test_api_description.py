@@ -35,6 +35,7 @@ ENTRIES = {
     "segments": "regulars",
     "boosts": "weekend",
     "tiers": "club",
+    "commissions": "sales",
 }
 
 

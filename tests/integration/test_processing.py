@@ -217,7 +217,7 @@ async def test_history_names_event_rule_version_and_reason_of_every_change(quest
     ]
     assert kinds == [
         ("transfer", "rule:task"), ("transfer", "rule:task"), ("transfer", "achievement:three"), ("level", "XP"),
-        ("unlock", "three"), ("metric", "tasks"),
+        ("unlock", "three"), ("tier", None), ("metric", "tasks"),
     ]  # fmt: skip
     rest = (await app.get(f"/v1/users/ada/history?cursor={page['nextCursor']}")).json()
     assert (len(rest["items"]), rest["nextCursor"]) == (2, None)

@@ -7,7 +7,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 
-from questline.api import achievements, apps, daily, events, keys, leaderboards, program, system, users
+from questline.api import achievements, apps, daily, events, keys, leaderboards, program, referrals, system, users
 from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
 from questline.api.description.document import document
@@ -26,6 +26,8 @@ RESOURCES: list[Any] = [
     achievements.get_standing,
     daily.list_notices,
     daily.get_inventory,
+    referrals.get_referral_code,
+    referrals.list_referrals,
     events.get_event,
     events.list_events,
     leaderboards.get_leaderboard,

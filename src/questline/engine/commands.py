@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from questline.engine import check_in, items, profile, progress, spend
+from questline.engine import check_in, commissions, items, profile, progress, referrals, spend
 from questline.engine.footprints import Touched
-from questline.model.event import BUY, CHECK_IN, PROFILE_UPDATE, PROGRESS, SPEND, USE, Event
+from questline.model.event import (
+    BUY,
+    CHECK_IN,
+    COMMISSION,
+    COMMISSION_REVERSED,
+    PROFILE_UPDATE,
+    PROGRESS,
+    REFERRAL_QUALIFIED,
+    SPEND,
+    USE,
+    Event,
+)
 from questline.model.program import ProgramDocument
 from questline.model.records import RecordKey
 
@@ -16,12 +27,15 @@ if TYPE_CHECKING:
     from questline.engine.draft import Draft
 
 
+Keys = Callable[[Event, tzinfo], Iterable[RecordKey]]
+
+
 class Command(msgspec.Struct, frozen=True):
     """`run` does it; `touch` adds what it reads and changes, whatever its payload names; `keys` what one event names."""
 
     run: Callable[["Draft"], None]
     touch: Callable[[Touched, ProgramDocument], None]
-    keys: Callable[[Event, tzinfo], Iterable[RecordKey]] | None = None
+    keys: Keys | None = None
 
 
 def _touch_nothing(_: Touched, __: ProgramDocument) -> None:
@@ -57,6 +71,18 @@ def _touch_progress(touched: Touched, document: ProgramDocument) -> None:
         touched.progress(name)
 
 
+def _touch_referrer(touched: Touched, document: ProgramDocument) -> None:
+    if document.referrals is not None:
+        touched.rewards(document.referrals.referrer)
+
+
+def _touch_commissions(touched: Touched, document: ProgramDocument) -> None:
+    for commission in document.commissions.values():
+        touched.currencies((commission.currency,))
+        for plan in commission.plans:
+            touched.condition(plan.when)
+
+
 COMMANDS: dict[str, Command] = {
     SPEND: Command(spend.spend, _touch_spendable),
     PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
@@ -64,4 +90,7 @@ COMMANDS: dict[str, Command] = {
     BUY: Command(items.buy, _touch_prices),
     USE: Command(items.use, _touch_uses),
     PROGRESS: Command(progress.report, _touch_progress),
+    REFERRAL_QUALIFIED: Command(referrals.reward, _touch_referrer),
+    COMMISSION: Command(commissions.earn, _touch_commissions, commissions.keys),
+    COMMISSION_REVERSED: Command(commissions.reverse, _touch_commissions, commissions.keys),
 }

@@ -10,13 +10,14 @@ import msgspec
 from questline.engine import achievements, metrics, progress, rules, runs, windows
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
-from questline.engine.commands import COMMANDS, Command
+from questline.engine.commands import COMMANDS, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, PayloadGet, payload_field
 from questline.engine.footprints import Touched, readers_of
 from questline.engine.gains import compile_gains
 from questline.engine.levels import Curve
+from questline.engine.trades import trades_of
 from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
 from questline.model.event import SYSTEM_PREFIX, Event
@@ -30,13 +31,14 @@ _ANY = "*"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one event type sets off, in order: the command it is, metrics, then streaks, then rules."""
+    """What one event type sets off, in order: the command it is, metrics, streaks, rules, then sales and referrals."""
 
     steps: tuple[Step, ...]
     footprint: Footprint
     limited_rules: tuple[tuple[str, Rule], ...]
     distinct_metrics: tuple[tuple[str, PayloadGet], ...]
     command: Command | None = None
+    keys: tuple[Keys, ...] = ()
 
 
 class Program:
@@ -75,7 +77,14 @@ class Program:
         enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
         self._rules = Listeners(enabled, rules.compile_rule)
         self._readers = readers_of(document)
-        self._types = frozenset({*COMMANDS, *self._metrics.types, *self._streaks.types, *self._rules.types})
+        self._trades = trades_of(document)
+        self._types = frozenset(
+            {*COMMANDS, *self._metrics.types, *self._streaks.types, *self._rules.types, *self._trades}
+        )
+        self.commission_tests = {
+            name: [compile_condition(plan.when) if plan.when else None for plan in commission.plans]
+            for name, commission in document.commissions.items()
+        }
         self._plans: dict[str, Plan] = {}
         self._other = self._plan(None)
         self._system = Plan((), Footprint(), (), ())
@@ -104,13 +113,11 @@ class Program:
 
     def record_keys(self, event: Event, zone: tzinfo) -> Iterable[RecordKey]:
         """Return the records that the event itself names, beside those of its footprint."""
-        command = self.plan(event.type).command
-        return () if command is None or command.keys is None else command.keys(event, zone)
+        return (key for keys in self.plan(event.type).keys for key in keys(event, zone))
 
     def names_records(self, event_type: str) -> bool:
         """Tell whether events of a type name records."""
-        command = self.plan(event_type).command
-        return command is not None and command.keys is not None
+        return bool(self.plan(event_type).keys)
 
     def distinct_keys(self, event: Event) -> list[tuple[str, bytes]]:
         """Return (metric, value hash) for each `distinct` metric of the event's type."""
@@ -136,12 +143,23 @@ class Program:
         command = COMMANDS.get(event_type or "")
         if command is not None:
             command.touch(touched, document)
-        touched.follow()
         limited = tuple((n, r) for n, r, _ in own_rules if r.limit)
         distinct = tuple((n, payload_field(m.field)) for n, m, _ in own_metrics if m.kind == "distinct")
-        steps = tuple(step for own in (own_metrics, own_streaks, own_rules) for _, _, step in own)
+        steps = [step for own in (own_metrics, own_streaks, own_rules) for _, _, step in own]
+        keys = [command.keys] if command is not None and command.keys is not None else []
+        for trade in self._trades.get(event_type or "", ()):
+            steps.append(trade.step)
+            trade.touch(touched)
+            if trade.keys is not None:
+                keys.append(trade.keys)
+        touched.follow()
         return Plan(
-            steps, touched.footprint((n for n, _ in limited), (n for n, _ in distinct)), limited, distinct, command
+            tuple(steps),
+            touched.footprint((n for n, _ in limited), (n for n, _ in distinct)),
+            limited,
+            distinct,
+            command,
+            tuple(keys),
         )
 
 

@@ -191,6 +191,23 @@ class Draft:
         self.balances[currency] = balance - amount
         self._move(Transfer(currency, _USER, to.value, amount, rule))
 
+    def pay_out(self, currency: str, amount: int, source: Account, rule: str) -> None:
+        """Move an amount > 0 from a system account to the user: earned, and not multiplied by gains."""
+        balance = self.balance(currency) + amount
+        if balance > AMOUNT_MAX:
+            raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
+        self.balances[currency] = balance
+        self.earned[currency] = self.earned.get(currency, 0) + amount
+        self._move(Transfer(currency, source.value, _USER, amount, rule))
+
+    def claw_back(self, currency: str, amount: int, to: Account, rule: str) -> None:
+        """Take an amount > 0 back to where it came from; what the user no longer has becomes their debt."""
+        held = min(self.balance(currency), amount)
+        if held:
+            self.debit(currency, held, to, rule)
+        if amount > held:
+            self._move(Transfer(currency, Account.DEBT.value, to.value, amount - held, rule))
+
     def _move(self, transfer: Transfer) -> None:
         if len(self.transfers) >= EFFECTS_PER_EVENT_MAX:
             raise Refusal(Reason.LIMIT_REACHED, f"one event may cause {EFFECTS_PER_EVENT_MAX} transfers at the most")

@@ -1,6 +1,7 @@
 """Fold an accepted decision into the state it was made from: what the next event of the batch finds."""
 
 from questline.model.decision import Account, Decision
+from questline.model.referrals import ReferralState
 from questline.model.state import UserState
 
 _USER = Account.USER.value
@@ -28,6 +29,8 @@ def evolve(state: UserState, decision: Decision) -> None:
         state.achievements[unlock.achievement] = unlock.state
     for record in decision.records:
         state.records[record.kind, record.name] = record.state
+        if type(record.state) is ReferralState and record.before is None:
+            state.lineage[state.id] = record.state.chain
     if decision.profile is not None:
         state.attributes = decision.profile.attributes
         state.display_name = decision.profile.display_name

@@ -9,10 +9,10 @@ from questline.engine.windows import Spans
 from questline.model.definition import Reward
 from questline.model.footprint import Footprint
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
-from questline.model.records import RecordKind
+from questline.model.records import RecordKey, RecordKind
 from questline.model.windows import window_name
 
-_RECORDS = ("vital", "item", "boost", "tier", "window", "progress")
+_RECORD_KINDS = tuple(kind.value for kind in RecordKind)
 
 Source = tuple[str, str]  # what a requirement looks at: (kind, name)
 Readers = Mapping[Source, Sequence[str]]
@@ -105,6 +105,10 @@ class Touched:
         if self._program.inventory is not None:
             self._read.update(("item", other) for other in self._program.items)
 
+    def record(self, key: RecordKey) -> None:
+        """Add a record that is there once for a user."""
+        self._read.add((key[0].value, key[1]))
+
     def vital(self, name: str) -> None:
         """Add a vital that may change, and what its top gives."""
         vital = self._program.vitals.get(name)
@@ -192,5 +196,5 @@ class Touched:
             frozenset(named["achievement"]),
             frozenset(limited_rules),
             frozenset(distinct_metrics),
-            frozenset((RecordKind(kind), name) for kind in _RECORDS for name in named[kind]),
+            frozenset((RecordKind(kind), name) for kind in _RECORD_KINDS for name in named[kind]),
         )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from questline.engine import boosts, items, segments, tiers, vitals
+from questline.engine import boosts, commissions, items, referrals, segments, tiers, vitals
 from questline.engine.conditions import OPERATORS, SYNONYMS
 from questline.engine.forms import (
     FIXED_AWARD,
@@ -238,6 +238,8 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "boosts": boosts.SCHEMA,
             "boosting": boosts.BOOSTING_SCHEMA,
             "tiers": tiers.SCHEMA,
+            "referrals": referrals.SCHEMA,
+            "commissions": commissions.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -11,6 +11,9 @@ PROFILE_UPDATE = "$profile_update"
 BUY = "$buy"
 USE = "$use"
 PROGRESS = "$progress"
+REFERRAL_QUALIFIED = "$referral_qualified"
+COMMISSION = "$commission"
+COMMISSION_REVERSED = "$commission_reversal"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 

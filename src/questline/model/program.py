@@ -8,6 +8,7 @@ import msgspec
 from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
 from questline.model.items import Inventory, Item, Span
+from questline.model.referrals import Commission, Referrals
 from questline.model.tiers import Tiers
 from questline.model.vitals import Vital
 
@@ -197,6 +198,8 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     boosts: dict[str, Boost] = {}
     boosting: Boosting = Boosting()
     tiers: dict[str, Tiers] = {}
+    referrals: Referrals | None = None
+    commissions: dict[str, Commission] = {}
     event_types: dict[str, EventType] = {}
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from questline.model.boosts import BoostState
 from questline.model.items import ItemState
+from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.model.windows import ProgressState, WindowState
@@ -20,6 +21,9 @@ class RecordKind(StrEnum):
     TIER = "tier"
     WINDOW = "window"
     PROGRESS = "progress"
+    REFERRAL_CODE = "referral_code"  # read only: whose a code is
+    REFERRAL = "referral"
+    COMMISSION = "commission"
 
 
 UNTOLD = frozenset({RecordKind.WINDOW})
@@ -32,7 +36,18 @@ class CheckInState(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
-Record = VitalState | ItemState | CheckInState | BoostState | TierState | WindowState | ProgressState
+Record = (
+    VitalState
+    | ItemState
+    | CheckInState
+    | BoostState
+    | TierState
+    | WindowState
+    | ProgressState
+    | CodeOwner
+    | ReferralState
+    | CommissionState
+)
 RecordKey = tuple[RecordKind, str]  # kind, name
 
 

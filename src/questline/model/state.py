@@ -45,6 +45,7 @@ class UserState(msgspec.Struct):
     """A user as loaded for a batch. The shell alone replaces entries, with the values of an accepted decision.
 
     `zone_history` holds (until, zone) pairs, oldest first: the zones in force before `timezone`.
+    `lineage` is one for all users of a batch: whom the batch attributed so far, to (referrer, those above).
     `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash): those already counted.
     """
 
@@ -63,3 +64,4 @@ class UserState(msgspec.Struct):
     seen_values: set[tuple[str, bytes]] = set()
     achievements: dict[str, AchievementState] = {}
     records: dict[RecordKey, Record] = {}
+    lineage: dict[int, tuple[int, ...]] = {}

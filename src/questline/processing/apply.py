@@ -70,6 +70,9 @@ class Applier:
         wanted = _wanted(programs, decoded, users)
         by_id = {user.id: user for user in users.values()}
         await state.load(conn, wanted, by_id)
+        lineage: dict[int, tuple[int, ...]] = {}
+        for user in by_id.values():
+            user.lineage = lineage
         known = {(user.id, currency) for user in by_id.values() for currency in user.balances}
         rows = effects.Effects(known, self._clock())
         points = boards.BoardRows()

@@ -172,8 +172,9 @@ def shown(record: Record | None) -> dict[str, object] | None:
     """Return a record as a trace, a history or an outcome shows it."""
     if record is None:
         return None
+    hidden = getattr(record, "hidden", ())  # the customer's words, which live in users and events only
     fields = msgspec.to_builtins(record, builtin_types=(datetime, Decimal))
-    return {name: float(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
+    return {n: float(v) if isinstance(v, Decimal) else v for n, v in fields.items() if n not in hidden}
 
 
 async def _insert(conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

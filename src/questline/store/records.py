@@ -1,6 +1,7 @@
 """Records of a user's mechanics: every kind is loaded and put in the same way, by a pair of statements of its own."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, cast
 
 import msgspec
@@ -9,6 +10,7 @@ from asyncpg import Connection
 from questline.model.boosts import BoostState
 from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
+from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.state import UserState
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
@@ -27,10 +29,19 @@ class _Table(msgspec.Struct, frozen=True):
     """How one kind is stored: its statements, the state of a row's columns, and the columns of a state."""
 
     load: str
-    put: str
+    put: str | None  # None: decisions read it and never change it
     read: Callable[..., Record]
     row: Callable[[Any], tuple[object, ...]]
     of_user: str | None = None  # all of one user's, for the profile
+    lock: str | None = None  # taken for the projects before loading
+
+
+def _referral(referrer: int, user: str, at: datetime, status: Any) -> ReferralState:
+    return ReferralState(referrer, user, at, status)
+
+
+def _no_row(_: Any) -> tuple[object, ...]:
+    raise AssertionError("a record that is only read was changed")
 
 
 _TABLES: dict[RecordKind, _Table] = {
@@ -62,6 +73,19 @@ _TABLES: dict[RecordKind, _Table] = {
         lambda progress: (progress.value, progress.at),
         "progress_of_user",
     ),
+    RecordKind.REFERRAL_CODE: _Table(
+        "load_referral_codes",
+        None,
+        lambda owner, user, ancestors: CodeOwner(owner, user, tuple(ancestors)),
+        _no_row,
+        lock="lock_referral_codes",
+    ),
+    RecordKind.REFERRAL: _Table(
+        "load_referrals", "put_referrals", _referral, lambda found: (found.referrer, found.at, found.status)
+    ),
+    RecordKind.COMMISSION: _Table(
+        "load_commissions", "put_commissions", CommissionState, lambda paid: (paid.amount, paid.plan, paid.reversed)
+    ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
 }
 
@@ -79,6 +103,8 @@ async def load(
             names.append(name)
     for kind, arrays in columns.items():
         table = _TABLES[kind]
+        if table.lock is not None:
+            await conn.execute(SQL[table.lock], arrays[0])
         for user_id, name, *values in await conn.fetch(SQL[table.load], *arrays):
             users[user_id].records[kind, name] = table.read(*values)
 
@@ -89,7 +115,9 @@ async def put(conn: Connection, states: Mapping[tuple[RecordKind, int, int, str]
     for (kind, project_id, user_id, name), state in states.items():
         rows.setdefault(kind, []).append((project_id, user_id, name, *_TABLES[kind].row(state)))
     for kind, of_kind in rows.items():
-        await conn.execute(SQL[_TABLES[kind].put], *map(list, zip(*of_kind, strict=True)))
+        statement = _TABLES[kind].put
+        assert statement is not None
+        await conn.execute(SQL[statement], *map(list, zip(*of_kind, strict=True)))
 
 
 async def of_user(conn: Connection, project_id: int, state: UserState) -> None:

@@ -412,6 +412,42 @@ CREATE TABLE sweeps (
     CONSTRAINT sweeps_kind_is_known CHECK (kind IN ('award', 'incident'))
 );
 CREATE INDEX sweeps_under_way ON sweeps (started_at) WHERE finished_at IS NULL;
+-- ───────────────────────────────────────────────────────────── referrals and commissions
+
+-- Whose a referral code is. A user has one.
+CREATE TABLE referral_codes (
+    project_id  integer NOT NULL,
+    code        text COLLATE "C" NOT NULL,            -- capitals and digits that nobody takes for one another
+    user_id     bigint NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT referral_codes_pk PRIMARY KEY (project_id, code),
+    CONSTRAINT referral_codes_are_one_a_user UNIQUE (project_id, user_id)
+);
+
+-- Who brought a user: once for ever.
+CREATE TABLE referrals (
+    project_id   integer NOT NULL,
+    user_id      bigint NOT NULL,                     -- the friend
+    referrer_id  bigint NOT NULL,
+    at           timestamptz NOT NULL,
+    status       text COLLATE "C" NOT NULL,           -- PENDING → QUALIFIED
+    CONSTRAINT referrals_pk PRIMARY KEY (project_id, user_id),
+    CONSTRAINT referrals_are_not_to_oneself CHECK (referrer_id <> user_id),
+    CONSTRAINT referrals_status_is_known CHECK (status IN ('PENDING', 'QUALIFIED'))
+);
+CREATE INDEX referrals_by_referrer ON referrals (project_id, referrer_id, user_id);
+
+-- What an order paid to the user who earned it: once, and taken back once.
+CREATE TABLE commissions (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    commission  text COLLATE "C" NOT NULL,            -- NAME:hash of the order
+    amount      bigint NOT NULL,
+    plan        text COLLATE "C" NOT NULL,            -- '' where the refund came first
+    reversed    boolean NOT NULL,
+    CONSTRAINT commissions_pk PRIMARY KEY (project_id, user_id, commission),
+    CONSTRAINT commissions_are_not_negative CHECK (amount >= 0)
+);
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -636,14 +672,18 @@ GRANT EXECUTE ON FUNCTION make_partitions TO questline_service;
 
 GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_service;
 GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers, check_ins, notices TO questline_service;
-GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements, vitals, items, boosts, tiers TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON vitals, items, boosts, tiers TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
-    metrics, metric_values, streaks, rule_uses, achievements, vitals, items, check_ins, notices, boosts, tiers, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
+    metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
+GRANT SELECT ON vitals, items, check_ins, notices, boosts, tiers TO questline_tenant;
+GRANT SELECT ON referral_codes, referrals, commissions TO questline_tenant;
 GRANT SELECT ON metric_windows, achievement_progress, streak_choices TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys, sweeps TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
@@ -663,6 +703,7 @@ BEGIN
         'api_keys', 'program_versions', 'users', 'events', 'dedupe_keys', 'outbox', 'attempts', 'decisions',
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
+        'referral_codes', 'referrals', 'commissions',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -10,10 +10,13 @@ import msgspec
 from questline.engine.compile import compile_program
 from questline.engine.decide import decide
 from questline.engine.evolve import evolve
+from questline.engine.referrals import KEY
+from questline.model import calendar
 from questline.model.decision import BoardMode, Decision, Outcome
 from questline.model.event import Event
 from questline.model.items import ItemState
-from questline.model.records import UNTOLD, Record
+from questline.model.records import UNTOLD, Record, RecordKind
+from questline.model.referrals import CodeOwner, ReferralState
 from questline.model.state import UserState
 from questline.model.vitals import VitalState
 from questline.model.windows import ProgressState
@@ -34,7 +37,8 @@ class Played(msgspec.Struct, frozen=True):
 class Scenario:
     """Users under one program. Events are decided in the order they are played, whatever their times are.
 
-    `users` are the states so far, by user; `boards` are the scores, by (board, period, user). The time of a row is an aware
+    `users` are the states so far, by user; `boards` are the scores, by (board, period, user); `codes` are referral codes, by
+    code the user; `sent` are the system events that decisions sent, which are applied at once. The time of a row is an aware
     datetime or an RFC 3339 text. Raises ProgramInvalid where the document has errors.
     """
 
@@ -42,7 +46,10 @@ class Scenario:
         self.program = compile_program(document, 1, timezone)
         self.users: dict[str, UserState] = {}
         self.boards: dict[tuple[str, str, str], int] = {}
+        self.codes: dict[str, str] = {}
+        self.sent: list[Event] = []
         self._applied: dict[UUID, Decision] = {}
+        self._sent: set[tuple[str, str]] = set()
 
     def user(self, user: str = DEFAULT_USER) -> UserState:
         """Return a user's state, made empty where there is none: to look at, or to set before playing."""
@@ -67,6 +74,7 @@ class Scenario:
         if known is not None:
             return known
         state = self.user(event.user)
+        self._look_up(state, event)
         decision = self._applied[event.id] = decide(self.program, state, event)
         evolve(state, decision)
         for points in decision.board_points:
@@ -76,7 +84,28 @@ class Scenario:
                 self.boards[key] = points.points
             else:
                 self.boards[key] = score + points.points if points.mode is BoardMode.ADD else max(score, points.points)
+        for sent in decision.follow_ups:
+            if (sent.type, sent.key) not in self._sent:
+                self._sent.add((sent.type, sent.key))
+                id_ = UUID(int=(1 << 64) + len(self._sent))
+                at = sent.at or event.occurred_at
+                self.sent.append(Event(id_, 1, sent.type, sent.user, sent.payload, at))
+                self.apply(self.sent[-1])
         return decision
+
+    def _look_up(self, state: UserState, event: Event) -> None:
+        """Put what lies with other users where the engine finds it: whose a referral code is."""
+        zone = calendar.zone_in_force(state.timezone, state.zone_history, event.occurred_at, self.program.timezone)
+        for kind, name in self.program.record_keys(event, zone):
+            if kind is RecordKind.REFERRAL_CODE and (owner := self.codes.get(name)) is not None:
+                state.records[kind, name] = CodeOwner(self.user(owner).id, owner, self._ancestors(owner))
+
+    def _ancestors(self, user: str) -> tuple[int, ...]:
+        found: list[int] = []
+        while (referral := self.user(user).records.get(KEY)) is not None:
+            user = cast(ReferralState, referral).user
+            found.append(self.user(user).id)
+        return tuple(found)
 
 
 def effects_of(decision: Decision) -> tuple[str, ...]:

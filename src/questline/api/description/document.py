@@ -25,6 +25,7 @@ _TAGS = {
     "users": "Users, what they have, and why.",
     "events": "Facts about users: sending them, and what became of them.",
     "currency": "Commands on balances.",
+    "referrals": "Codes, and who brought whom.",
     "daily": "The daily loop: check-ins, items, inventories.",
     "progress": "What users strive for: progress, awards, and care for their streaks.",
     "leaderboards": "Boards: pages, ranks, neighbours.",

@@ -43,11 +43,17 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "Segment": {"when": {"field": "level.XP", "op": "gte", "value": 5}},
     "Boost": {"by": 2, "currencies": ["XP"], "from": "2026-12-05T00:00:00Z", "until": "2026-12-07T00:00:00Z"},
     "Tiers": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1_000}]},
+    "Commission": {
+        "on": "purchase",
+        "currency": "coins",
+        "plans": [{"name": "standard", "basisPoints": 500}],
+        "to": "affiliate",
+    },
 }
 NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
     "Vital": "energy", "Item": "coffee",
-    "Segment": "regulars", "Boost": "weekend", "Tiers": "club",
+    "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",
@@ -106,6 +112,11 @@ SCHEMAS: dict[str, Any] = {
         "segments": ["regulars"],
         "boosts": [{"boost": "weekend", "title": "", "by": 2, "until": "2026-12-07T00:00:00Z", "personal": False}],
         "programVersion": 3,
+    },
+    "ReferralCode": {"code": "7KX2M9QA"},
+    "Referrals": {
+        "code": "7KX2M9QA", "referrer": None, "brought": 1, "qualified": 1, "nextCursor": None,
+        "items": [{"userId": "bob", "at": AT, "status": "QUALIFIED"}],
     },
     "CheckIn": {"userId": "ada"},
     "Buy": {"userId": "ada", "quantity": 2},

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 SECTIONS = {
     "currencies": "Currency", "metrics": "Metric", "rules": "Rule", "streaks": "Streak",
     "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
-    "segments": "Segment", "boosts": "Boost", "tiers": "Tiers",
+    "segments": "Segment", "boosts": "Boost", "tiers": "Tiers", "commissions": "Commission",
 }  # fmt: skip
 """What one entry of each part of a program is called."""
 

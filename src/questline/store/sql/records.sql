@@ -112,3 +112,53 @@ ON CONFLICT ON CONSTRAINT achievement_progress_pk DO UPDATE SET value = excluded
 -- name: progress_of_user
 -- $1 project, $2 user.
 SELECT achievement, value, at FROM achievement_progress WHERE project_id = $1 AND user_id = $2;
+-- name: lock_referral_codes
+-- Attributions of a project are taken one after another, so that two users who name each other at once make no ring: the
+-- second one reads what the first one wrote, in a statement of its own. $1 projects, one or more times each.
+SELECT count(pg_advisory_xact_lock(x'716c7266'::integer, project_id))
+FROM (SELECT DISTINCT project_id FROM unnest($1::integer[]) AS p (project_id) ORDER BY project_id) AS projects;
+
+-- name: load_referral_codes
+-- Whose codes are, and who brought those users, upwards. $1 projects, $2 users, $3 codes.
+WITH RECURSIVE named AS (
+    SELECT i.project_id, i.user_id, i.name, c.user_id AS owner
+    FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+    JOIN referral_codes c ON c.project_id = i.project_id AND c.code = i.name
+), upwards (project_id, user_id, name, ancestor, height) AS (
+    SELECT project_id, user_id, name, owner, 0 FROM named
+    UNION ALL
+    SELECT u.project_id, u.user_id, u.name, r.referrer_id, u.height + 1
+    FROM upwards u JOIN referrals r ON r.project_id = u.project_id AND r.user_id = u.ancestor
+    WHERE u.height < 20
+)
+SELECT n.user_id, n.name, n.owner, o.external_id,
+       ARRAY(SELECT u.ancestor FROM upwards u
+             WHERE u.project_id = n.project_id AND u.user_id = n.user_id AND u.name = n.name AND u.height > 0) AS ancestors
+FROM named n JOIN users o ON o.project_id = n.project_id AND o.id = n.owner;
+
+-- name: load_referrals
+-- Who brought these users. $1 projects, $2 users, $3 the one name such a record has.
+SELECT r.user_id, i.name, r.referrer_id, u.external_id, r.at, r.status
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN referrals r ON r.project_id = i.project_id AND r.user_id = i.user_id
+JOIN users u ON u.project_id = r.project_id AND u.id = r.referrer_id;
+
+-- name: put_referrals
+-- Who brought a user never changes, only whether it counted. Arrays, a column each.
+INSERT INTO referrals (project_id, user_id, referrer_id, at, status)
+SELECT project_id, user_id, referrer_id, at, status
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::text[])
+     AS i (project_id, user_id, name, referrer_id, at, status)
+ON CONFLICT ON CONSTRAINT referrals_pk DO UPDATE SET status = excluded.status;
+
+-- name: load_commissions
+-- $1 projects, $2 users, $3 commissions with their orders.
+SELECT c.user_id, c.commission, c.amount, c.plan, c.reversed
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN commissions c ON c.project_id = i.project_id AND c.user_id = i.user_id AND c.commission = i.name;
+
+-- name: put_commissions
+-- What each order paid, and whether it was taken back. Arrays, a column each.
+INSERT INTO commissions (project_id, user_id, commission, amount, plan, reversed)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
+ON CONFLICT ON CONSTRAINT commissions_pk DO UPDATE SET reversed = excluded.reversed;

@@ -1,0 +1,157 @@
+"""Commissions: a share of an order to who brought the buyer, once per order, taken back on a refund."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, cast
+
+from questline.engine.conditions import compile_condition
+from questline.engine.fields import MISSING, payload_field
+from questline.engine.forms import NAME, map_of, object_of, ref
+from questline.engine.metrics import value_hash
+from questline.engine.numbers import operand
+from questline.engine.program_error import ProgramError
+from questline.engine.referrals import KEY
+from questline.engine.refusal import Refusal
+from questline.model.decision import Account
+from questline.model.event import COMMISSION, COMMISSION_REVERSED, Event
+from questline.model.limits import AMOUNT_MAX, USER_ID_CHARS_MAX
+from questline.model.reasons import Reason
+from questline.model.records import RecordKey, RecordKind
+from questline.model.referrals import Commission, CommissionState, ReferralState
+
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
+    from questline.engine.references import Names
+    from questline.model.program import ProgramDocument
+
+_WHOLE = 10_000  # basis points
+
+SCHEMA: dict[str, Any] = map_of(
+    object_of(
+        {
+            "on": NAME,
+            "currency": NAME,
+            "plans": {
+                "type": "array",
+                "items": object_of(
+                    {
+                        "name": NAME,
+                        "basisPoints": {"type": "integer", "minimum": 0, "maximum": _WHOLE},
+                        "when": ref("condition"),
+                    },
+                    ("name", "basisPoints"),
+                ),
+                "minItems": 1,
+                "maxItems": 20,
+            },
+            "amount": NAME,
+            "order": NAME,
+            "to": NAME,
+            "when": ref("condition"),
+            "refundOn": NAME,
+        },
+        ("on", "currency", "plans"),
+    ),
+    50,
+)
+
+
+def references(names: "Names", program: "ProgramDocument") -> Iterator[ProgramError]:
+    """Yield what commissions name and is not there."""
+    for name, commission in program.commissions.items():
+        path = f"commissions.{name}"
+        yield from names.check("currency", commission.currency, f"{path}.currency")
+        yield from names.condition(commission.when, f"{path}.when")
+        if commission.to is None and program.referrals is None:
+            yield ProgramError(path, "goes to the referrer, and the program has no referrals; add them, or say 'to'")
+        for index, plan in enumerate(commission.plans):
+            yield from names.condition(plan.when, f"{path}.plans[{index}].when")
+        if commission.plans[0].when is not None:
+            yield ProgramError(f"{path}.plans[0].when", "the first plan is where everybody begins; it has no condition")
+
+
+def compile_sale(name: str, commission: Commission) -> Callable[["Draft"], None]:
+    """Return the step of the buyer's event: it sends the earner their commission."""
+    test = compile_condition(commission.when) if commission.when else None
+    get_amount = payload_field(commission.amount)
+
+    def step(draft: "Draft") -> None:
+        if test is not None and not test(draft.view):
+            return
+        earner, order = _earner(draft, commission), _order(draft.event, commission)
+        amount = operand(get_amount(draft.event))
+        if earner is None or order is None or amount is None or not 0 < amount <= AMOUNT_MAX:
+            return
+        payload = {"commission": name, "order": order, "amount": int(amount)}
+        draft.send(earner, COMMISSION, payload, f"{name}:{order}")
+
+    return step
+
+
+def compile_refund(name: str, commission: Commission) -> Callable[["Draft"], None]:
+    """Return the step of the buyer's refund: it takes the earner's commission back."""
+
+    def step(draft: "Draft") -> None:
+        earner, order = _earner(draft, commission), _order(draft.event, commission)
+        if earner is not None and order is not None:
+            draft.send(earner, COMMISSION_REVERSED, {"commission": name, "order": order}, f"{name}:{order}")
+
+    return step
+
+
+def _earner(draft: "Draft", commission: Commission) -> str | None:
+    if commission.to is None:
+        state = cast(ReferralState | None, draft.record(*KEY))
+        return None if state is None else state.user
+    found = payload_field(commission.to)(draft.event)
+    valid = isinstance(found, str) and 0 < len(found) <= USER_ID_CHARS_MAX and found != draft.event.user
+    return str(found) if valid else None
+
+
+def _order(event: Event, commission: Commission) -> str | None:
+    """The order as a hash: orders are the customer's words, which live in events only."""
+    found = payload_field(commission.order)(event)
+    return None if found is MISSING or found is None or found == "" else value_hash(found).hex()
+
+
+def keys(event: Event, _: tzinfo) -> Iterable[RecordKey]:
+    """Return the record of the order that a `$commission` or its reversal is about."""
+    return ((RecordKind.COMMISSION, f"{event.payload.get('commission')}:{event.payload.get('order')}"),)
+
+
+def earn(draft: "Draft") -> None:
+    """`$commission` {commission, order, amount}: credit the share of the plan that the earner has reached."""
+    name, key, commission = _named(draft)
+    if draft.record(*key) is not None:
+        return  # the refund came first
+    plan = commission.plans[0]
+    for one, test in zip(commission.plans, draft.program.commission_tests[name], strict=True):
+        if test is None or test(draft.view):
+            plan = one
+    amount = int(draft.event.payload["amount"]) * plan.basis_points // _WHOLE
+    draft.put(*key, CommissionState(amount, plan.name, False), f"commission:{name}")
+    if amount:
+        draft.pay_out(commission.currency, amount, Account.COMMISSION, f"commission:{name}:{plan.name}")
+    draft.notice("commission.earned", commission=name, plan=plan.name, amount=amount)
+
+
+def reverse(draft: "Draft") -> None:
+    """`$commission_reversal` {commission, order}: take back what was paid; what was spent since becomes debt."""
+    name, key, commission = _named(draft)
+    state = cast(CommissionState | None, draft.record(*key))
+    if state is not None and state.reversed:
+        return
+    paid = state.amount if state is not None else 0
+    draft.put(*key, CommissionState(paid, state.plan if state is not None else "", True), f"commission:{name}")
+    if paid:
+        draft.claw_back(commission.currency, paid, Account.COMMISSION, f"commission:{name}:reversal")
+    draft.notice("commission.reversed", commission=name, amount=paid)
+
+
+def _named(draft: "Draft") -> tuple[str, RecordKey, Commission]:
+    (key,) = keys(draft.event, draft.program.zone)
+    name = str(draft.event.payload.get("commission"))
+    commission = draft.program.document.commissions.get(name)
+    if commission is None:
+        raise Refusal(Reason.INVALID_COMMAND, f"the program has no commission {name!r} any more")
+    return name, key, commission

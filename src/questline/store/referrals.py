@@ -1,0 +1,48 @@
+"""Referral codes and who brought whom, as they are made and read."""
+
+from datetime import datetime
+
+import msgspec
+from asyncpg import Connection
+
+from questline.store.statements import statements
+
+SQL = statements("referrals")
+
+
+class Friend(msgspec.Struct, frozen=True):
+    """Somebody a user brought; `user` is the customer's id."""
+
+    user_id: int
+    user: str
+    at: datetime
+    status: str
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Who brought a user (None: nobody), how many they brought, how many of these counted."""
+
+    referrer: str | None
+    brought: int
+    qualified: int
+
+
+async def code_of(conn: Connection, project_id: int, user_id: int) -> str | None:
+    """Return a user's code; None where they have none yet."""
+    found: str | None = await conn.fetchval(SQL["code_of"], project_id, user_id)
+    return found
+
+
+async def add_code(conn: Connection, project_id: int, user_id: int, code: str) -> None:
+    """Give a user a code, unless it is taken or they have one: ask code_of which it is."""
+    await conn.execute(SQL["add_code"], project_id, user_id, code)
+
+
+async def friends(conn: Connection, project_id: int, user_id: int, after: int, limit: int) -> list[Friend]:
+    """Return up to `limit` whom a user brought, after an internal user id."""
+    return [Friend(*row) for row in await conn.fetch(SQL["friends"], project_id, user_id, after, limit)]
+
+
+async def summary(conn: Connection, project_id: int, user_id: int) -> Summary:
+    """Return how a user stands among referrals."""
+    return Summary(*await conn.fetchrow(SQL["summary"], project_id, user_id))

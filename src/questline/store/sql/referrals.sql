@@ -1,0 +1,23 @@
+-- name: code_of
+-- A user's code. $1 project, $2 user.
+SELECT code FROM referral_codes WHERE project_id = $1 AND user_id = $2;
+
+-- name: add_code
+-- Give a user a code, unless the code is somebody's or the user has one. $1 project, $2 user, $3 code.
+INSERT INTO referral_codes (project_id, user_id, code) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING;
+
+-- name: friends
+-- Whom a user brought, by internal id. $1 project, $2 referrer, $3 after this user, $4 limit.
+SELECT r.user_id, u.external_id, r.at, r.status
+FROM referrals r JOIN users u ON u.project_id = r.project_id AND u.id = r.user_id
+WHERE r.project_id = $1 AND r.referrer_id = $2 AND r.user_id > $3
+ORDER BY r.user_id
+LIMIT $4;
+
+-- name: summary
+-- Who brought a user, how many they brought, how many of these counted. $1 project, $2 user.
+SELECT (SELECT u.external_id FROM referrals r JOIN users u ON u.project_id = r.project_id AND u.id = r.referrer_id
+        WHERE r.project_id = $1 AND r.user_id = $2) AS referrer,
+       count(*) AS brought, count(*) FILTER (WHERE status = 'QUALIFIED') AS qualified
+FROM referrals WHERE project_id = $1 AND referrer_id = $2;

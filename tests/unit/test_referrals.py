@@ -1,0 +1,184 @@
+"""Referrals and commissions: attributed once, counted once, paid once, taken back once."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from questline.control.referrals import LETTERS, new_code
+from questline.engine.validate import validate
+from questline.model.limits import REFERRAL_CODE_CHARS
+from questline.testing.scenario import Scenario
+
+CURRENCIES = {"coins": {"kind": "currency"}, "cash": {"kind": "currency"}}
+REFERRALS: dict[str, Any] = {
+    "on": "signup",
+    "qualify": {"on": "purchase", "when": {"field": "amount", "op": "gte", "value": 100}, "within": {"duration": 30, "unit": "days"}},
+    "friend": [{"currency": "coins", "value": 10}],
+    "referrer": [{"currency": "coins", "value": 50}],
+}  # fmt: skip
+PLANS = [
+    {"name": "starter", "basisPoints": 500},
+    {"name": "pro", "basisPoints": 1_000, "when": {"field": "metric.brought", "op": "gte", "value": 2}},
+]
+PROGRAM: dict[str, Any] = {
+    "currencies": CURRENCIES,
+    "metrics": {"brought": {"on": "$referral_qualified", "count": True}},
+    "referrals": REFERRALS,
+    "commissions": {"sales": {"on": "purchase", "currency": "cash", "plans": PLANS, "refundOn": "refund"}},
+}
+
+
+def story(program: dict[str, Any] = PROGRAM) -> Scenario:
+    scenario = Scenario(program)
+    scenario.codes = {"ADA22222": "ada", "BOB33333": "bob", "CYD44444": "cyd"}
+    for user in ("ada", "bob", "cyd", "dan"):
+        scenario.user(user)
+    return scenario
+
+
+def notices(scenario: Scenario, *rows: Any) -> list[list[tuple[str, str]]]:
+    return [[(n.type, str(n.data.get("why", ""))) for n in played.decision.notices] for played in scenario.play(rows)]
+
+
+def purse(scenario: Scenario, currency: str) -> dict[str, int]:
+    return {user: state.balances[currency] for user, state in scenario.users.items() if currency in state.balances}
+
+
+def test_a_friend_is_attributed_once_and_both_are_rewarded_when_it_counts() -> None:
+    scenario = story()
+    table = [
+        ("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ada-222 22"},  [("referral.attributed", "")]),
+        ("2026-01-05T12:01Z", "bob", "signup", {"referralCode": "CYD44444"},    []),
+        ("2026-01-06T12:00Z", "bob", "purchase", {"amount": 99, "orderId": 1},  []),
+        ("2026-01-07T12:00Z", "bob", "purchase", {"amount": 100, "orderId": 2}, [("referral.qualified", "")]),
+        ("2026-01-08T12:00Z", "bob", "purchase", {"amount": 100, "orderId": 3}, []),
+    ]  # fmt: skip
+    assert notices(scenario, *(row[:4] for row in table)) == [row[4] for row in table]
+    assert purse(scenario, "coins") == {"bob": 10, "ada": 50}
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([("ada", "ADA22222")], "self-referral"),
+        ([("ada", "NOBODY22")], "unknown-code"),
+        ([("bob", "ADA22222"), ("ada", "BOB33333")], "ring"),
+        ([("bob", "ADA22222"), ("cyd", "BOB33333"), ("ada", "CYD44444")], "ring"),
+    ],
+)
+def test_oneself_rings_and_unknown_codes_are_caught(rows: list[tuple[str, str]], why: str) -> None:
+    scenario = story()
+    found = notices(scenario, *[("2026-01-05T12:00Z", user, "signup", {"referralCode": code}) for user, code in rows])
+    assert found[-1] == [("referral.rejected", why)]
+    assert scenario.sent == []
+
+
+@pytest.mark.parametrize(("day", "counts"), [("2026-02-04T12:00Z", True), ("2026-02-04T12:01Z", False), ("2026-01-04T12:00Z", False)])  # fmt: skip
+def test_what_comes_outside_the_window_does_not_count(day: str, counts: bool) -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.play([(day, "bob", "purchase", {"amount": 500})])
+    assert ("coins" in scenario.user("ada").balances) is counts
+
+
+def test_without_qualify_a_referral_counts_at_once() -> None:
+    scenario = story({"currencies": CURRENCIES, "referrals": {k: v for k, v in REFERRALS.items() if k != "qualify"}})
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    assert purse(scenario, "coins") == {"bob": 10, "ada": 50}
+
+
+def sell(scenario: Scenario, *rows: tuple[str, Any]) -> None:
+    for type_, payload in rows:
+        scenario.play([("2026-01-06T12:00Z", "bob", type_, payload)])
+
+
+def test_an_order_pays_its_commission_once_and_a_refund_takes_it_back_once() -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    order = {"amount": 1_999, "orderId": "A:1"}
+    sell(scenario, ("purchase", order), ("purchase", order), ("purchase", {**order, "amount": 5}))
+    assert purse(scenario, "cash") == {"ada": 99}  # 5 % of 19.99, rounded down
+    sell(scenario, ("refund", {"orderId": "A:1"}), ("refund", {"orderId": "A:1"}), ("purchase", order))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+def test_a_refund_that_comes_first_lets_the_order_pay_nothing() -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    sell(scenario, ("refund", {"orderId": 1}), ("purchase", {"amount": 1_000, "orderId": 1}))
+    assert purse(scenario, "cash") == {}
+
+
+def test_the_plan_goes_by_what_the_earner_has_reached() -> None:
+    scenario = story()
+    for user in ("bob", "cyd"):
+        scenario.play([("2026-01-05T12:00Z", user, "signup", {"referralCode": "ADA22222"})])
+        scenario.play([("2026-01-06T12:00Z", user, "purchase", {"amount": 1_000, "orderId": user})])
+    plans = [t.rule for e in scenario.sent for t in scenario.apply(e).transfers if t.currency == "cash"]
+    assert plans == ["commission:sales:starter", "commission:sales:pro"]
+    assert purse(scenario, "cash") == {"ada": 150}
+
+
+def test_what_was_spent_before_a_refund_becomes_debt() -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": 1}))
+    scenario.play([("2026-01-06T12:00Z", "ada", "$spend", {"currency": "cash", "amount": 70})])
+    sell(scenario, ("refund", {"orderId": 1}))
+    moved = [(t.debit, t.credit, t.amount) for t in scenario.apply(scenario.sent[-1]).transfers]
+    assert moved == [("user", "commission", 30), ("debt", "commission", 70)]
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+def test_a_commission_may_go_to_whom_the_event_names() -> None:
+    commission = {"on": "purchase", "currency": "cash", "to": "affiliate", "plans": PLANS[:1], "amount": "total"}
+    scenario = story({"currencies": CURRENCIES, "commissions": {"a": commission}})
+    sell(scenario, ("purchase", {"total": 1_000, "orderId": 1, "affiliate": "dan"}),
+         ("purchase", {"total": 1_000, "orderId": 2, "affiliate": "bob"}))  # fmt: skip
+    assert purse(scenario, "cash") == {"dan": 50}
+
+
+facts = st.lists(
+    st.tuples(st.sampled_from(["purchase", "refund"]), st.integers(1, 4), st.integers(1, 100_000)), max_size=12
+)
+
+
+@given(facts, st.randoms())
+def test_orders_and_refunds_leave_the_same_in_any_order(rows: list[tuple[str, int, int]], chance: Any) -> None:
+    amounts = {order: amount for _, order, amount in rows}
+    events = [(type_, {"orderId": order, "amount": amounts[order]}) for type_, order, _ in rows]
+    shuffled = events * 2
+    chance.shuffle(shuffled)
+    expected = sum(amounts[o] * 500 // 10_000 for o in amounts
+                   if {t for t, order, _ in rows if order == o} == {"purchase"})  # fmt: skip
+    plans = {**PROGRAM, "commissions": {"sales": {**PROGRAM["commissions"]["sales"], "plans": PLANS[:1]}}}
+    for sequence in (events, shuffled):
+        scenario = story(plans)
+        scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+        sell(scenario, *sequence)
+        assert scenario.user("ada").balances.get("cash", 0) == expected
+
+
+def test_codes_are_short_and_of_letters_nobody_takes_for_others() -> None:
+    codes = {new_code() for _ in range(200)}
+    assert len(codes) == 200
+    assert {len(code) for code in codes} == {REFERRAL_CODE_CHARS}
+    assert set("".join(codes)) <= set(LETTERS) - set("01OILSBZ")
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "part"),
+    [
+        ({"referrals": {"on": "s", "friend": [{"currency": "x", "value": 1}]}}, "referrals.friend[0].currency", "no currency 'x'"),
+        ({"referrals": {"on": "s", "qualify": {"on": "p", "when": {"field": "metric.m", "op": "gt", "value": 1}}}},
+         "referrals.qualify.when.field", "no metric 'm'"),
+        ({"commissions": {"c": {"on": "p", "currency": "cash", "plans": PLANS[:1]}}}, "commissions.c", "no referrals"),
+        ({"commissions": {"c": {"on": "p", "currency": "cash", "to": "a", "plans": PLANS[1:]}}}, "commissions.c.plans[0].when", "no condition"),
+        ({"commissions": {"c": {"on": "p", "currency": "gold", "to": "a", "plans": PLANS[:1]}}}, "commissions.c.currency", "no currency 'gold'"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_referral_or_a_commission_names_its_path(document: dict[str, Any], path: str, part: str) -> None:
+    errors = [error for error in validate({"currencies": CURRENCIES, **document}) if error.path == path]
+    assert [part in error.message for error in errors[:1]] == [True], validate({"currencies": CURRENCIES, **document})
