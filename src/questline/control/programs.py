@@ -16,7 +16,7 @@ Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 SECTIONS = (
     "currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items", "segments", "boosts", "tiers",
-    "commissions",
+    "commissions", "seasons", "leagues",
 )  # fmt: skip
 
 __all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]

@@ -63,12 +63,12 @@ def add_points(draft: Draft, by_currency: dict[str, NamedBoards], by_metric: dic
         for name, board in by_metric.get(metric, ()):
             keys = keys or draft.program.period_keys.of(at)
             for period in board.periods:
-                change = _metric_points(draft, metric, board.decimals, whole=period == "all-time")
+                change = metric_points(draft, metric, board.decimals, whole=period == "all-time")
                 if change is not None:
                     points.append(BoardPoints(name, keys[period], *change, at))
 
 
-def _metric_points(draft: Draft, metric: str, decimals: int, *, whole: bool) -> tuple[BoardMode, int] | None:
+def metric_points(draft: Draft, metric: str, decimals: int, *, whole: bool) -> tuple[BoardMode, int] | None:
     """Return what an event does to a score of a metric, over all time (`whole`) or in the period it lies in.
 
     A period's score is a function of the period's own events, so that their order does not matter: the best of them for

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from questline.engine import check_in, commissions, items, profile, progress, referrals, spend
+from questline.engine import check_in, commissions, items, leagues, profile, progress, referrals, seasons, spend
 from questline.engine.footprints import Touched
 from questline.model.event import (
     BUY,
     CHECK_IN,
     COMMISSION,
     COMMISSION_REVERSED,
+    LEAGUE_RESULT,
     PROFILE_UPDATE,
     PROGRESS,
     REFERRAL_QUALIFIED,
+    SEASON_RESULT,
     SPEND,
     USE,
     Event,
@@ -93,4 +95,6 @@ COMMANDS: dict[str, Command] = {
     REFERRAL_QUALIFIED: Command(referrals.reward, _touch_referrer),
     COMMISSION: Command(commissions.earn, _touch_commissions, commissions.keys),
     COMMISSION_REVERSED: Command(commissions.reverse, _touch_commissions, commissions.keys),
+    SEASON_RESULT: Command(seasons.end_season, seasons.touch),
+    LEAGUE_RESULT: Command(leagues.end_week, leagues.touch, leagues.keys),
 }

@@ -16,7 +16,9 @@ from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, PayloadGet, payload_field
 from questline.engine.footprints import Touched, readers_of
 from questline.engine.gains import compile_gains
+from questline.engine.leagues import LeagueScores
 from questline.engine.levels import Curve
+from questline.engine.seasons import SeasonScores
 from questline.engine.trades import trades_of
 from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
@@ -69,6 +71,8 @@ class Program:
         self.boosts = Boosts(document.boosts, document.boosting) if document.boosts else None
         self.tiers = document.tiers
         self.tiers_by_currency = _tiers_by_currency(document)
+        self.season_scores = SeasonScores(document.seasons, self.zone) if document.seasons else None
+        self.league_scores = LeagueScores(document.leagues, self.timezone) if document.leagues else None
         self.unlockers = _unlockers(document)
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)

@@ -3,8 +3,10 @@
 from questline.engine.boards import add_points
 from questline.engine.compile import Program
 from questline.engine.draft import Draft
+from questline.engine.leagues import add_league_points
 from questline.engine.refusal import Refusal
 from questline.engine.rewards import give
+from questline.engine.seasons import add_season_points
 from questline.engine.tiers import climb
 from questline.model.decision import Decision, LevelChange
 from questline.model.event import Event
@@ -32,6 +34,10 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
             _consequences(draft)
         if draft.earned or draft.metrics or draft.operands:
             add_points(draft, program.boards_by_currency, program.boards_by_metric)
+            if program.season_scores is not None:
+                add_season_points(draft, program.season_scores)
+            if program.league_scores is not None:
+                add_league_points(draft, program.league_scores)
     except Refusal as refusal:
         return draft.refused(refusal)
     return draft.decision()

@@ -13,6 +13,7 @@ from questline.model.decision import (
     BoardPoints,
     Decision,
     FollowUp,
+    LeaguePoints,
     LevelChange,
     MetricChange,
     Outcome,
@@ -42,8 +43,8 @@ class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "earned", "event", "fired", "follow_ups", "levels", "metrics", "notices", "operands", "points",
-        "profile", "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
+        "_zone", "balances", "earned", "event", "fired", "follow_ups", "league_points", "levels", "metrics", "notices",
+        "operands", "points", "profile", "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -63,6 +64,7 @@ class Draft:
         self.notices: list[Notice] = []
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
+        self.league_points: list[LeaguePoints] = []
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
         self._zone: tzinfo | None = None
@@ -234,6 +236,7 @@ class Draft:
             tuple(self.records.values()),
             (*notices_of(self), *self.notices) if self.levels or self.unlocks else tuple(self.notices),
             tuple(self.follow_ups),
+            tuple(self.league_points),
         )
 
     def refused(self, refusal: Refusal) -> Decision:

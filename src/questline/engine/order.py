@@ -30,6 +30,8 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
         together = achievement.match == "all" and len(achievement.requirements) > 1
         if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):
             found[f"achievements.{name}"] = "a requirement may hold for a while only"
+    for name in program.leagues:
+        found[f"leagues.{name}"] = "who scores first in a week is seated first"
     return found
 
 

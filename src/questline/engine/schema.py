@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from questline.engine import boosts, commissions, items, referrals, segments, tiers, vitals
+from questline.engine import boosts, commissions, items, leagues, referrals, seasons, segments, tiers, vitals
 from questline.engine.conditions import OPERATORS, SYNONYMS
 from questline.engine.forms import (
     FIXED_AWARD,
@@ -240,6 +240,8 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "tiers": tiers.SCHEMA,
             "referrals": referrals.SCHEMA,
             "commissions": commissions.SCHEMA,
+            "seasons": seasons.SCHEMA,
+            "leagues": leagues.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -92,6 +92,41 @@ def period_key(period: str, at: datetime, tz: tzinfo) -> str:
     raise ValueError(f"unknown period {period!r}; use one of {', '.join(PERIOD_KEY_NAMES)}")
 
 
+def week_key(week: int) -> str:
+    """Return the key of a week given by its number, such as 2026-W47."""
+    year, number, _ = date.fromordinal(week * 7 + 1).isocalendar()
+    return f"{year:04d}-W{number:02d}"
+
+
+def week_of_key(key: str) -> int:
+    """Return the number of the week that a key names; ValueError for a key that names none."""
+    if period_of_key(key) != "weekly":
+        raise ValueError(f"{key!r} is no week; write 2026-W47")
+    return (date.fromisocalendar(int(key[:4]), int(key[6:]), 1).toordinal() - 1) // 7
+
+
+def week_start(week: int, tz: tzinfo) -> datetime:
+    """Return the instant at which a week, given by its number, begins on the zone's clocks, in UTC."""
+    return _midnight(date.fromordinal(week * 7 + 1), tz)
+
+
+def moment(text: str, tz: tzinfo) -> datetime:
+    """Return the instant of a text, in UTC: a date is its first moment on the zone's clocks. ValueError for others."""
+    try:
+        if len(text) == 10:
+            return _midnight(date.fromisoformat(text), tz)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{text!r} is no time; write a date such as 2026-12-01, or 2026-12-01T09:00:00+01:00")
+
+
+def _midnight(day: date, tz: tzinfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=tz).astimezone(UTC)
+
+
 def period_of_key(key: str) -> str:
     """Return which kind of period a key names; ValueError for a key that names none."""
     try:

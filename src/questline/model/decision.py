@@ -89,6 +89,24 @@ class BoardPoints(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
+class LeaguePoints(msgspec.Struct, frozen=True, gc=False):
+    """One change of the user's score in one week of a league; it also seats those who have no seat yet.
+
+    `zone` is whose Monday it is; `closes_at` is until when events of the week are taken. `size` and `top` (the highest
+    tier) are the league's in the program that decided.
+    """
+
+    league: str
+    week: int
+    zone: str
+    closes_at: datetime
+    size: int
+    top: int
+    mode: BoardMode
+    points: int
+    at: datetime
+
+
 class ProfileChange(msgspec.Struct, frozen=True, gc=False):
     """The whole new profile after a `$profile_update`."""
 
@@ -137,3 +155,4 @@ class Decision(msgspec.Struct, frozen=True):
     records: tuple[RecordChange, ...] = ()
     notices: tuple[Notice, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
+    league_points: tuple[LeaguePoints, ...] = ()

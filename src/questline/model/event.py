@@ -14,6 +14,8 @@ PROGRESS = "$progress"
 REFERRAL_QUALIFIED = "$referral_qualified"
 COMMISSION = "$commission"
 COMMISSION_REVERSED = "$commission_reversal"
+SEASON_RESULT = "$season_result"
+LEAGUE_RESULT = "$league_result"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
@@ -48,7 +50,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A fact about a user, as the engine sees it. `occurred_at` is aware and in UTC."""
+    """A fact about a user, as the engine sees it. Times are aware and in UTC; `received_at` None: as it happened."""
 
     id: UUID
     project_id: int
@@ -58,6 +60,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     occurred_at: datetime
     source: str | None = None
     schema_version: str | None = None
+    received_at: datetime | None = None
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):

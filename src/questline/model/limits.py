@@ -59,6 +59,11 @@ ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000
+SEASONS_MAX = 100  # of a program; what ended may be taken out, its results stay
+LEAGUES_MAX = 20  # of a program
+LEAGUE_TIERS_MAX = 50
+LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
+RANKS_MAX = 2_000_000_000  # of a range of rewards
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
 PROGRAM_ERRORS_MAX = 200  # reported of one document
@@ -86,6 +91,12 @@ RESTART_STABLE_SECONDS = 30.0  # a process that lived this long is started again
 SHUTDOWN_SECONDS_MAX = 10.0  # to finish what was taken
 START_SECONDS_MAX = 60.0  # a process waits so long for a database that is not there yet
 LOG_FILE_BYTES_MAX = 16 * 1024 * 1024  # of `questline dev`; a larger one is moved aside at the next start
+
+# ── seasons and leagues
+LEAGUES_CHECKED_SECONDS = 5.0  # how often a worker looks for weeks that have ended
+SEASONS_CHECKED_SECONDS = 30.0  # likewise for seasons, of which only the programs tell
+CONTEST_MARGIN_SECONDS = 30.0  # after a contest's end, so that what was received before it is in the queue
+CONTEST_BATCH_USERS = 1_000  # results worked out and sent in one transaction; more than a cohort has
 
 # ── operating
 PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from questline.model.boosts import Boost, Boosting, Segment
+from questline.model.contests import League, Season
 from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
 from questline.model.items import Inventory, Item, Span
 from questline.model.referrals import Commission, Referrals
@@ -200,6 +201,8 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     tiers: dict[str, Tiers] = {}
     referrals: Referrals | None = None
     commissions: dict[str, Commission] = {}
+    seasons: dict[str, Season] = {}
+    leagues: dict[str, League] = {}
     event_types: dict[str, EventType] = {}
 
 

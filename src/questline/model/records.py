@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from questline.model.boosts import BoostState
+from questline.model.contests import LeagueStanding
 from questline.model.items import ItemState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.tiers import TierState
@@ -24,6 +25,7 @@ class RecordKind(StrEnum):
     REFERRAL_CODE = "referral_code"  # read only: whose a code is
     REFERRAL = "referral"
     COMMISSION = "commission"
+    LEAGUE = "league"
 
 
 UNTOLD = frozenset({RecordKind.WINDOW})
@@ -47,6 +49,7 @@ Record = (
     | CodeOwner
     | ReferralState
     | CommissionState
+    | LeagueStanding
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
 

@@ -21,7 +21,7 @@ from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
-from questline.store import boards, effects, state, system_events
+from questline.store import boards, effects, leagues, state, system_events
 from questline.store.pool import Connection
 from questline.store.system_events import NewId, system_event
 from questline.store.users import UserKey
@@ -76,15 +76,19 @@ class Applier:
         known = {(user.id, currency) for user in by_id.values() for currency in user.balances}
         rows = effects.Effects(known, self._clock())
         points = boards.BoardRows()
+        scores = leagues.LeagueRows()
         verdicts = []
         for waiting, event in zip(events, decoded, strict=True):
             verdict = _decide(
                 programs[waiting.project_id], users[waiting.project_id, waiting.user], waiting, event, rows, points
             )
             verdicts.append(verdict)
+            if isinstance(verdict.result, Decision) and verdict.result.league_points:
+                scores.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result.league_points)
         await rows.write(conn)
         await boards.add_points(conn, shard, points)
         await self._send(conn, verdicts)
+        await leagues.add_scores(conn, scores)
         return verdicts
 
     async def _send(self, conn: Connection, verdicts: Sequence[Verdict]) -> None:
@@ -113,6 +117,7 @@ def _event_of(waiting: WaitingEvent) -> Event | Failure:
         waiting.occurred_at,
         waiting.source,
         waiting.schema_version,
+        waiting.received_at,
     )
 
 

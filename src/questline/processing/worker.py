@@ -13,6 +13,8 @@ from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
 from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
+from questline.processing.rollover import Rollover
+from questline.processing.season_ends import SeasonEnds
 from questline.transport.postgres import PostgresTransport
 
 
@@ -30,7 +32,8 @@ class Worker:
         programs = ProgramCache()
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
-        self._services = (partitions, Crowds(dsn), Months(dsn, clock))
+        contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
+        self._services = (partitions, Crowds(dsn), Months(dsn, clock), *contests)
         self._lanes = [
             Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)
             for number in range(lanes)

@@ -44,7 +44,7 @@ class BoardRows:
             key = (project_id, change.board, change.period, user_id)
             before = rows.get(key)
             new = (change.mode, change.points, change.at)
-            rows[key] = new if before is None else _merged(before, new)
+            rows[key] = new if before is None else merged(before, new)
 
     def sorted_rows(self) -> list[tuple[tuple[int, str, str, int], tuple[BoardMode, int, datetime]]]:
         """The rows in the order of the index, which is the order all writers lock in."""
@@ -120,6 +120,22 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows) -> None:
         )
 
 
+def merged(
+    before: tuple[BoardMode, int, datetime], new: tuple[BoardMode, int, datetime]
+) -> tuple[BoardMode, int, datetime]:
+    """Return two changes of one score as one."""
+    mode, points, at = new
+    if before[0] is BoardMode.SET and mode is BoardMode.ADD:
+        return BoardMode.SET, before[1] + points, max(before[2], at)
+    if mode is BoardMode.ADD:
+        return mode, before[1] + points, max(before[2], at)
+    if mode is BoardMode.MAX and points == before[1]:
+        return mode, points, min(before[2], at)
+    if mode is BoardMode.MAX and points < before[1]:
+        return before
+    return new
+
+
 async def lock_alone(conn: Connection, project_id: int) -> None:
     """Keep all writers of the project's boards out until the transaction ends; waits for those under way."""
     await conn.execute(SQL["lock_stripe"], _STRIPE_LOCKS, project_id % _STRIPES)
@@ -172,21 +188,6 @@ async def page_around(
     """
     rows = await conn.fetch(SQL["page_around"], *_columns(sources), ties, project_id, user, neighbours)
     return _ranked(rows, ties)
-
-
-def _merged(
-    before: tuple[BoardMode, int, datetime], new: tuple[BoardMode, int, datetime]
-) -> tuple[BoardMode, int, datetime]:
-    mode, points, at = new
-    if before[0] is BoardMode.SET and mode is BoardMode.ADD:
-        return BoardMode.SET, before[1] + points, max(before[2], at)
-    if mode is BoardMode.ADD:
-        return mode, before[1] + points, max(before[2], at)
-    if mode is BoardMode.MAX and points == before[1]:
-        return mode, points, min(before[2], at)
-    if mode is BoardMode.MAX and points < before[1]:
-        return before
-    return new
 
 
 async def _resolve(conn: Connection, keys: list[tuple[int, str, str]]) -> list[int]:

@@ -1,11 +1,14 @@
 """The queue of accepted events."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from asyncpg import Connection
 
 from questline.model.event import WaitingEvent
+from questline.model.limits import PARTITIONS
+from questline.store.ids import earliest_id
 from questline.store.statements import statements
 
 SQL = statements("outbox")
@@ -33,6 +36,13 @@ async def drain(
     """Remove and return what waits for these locked users, oldest first, at most `limit` events."""
     rows = await conn.fetch(SQL["drain"], project_ids, users, user_hashes, limit)
     return [_waiting(row) for row in rows]
+
+
+async def waits_from_before(conn: Connection, project_id: int, at: datetime) -> bool:
+    """Tell whether an event of the project waits, or is being applied, that was received before a time."""
+    before = earliest_id(int(at.timestamp() * 1000))
+    found: bool = await conn.fetchval(SQL["waits_from_before"], project_id, list(range(PARTITIONS)), before)
+    return found
 
 
 async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None]:

@@ -8,6 +8,7 @@ import msgspec
 from asyncpg import Connection
 
 from questline.model.boosts import BoostState
+from questline.model.contests import LeagueStanding
 from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
@@ -54,6 +55,12 @@ _TABLES: dict[RecordKind, _Table] = {
         lambda lots, used_at: ItemState(_decode_lots(lots), used_at),
         lambda item: (sum(lot.units for lot in item.lots), _encode(item.lots).decode(), item.used_at),
         "items_of_user",
+    ),
+    RecordKind.LEAGUE: _Table(
+        "load_league_standings",
+        "put_league_standings",
+        LeagueStanding,
+        lambda standing: (standing.tier, standing.week, standing.rank, standing.outcome),
     ),
     RecordKind.BOOST: _Table("load_boosts", "put_boosts", BoostState, lambda boost: (boost.until,), "boosts_of_user"),
     RecordKind.TIER: _Table(

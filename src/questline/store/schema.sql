@@ -449,6 +449,92 @@ CREATE TABLE commissions (
     CONSTRAINT commissions_are_not_negative CHECK (amount >= 0)
 );
 
+-- ───────────────────────────────────────────────────────────── seasons and leagues
+
+-- A season that has ended. Results are worked out in the transaction that closes it, and sent to users from the lowest id up.
+CREATE TABLE season_ends (
+    project_id  integer NOT NULL,
+    season      text COLLATE "C" NOT NULL,
+    closed_at   timestamptz NOT NULL,
+    sent_to     bigint NOT NULL DEFAULT 0,            -- the last user whose result was sent
+    settled_at  timestamptz,                          -- all results have been sent
+    CONSTRAINT season_ends_pk PRIMARY KEY (project_id, season)
+);
+
+-- What a season came to for a user, kept for ever.
+CREATE TABLE season_results (
+    project_id  integer NOT NULL,
+    season      text COLLATE "C" NOT NULL,
+    user_id     bigint NOT NULL,
+    places      jsonb NOT NULL DEFAULT '[]',          -- [{board, rank, score}, ...]
+    reset       jsonb NOT NULL DEFAULT '{}',          -- {currency: what of its balance the end takes}
+    CONSTRAINT season_results_pk PRIMARY KEY (project_id, season, user_id)
+);
+CREATE INDEX season_results_by_user ON season_results (project_id, user_id);
+
+-- One week of a league, on the clocks of one zone: open → closed (nobody joins, no score moves) → settled.
+CREATE TABLE league_weeks (
+    project_id   integer NOT NULL,
+    league       text COLLATE "C" NOT NULL,
+    week         integer NOT NULL,                    -- its number, see model/calendar.py
+    zone         text COLLATE "C" NOT NULL,
+    closes_at    timestamptz NOT NULL,                -- an event received from then on does not count
+    closed_at    timestamptz,
+    done_tier    smallint NOT NULL DEFAULT 0,         -- cohorts up to this one have their results
+    done_cohort  integer NOT NULL DEFAULT 0,
+    settled_at   timestamptz,
+    CONSTRAINT league_weeks_pk PRIMARY KEY (project_id, league, week, zone),
+    CONSTRAINT league_weeks_close_before_they_settle CHECK (settled_at IS NULL OR closed_at IS NOT NULL)
+);
+CREATE INDEX league_weeks_due ON league_weeks (closes_at) WHERE settled_at IS NULL;
+
+-- The cohort of a tier that newcomers join, and how many it has. Taken after all other locks, and held until the commit.
+CREATE TABLE league_tiers (
+    project_id  integer NOT NULL,
+    league      text COLLATE "C" NOT NULL,
+    week        integer NOT NULL,
+    zone        text COLLATE "C" NOT NULL,
+    tier        smallint NOT NULL,                    -- from 1, the lowest
+    cohort      integer NOT NULL,                     -- from 0
+    members     integer NOT NULL,
+    size        integer NOT NULL,                     -- how many a cohort could have when somebody joined last
+    CONSTRAINT league_tiers_pk PRIMARY KEY (project_id, league, week, zone, tier),
+    CONSTRAINT league_tiers_never_overfull CHECK (members BETWEEN 1 AND size)
+) WITH (fillfactor = 50);
+
+-- A user in a week of a league. Without a cohort they wait for the result of their last week, which decides their tier.
+CREATE TABLE league_members (
+    project_id  integer NOT NULL,
+    league      text COLLATE "C" NOT NULL,
+    user_id     bigint NOT NULL,
+    week        integer NOT NULL,
+    zone        text COLLATE "C" NOT NULL,
+    tier        smallint,
+    cohort      integer,
+    score       bigint NOT NULL,
+    reached_at  timestamptz NOT NULL,                 -- as on boards
+    rank        integer,                              -- the result, kept for ever; NULL with an outcome: blocked, not ranked
+    outcome     text COLLATE "C",                     -- promoted | demoted | stayed
+    next_tier   smallint,
+    CONSTRAINT league_members_pk PRIMARY KEY (project_id, league, user_id, week),
+    CONSTRAINT league_members_are_seated_whole CHECK ((tier IS NULL) = (cohort IS NULL)),
+    CONSTRAINT league_members_outcome_is_known CHECK (outcome IN ('promoted', 'demoted', 'stayed')),
+    CONSTRAINT league_members_outcome_has_a_tier CHECK ((outcome IS NULL) = (next_tier IS NULL))
+) WITH (fillfactor = 80);
+CREATE INDEX league_members_by_cohort ON league_members (project_id, league, week, zone, tier, cohort);
+
+-- Where the last week left a user, as the event that told them wrote it down.
+CREATE TABLE league_standings (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    league      text COLLATE "C" NOT NULL,
+    tier        smallint NOT NULL,                    -- of the next week
+    week        text COLLATE "C" NOT NULL,            -- its key
+    rank        integer NOT NULL,
+    outcome     text COLLATE "C" NOT NULL,
+    CONSTRAINT league_standings_pk PRIMARY KEY (project_id, user_id, league)
+) WITH (fillfactor = 80);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -675,6 +761,7 @@ GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers
 GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON vitals, items, boosts, tiers TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questline_service;
@@ -685,6 +772,7 @@ GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, dec
 GRANT SELECT ON vitals, items, check_ins, notices, boosts, tiers TO questline_tenant;
 GRANT SELECT ON referral_codes, referrals, commissions TO questline_tenant;
 GRANT SELECT ON metric_windows, achievement_progress, streak_choices TO questline_tenant;
+GRANT SELECT ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys, sweeps TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
@@ -705,6 +793,7 @@ BEGIN
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'referral_codes', 'referrals', 'commissions',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps',
+        'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -12,6 +12,7 @@ from questline.engine.decide import decide
 from questline.engine.evolve import evolve
 from questline.engine.referrals import KEY
 from questline.model import calendar
+from questline.model.contests import LeagueStanding
 from questline.model.decision import BoardMode, Decision, Outcome
 from questline.model.event import Event
 from questline.model.items import ItemState
@@ -143,6 +144,8 @@ def _short(record: Record | None) -> str:
             return f"{float(record.value):g}"
         case ItemState():
             return str(sum(lot.units for lot in record.lots))
+        case LeagueStanding():
+            return f"{record.tier} {record.outcome}"
         case _:
             return "set"
 

@@ -42,6 +42,24 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "Item": {"title": "Coffee", "price": {"coins": 10}, "use": [{"vital": "energy", "value": 15}]},
     "Segment": {"when": {"field": "level.XP", "op": "gte", "value": 5}},
     "Boost": {"by": 2, "currencies": ["XP"], "from": "2026-12-05T00:00:00Z", "until": "2026-12-07T00:00:00Z"},
+    "Season": {
+        "start": "2026-12-01",
+        "end": "2027-03-01",
+        "reset": {"coins": "zero"},
+        "boards": {
+            "xp": {
+                "currency": "XP",
+                "rewards": [{"from": 1, "to": 3, "rewards": [{"currency": "coins", "value": 100}]}],
+            }
+        },
+    },
+    "League": {
+        "currency": "XP",
+        "cohorts": {"size": 30},
+        "promote": 5,
+        "demote": 5,
+        "tiers": [{"title": "Bronze"}, {"title": "Silver"}, {"title": "Gold"}],
+    },
     "Tiers": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1_000}]},
     "Commission": {
         "on": "purchase",
@@ -54,6 +72,7 @@ NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
     "Vital": "energy", "Item": "coffee",
     "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
+    "Season": "winter", "League": "weekly",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",

@@ -60,3 +60,11 @@ ORDER BY t.seq;
 -- name: backlog
 -- How many events wait (up to $1, so that a long queue costs little), and the receipt of the oldest in sight.
 SELECT count(*) AS waiting, min(event_id::text) AS oldest_event FROM (SELECT event_id FROM outbox LIMIT $1) AS seen;
+
+-- name: waits_from_before
+-- Whether an event of the project waits, or is being applied, that was received earlier. $1 project, $2 partitions, $3 an
+-- event id that none made from then on lies below.
+SELECT EXISTS (
+    SELECT FROM unnest($2::smallint[]) AS p (partition)
+    CROSS JOIN LATERAL (
+        SELECT FROM outbox o WHERE o.partition = p.partition AND o.project_id = $1 AND o.event_id < $3 LIMIT 1) AS o);

@@ -162,3 +162,15 @@ JOIN commissions c ON c.project_id = i.project_id AND c.user_id = i.user_id AND 
 INSERT INTO commissions (project_id, user_id, commission, amount, plan, reversed)
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
 ON CONFLICT ON CONSTRAINT commissions_pk DO UPDATE SET reversed = excluded.reversed;
+-- name: load_league_standings
+-- $1 projects, $2 users, $3 leagues.
+SELECT s.user_id, s.league, s.tier, s.week, s.rank, s.outcome
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN league_standings s ON s.project_id = i.project_id AND s.user_id = i.user_id AND s.league = i.name;
+
+-- name: put_league_standings
+-- Where the last week left users. Arrays, a column each.
+INSERT INTO league_standings (project_id, user_id, league, tier, week, rank, outcome)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::integer[], $7::text[])
+ON CONFLICT ON CONSTRAINT league_standings_pk DO UPDATE SET
+    tier = excluded.tier, week = excluded.week, rank = excluded.rank, outcome = excluded.outcome;
