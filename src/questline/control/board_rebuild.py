@@ -8,7 +8,7 @@ from typing import Any
 
 from questline.engine.boards import PeriodKeys
 from questline.engine.compile import Program
-from questline.engine.decide import decide
+from questline.engine.decide import decide_again
 from questline.engine.evolve import evolve
 from questline.model.decision import BoardMode, BoardPoints
 from questline.model.principal import Project
@@ -45,8 +45,9 @@ async def compare(conn: Any, project: Project, program: Program, limit: int = 10
     try:
         await boards.lock_alone(conn, project.id)
         await _gather(conn, project, program)
-        entries = await store.wrong_entries(conn, project.id, list(program.boards), limit)
         counts = await store.wrong_counts(conn, project.id, list(program.boards), limit)
+        await store.show_hidden(conn, project.id)
+        entries = await store.wrong_entries(conn, project.id, list(program.boards), limit)
         return [*entries, *counts]
     finally:
         await transaction.rollback()
@@ -89,7 +90,7 @@ async def _gather_counted(conn: Any, project: Project, program: Program) -> None
         states = {user_id: UserState(user_id, user) for user_id, user in users.items()}
         rows = BoardRows()
         async for user_id, event in store.applied_events(conn, project.id, list(users)):
-            decision = decide(program, states[user_id], event)
+            decision = decide_again(program, states[user_id], event)
             evolve(states[user_id], decision)
             rows.add(project.id, user_id, [p for p in decision.board_points if p.board in ranked])
         await store.gather(conn, rows)

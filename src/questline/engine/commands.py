@@ -6,24 +6,40 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from questline.engine import check_in, commissions, items, leagues, profile, progress, referrals, seasons, spend
+from questline.engine import (
+    blocks,
+    check_in,
+    commissions,
+    items,
+    leagues,
+    profile,
+    progress,
+    referrals,
+    reviews,
+    seasons,
+    spend,
+)
 from questline.engine.footprints import Touched
 from questline.model.event import (
+    APPROVE,
+    BLOCK,
     BUY,
     CHECK_IN,
     COMMISSION,
     COMMISSION_REVERSED,
+    DENY,
     LEAGUE_RESULT,
     PROFILE_UPDATE,
     PROGRESS,
     REFERRAL_QUALIFIED,
     SEASON_RESULT,
     SPEND,
+    UNBLOCK,
     USE,
     Event,
 )
 from questline.model.program import ProgramDocument
-from questline.model.records import RecordKey
+from questline.model.records import SELF, RecordKey, RecordKind
 
 if TYPE_CHECKING:
     from questline.engine.draft import Draft
@@ -33,11 +49,15 @@ Keys = Callable[[Event, tzinfo], Iterable[RecordKey]]
 
 
 class Command(msgspec.Struct, frozen=True):
-    """`run` does it; `touch` adds what it reads and changes, whatever its payload names; `keys` what one event names."""
+    """`run` does it; `touch` adds what it reads and changes, whatever its payload names; `keys` what one event names.
+
+    `when_blocked`: it is run for a blocked user as well.
+    """
 
     run: Callable[["Draft"], None]
     touch: Callable[[Touched, ProgramDocument], None]
     keys: Keys | None = None
+    when_blocked: bool = False
 
 
 def _touch_nothing(_: Touched, __: ProgramDocument) -> None:
@@ -85,6 +105,10 @@ def _touch_commissions(touched: Touched, document: ProgramDocument) -> None:
             touched.condition(plan.when)
 
 
+def _touch_block(touched: Touched, _: ProgramDocument) -> None:
+    touched.record((RecordKind.BLOCK, SELF))
+
+
 COMMANDS: dict[str, Command] = {
     SPEND: Command(spend.spend, _touch_spendable),
     PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
@@ -97,4 +121,8 @@ COMMANDS: dict[str, Command] = {
     COMMISSION_REVERSED: Command(commissions.reverse, _touch_commissions, commissions.keys),
     SEASON_RESULT: Command(seasons.end_season, seasons.touch),
     LEAGUE_RESULT: Command(leagues.end_week, leagues.touch, leagues.keys),
+    APPROVE: Command(reviews.approve, _touch_nothing),  # that of a held event which is not there; see as_approved
+    DENY: Command(reviews.deny, _touch_nothing, lambda event, zone: (reviews.key(event, zone),), when_blocked=True),
+    BLOCK: Command(blocks.block, _touch_block, when_blocked=True),
+    UNBLOCK: Command(blocks.unblock, _touch_block, when_blocked=True),
 }

@@ -7,15 +7,16 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from questline.engine import achievements, metrics, progress, rules, runs, windows
+from questline.engine import achievements, guards, metrics, progress, rules, runs, windows
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
 from questline.engine.commands import COMMANDS, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
-from questline.engine.fields import MISSING, PayloadGet, payload_field
+from questline.engine.fields import MISSING, HasPayload, PayloadGet, payload_field
 from questline.engine.footprints import Touched, readers_of
 from questline.engine.gains import compile_gains
+from questline.engine.guard_kinds import value_key
 from questline.engine.leagues import LeagueScores
 from questline.engine.levels import Curve
 from questline.engine.seasons import SeasonScores
@@ -24,16 +25,19 @@ from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
 from questline.model.event import SYSTEM_PREFIX, Event
 from questline.model.footprint import Footprint
+from questline.model.guards import SightingKey, Suspicion
 from questline.model.program import Board, Metric, ProgramDocument, Rule, Streak, parse, string_keys, types_of
-from questline.model.records import RecordKey
+from questline.model.records import RecordKey, RecordKind
 
 Step = Callable[[Draft], None]
-D = TypeVar("D", Metric, Streak, Rule)
+D = TypeVar("D")
+S = TypeVar("S")
+ValueKey = Callable[[HasPayload], bytes | None]
 _ANY = "*"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one event type sets off, in order: the command it is, metrics, streaks, rules, then sales and referrals."""
+    """What one event type sets off, in order: guards, its command, metrics, streaks, rules, then sales and referrals."""
 
     steps: tuple[Step, ...]
     footprint: Footprint
@@ -41,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
     distinct_metrics: tuple[tuple[str, PayloadGet], ...]
     command: Command | None = None
     keys: tuple[Keys, ...] = ()
+    watches: tuple[guards.Watch, ...] = ()
+    shared: tuple[tuple[str, ValueKey], ...] = ()  # guards that compare users, and what they tell values apart by
 
 
 class Program:
@@ -76,15 +82,18 @@ class Program:
         self.unlockers = _unlockers(document)
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)
-        self._metrics = Listeners(document.metrics, metrics.compile_metric)
-        self._streaks = Listeners(document.streaks, runs.compile_streak)
+        self.suspicion = document.suspicion or Suspicion()
+        self.guards = document.guards
+        watching = {name: guard for name, guard in document.guards.items() if guard.enabled}
+        self._guards = Listeners(watching, guards.compile_guard, lambda guard: guard.listens)
+        self._metrics = Listeners(document.metrics, metrics.compile_metric, _on)
+        self._streaks = Listeners(document.streaks, runs.compile_streak, _on)
         enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
-        self._rules = Listeners(enabled, rules.compile_rule)
+        self._rules = Listeners(enabled, rules.compile_rule, _on)
         self._readers = readers_of(document)
         self._trades = trades_of(document)
-        self._types = frozenset(
-            {*COMMANDS, *self._metrics.types, *self._streaks.types, *self._rules.types, *self._trades}
-        )
+        listeners = (self._guards, self._metrics, self._streaks, self._rules)
+        self._types = frozenset({*COMMANDS, *self._trades, *(type_ for one in listeners for type_ in one.types)})
         self.commission_tests = {
             name: [compile_condition(plan.when) if plan.when else None for plan in commission.plans]
             for name, commission in document.commissions.items()
@@ -117,11 +126,18 @@ class Program:
 
     def record_keys(self, event: Event, zone: tzinfo) -> Iterable[RecordKey]:
         """Return the records that the event itself names, beside those of its footprint."""
-        return (key for keys in self.plan(event.type).keys for key in keys(event, zone))
+        for keys in self.plan(event.type).keys:
+            yield from keys(event, zone)
+        if event.approval is not None:
+            yield RecordKind.REVIEW, str(event.approval.event_id)
 
-    def names_records(self, event_type: str) -> bool:
-        """Tell whether events of a type name records."""
-        return bool(self.plan(event_type).keys)
+    def names_records(self, event: Event) -> bool:
+        """Tell whether an event names records."""
+        return event.approval is not None or bool(self.plan(event.type).keys)
+
+    def sighting_keys(self, event: Event) -> list[SightingKey]:
+        """Return (guard, value hash) for each guard that compares users by a value of the event."""
+        return [(name, key) for name, key_of in self.plan(event.type).shared if (key := key_of(event)) is not None]
 
     def distinct_keys(self, event: Event) -> list[tuple[str, bytes]]:
         """Return (metric, value hash) for each `distinct` metric of the event's type."""
@@ -136,7 +152,8 @@ class Program:
         document = self.document
         touched = Touched(document, self._readers, self.windows)
         own_metrics, own_streaks = self._metrics.of(event_type), self._streaks.of(event_type)
-        own_rules = self._rules.of(event_type)
+        own_rules, own_guards = self._rules.of(event_type), self._guards.of(event_type)
+        touched.guards({name: guard for name, guard, _ in own_guards})
         for name, metric, _ in own_metrics:
             touched.metric(name)
             touched.condition(metric.when)
@@ -164,28 +181,37 @@ class Program:
             distinct,
             command,
             tuple(keys),
+            tuple(one for _, _, one in own_guards),
+            tuple((name, value_key(guard)) for name, guard, _ in own_guards if guard.is_shared),
         )
 
 
-class Listeners(Generic[D]):
-    """Definitions of one kind with their compiled steps, found by the event types they listen to."""
+class Listeners(Generic[D, S]):
+    """Definitions of one kind with what they are compiled to, found by the event types they listen to."""
 
-    def __init__(self, definitions: Mapping[str, D], compile_one: Callable[[str, D], Step]) -> None:
-        self._all: list[tuple[str, D, Step]] = [
-            (name, one, compile_one(name, one)) for name, one in definitions.items()
-        ]
+    def __init__(
+        self,
+        definitions: Mapping[str, D],
+        compile_one: Callable[[str, D], S],
+        listens: Callable[[D], tuple[str, ...]],
+    ) -> None:
+        self._all: list[tuple[str, D, S]] = [(name, one, compile_one(name, one)) for name, one in definitions.items()]
         self._by_type: dict[str, list[int]] = defaultdict(list)
         for place, (_, definition, _) in enumerate(self._all):
-            for type_ in types_of(definition.on):
+            for type_ in listens(definition):
                 self._by_type[type_].append(place)
         self.types = frozenset(self._by_type) - {_ANY}
 
-    def of(self, event_type: str | None) -> list[tuple[str, D, Step]]:
-        """Return (name, definition, step) of those a type concerns, in the document's order; None: a type nobody names."""
+    def of(self, event_type: str | None) -> list[tuple[str, D, S]]:
+        """Return (name, definition, compiled) of those a type concerns, in the document's order; None: a type nobody names."""
         places = set(self._by_type.get(event_type, ())) if event_type is not None else set()
         if event_type is None or not event_type.startswith(SYSTEM_PREFIX):
             places.update(self._by_type.get(_ANY, ()))
         return [self._all[place] for place in sorted(places)]
+
+
+def _on(definition: Metric | Streak | Rule) -> tuple[str, ...]:
+    return types_of(definition.on)
 
 
 def compile_program(document: Mapping[str, Any], version: int, default_timezone: str = "UTC") -> Program:

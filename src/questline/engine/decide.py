@@ -1,7 +1,8 @@
 """The door of the engine: a program, a user's state and an event in, a decision out. Nothing else goes in."""
 
+from questline.engine import guards, reviews
 from questline.engine.boards import add_points
-from questline.engine.compile import Program
+from questline.engine.compile import Plan, Program
 from questline.engine.draft import Draft
 from questline.engine.leagues import add_league_points
 from questline.engine.refusal import Refusal
@@ -21,26 +22,45 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
 
     `state` must hold the rows of `program.footprint(event.type)`, and is not changed. Equal arguments give equal results.
     """
-    draft = Draft(program, state, event)
+    draft, plan = Draft(program, state, event), program.plan(event.type)
     try:
-        if state.blocked:
+        if state.blocked and not (plan.command is not None and plan.command.when_blocked):
             raise Refusal(Reason.USER_BLOCKED, "the user is blocked")
-        plan = program.plan(event.type)
-        if plan.command is not None:
-            plan.command.run(draft)
-        for step in plan.steps:
-            step(draft)
-        if draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks:
-            _consequences(draft)
-        if draft.earned or draft.metrics or draft.operands:
-            add_points(draft, program.boards_by_currency, program.boards_by_metric)
-            if program.season_scores is not None:
-                add_season_points(draft, program.season_scores)
-            if program.league_scores is not None:
-                add_league_points(draft, program.league_scores)
+        if event.approval is not None:
+            reviews.approve(draft)
+            guards.remember(draft, plan.watches)
+        elif plan.watches:
+            guards.watch(draft, plan.watches)
+        _apply(draft, plan)
     except Refusal as refusal:
         return draft.refused(refusal)
     return draft.decision()
+
+
+def decide_again(program: Program, state: UserState, event: Event) -> Decision:
+    """Return what an event does that was applied before: blocks and guards had their say then, and are not asked again."""
+    draft = Draft(program, state, event)
+    try:
+        _apply(draft, program.plan(event.type))
+    except Refusal as refusal:
+        return draft.refused(refusal)
+    return draft.decision()
+
+
+def _apply(draft: Draft, plan: Plan) -> None:
+    program = draft.program
+    if plan.command is not None:
+        plan.command.run(draft)
+    for step in plan.steps:
+        step(draft)
+    if draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks:
+        _consequences(draft)
+    if draft.earned or draft.metrics or draft.operands:
+        add_points(draft, program.boards_by_currency, program.boards_by_metric)
+        if program.season_scores is not None:
+            add_season_points(draft, program.season_scores)
+        if program.league_scores is not None:
+            add_league_points(draft, program.league_scores)
 
 
 def _consequences(draft: Draft) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from questline.engine import tiers, vitals, windows
 from questline.engine.fields import View
-from questline.engine.notices import notices_of
+from questline.engine.notices import guard_notices, notices_of
 from questline.engine.refusal import Refusal
 from questline.model import calendar
 from questline.model.decision import (
@@ -24,10 +24,11 @@ from questline.model.decision import (
     Unlock,
 )
 from questline.model.event import Event
+from questline.model.guards import SightingChange, SightingKey, Trip
 from questline.model.items import Span
 from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS_MAX
 from questline.model.reasons import Reason
-from questline.model.records import Notice, Record, RecordChange, RecordKey, RecordKind
+from questline.model.records import KEPT_UNAPPLIED, Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
 from questline.model.tiers import TierState
 from questline.model.windows import ProgressState, WindowState, window_name
@@ -44,7 +45,8 @@ class Draft:
 
     __slots__ = (
         "_zone", "balances", "earned", "event", "fired", "follow_ups", "league_points", "levels", "metrics", "notices",
-        "operands", "points", "profile", "program", "records", "rule_uses", "state", "streaks", "transfers", "unlocks", "view",
+        "operands", "points", "profile", "program", "records", "rule_uses", "sightings", "state", "streaks", "transfers",
+        "trips", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -65,6 +67,8 @@ class Draft:
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
         self.league_points: list[LeaguePoints] = []
+        self.trips: list[Trip] = []  # what guards said
+        self.sightings: dict[SightingKey, SightingChange] = {}
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
         self._zone: tzinfo | None = None
@@ -234,19 +238,25 @@ class Draft:
             tuple(self.points),
             self.profile,
             tuple(self.records.values()),
-            (*notices_of(self), *self.notices) if self.levels or self.unlocks else tuple(self.notices),
+            (*notices_of(self), *self.notices) if self.levels or self.unlocks or self.trips else tuple(self.notices),
             tuple(self.follow_ups),
             tuple(self.league_points),
+            tuple(self.trips),
+            tuple(self.sightings.values()),
         )
 
     def refused(self, refusal: Refusal) -> Decision:
-        """Return the refusal as a decision: no effects, but what was read on the way."""
+        """Return the refusal as a decision: no effects, but what was read on the way, and what guards make of it."""
+        kept = KEPT_UNAPPLIED if refusal.outcome is Outcome.REFUSED else KEPT_UNAPPLIED | {RecordKind.REVIEW}
         return Decision(
             self.event.id,
             self.program.version,
-            Outcome.REFUSED,
+            refusal.outcome,
             refusal.reason,
             refusal.message,
             (),
             self.view.reads,
+            records=tuple(change for change in self.records.values() if change.kind in kept),
+            notices=tuple(guard_notices(self)),
+            trips=tuple(self.trips),
         )

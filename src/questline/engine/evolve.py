@@ -1,6 +1,7 @@
 """Fold an accepted decision into the state it was made from: what the next event of the batch finds."""
 
 from questline.model.decision import Account, Decision
+from questline.model.guards import BlockState
 from questline.model.referrals import ReferralState
 from questline.model.state import UserState
 
@@ -8,7 +9,7 @@ _USER = Account.USER.value
 
 
 def evolve(state: UserState, decision: Decision) -> None:
-    """Write the decision's effects into `state`, in place; a refusal has none."""
+    """Write the decision's effects into `state`, in place; a refusal has none but what guards made of it."""
     balances = state.balances
     for transfer in decision.transfers:
         if transfer.credit == _USER:
@@ -31,6 +32,10 @@ def evolve(state: UserState, decision: Decision) -> None:
         state.records[record.kind, record.name] = record.state
         if type(record.state) is ReferralState and record.before is None:
             state.lineage[state.id] = record.state.chain
+        if isinstance(record.state, BlockState):
+            state.blocked = record.state.blocked
+    for sighting in decision.sightings:
+        state.sightings[sighting.guard, sighting.value_hash] = sighting.state
     if decision.profile is not None:
         state.attributes = decision.profile.attributes
         state.display_name = decision.profile.display_name

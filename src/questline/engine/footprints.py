@@ -8,8 +8,9 @@ from questline.engine.fields import split_field
 from questline.engine.windows import Spans
 from questline.model.definition import Reward
 from questline.model.footprint import Footprint
+from questline.model.guards import Guard
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
-from questline.model.records import RecordKey, RecordKind
+from questline.model.records import SELF, RecordKey, RecordKind
 from questline.model.windows import window_name
 
 _RECORD_KINDS = tuple(kind.value for kind in RecordKind)
@@ -131,6 +132,20 @@ class Touched:
                 self.vital(reward.vital)
             elif reward.boost is not None:
                 self._change("boost", reward.boost)
+
+    def guards(self, guards: Mapping[str, Guard]) -> None:
+        """Add what guards read and remember."""
+        for name, guard in guards.items():
+            self.condition(guard.when)
+            if guard.kind != "bounds" and not guard.is_shared:
+                self.record((RecordKind.GUARD, name))
+            if guard.action == "block":
+                self.record((RecordKind.BLOCK, SELF))
+        if guards:
+            self.record((RecordKind.SUSPICION, SELF))
+            suspicion = self._program.suspicion
+            if suspicion is not None and "block" in suspicion.actions.values():
+                self.record((RecordKind.BLOCK, SELF))
 
     def rule(self, name: str, rule: Rule) -> None:
         """Add what a rule reads and awards."""

@@ -26,6 +26,14 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
             reasons.append("its limit pays the events that come first")
         if reasons:
             found[f"rules.{name}"] = "; ".join(reasons)
+    for name, guard in program.guards.items():
+        reasons = [f"its condition reads {', '.join(fields)}"] if (fields := _state_fields(guard.when)) else []
+        if guard.kind != "bounds":
+            reasons.append("it compares an event with those that were applied before it")
+        if program.suspicion is not None and program.suspicion.actions:
+            reasons.append("the suspicion that gathered before may act as well")
+        if reasons:
+            found[f"guards.{name}"] = "; ".join(reasons)
     for name, achievement in program.achievements.items():
         together = achievement.match == "all" and len(achievement.requirements) > 1
         if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from questline.engine import boosts, commissions, items, leagues, referrals, seasons, segments, tiers, vitals
+from questline.engine import boosts, commissions, guards, items, leagues, referrals, seasons, segments, tiers, vitals
 from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
@@ -23,6 +23,7 @@ MECHANICS = (
     commissions.references,
     seasons.references,
     leagues.references,
+    guards.references,
 )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from questline.engine import boosts, commissions, items, leagues, referrals, seasons, segments, tiers, vitals
+from questline.engine import boosts, commissions, guards, items, leagues, referrals, seasons, segments, tiers, vitals
 from questline.engine.conditions import OPERATORS, SYNONYMS
 from questline.engine.forms import (
     FIXED_AWARD,
@@ -242,6 +242,8 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "commissions": commissions.SCHEMA,
             "seasons": seasons.SCHEMA,
             "leagues": leagues.SCHEMA,
+            "guards": guards.SCHEMA,
+            "suspicion": guards.SUSPICION_SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -140,7 +140,7 @@ def _short(value: Any) -> str:
 
 
 def _conditions(document: Any) -> Iterator[ProgramError]:
-    for kind in ("metrics", "rules", "streaks", "segments"):
+    for kind in ("metrics", "rules", "streaks", "segments", "guards"):
         definitions = document.get(kind) if isinstance(document, dict) else None
         for name, definition in definitions.items() if isinstance(definitions, dict) else ():
             if isinstance(definition, dict) and "when" in definition:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from questline.model.guards import SightingChange, Trip
 from questline.model.reasons import Reason
 from questline.model.records import Notice, RecordChange
 from questline.model.state import AchievementState, MetricState, StreakState
@@ -132,6 +133,7 @@ class FollowUp(msgspec.Struct, frozen=True, gc=False):
 class Outcome(StrEnum):
     PROCESSED = "processed"
     REFUSED = "refused"
+    HELD = "held"  # nothing is applied until the event is approved
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -156,3 +158,5 @@ class Decision(msgspec.Struct, frozen=True):
     notices: tuple[Notice, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
     league_points: tuple[LeaguePoints, ...] = ()
+    trips: tuple[Trip, ...] = ()
+    sightings: tuple[SightingChange, ...] = ()

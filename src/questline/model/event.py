@@ -16,6 +16,10 @@ COMMISSION = "$commission"
 COMMISSION_REVERSED = "$commission_reversal"
 SEASON_RESULT = "$season_result"
 LEAGUE_RESULT = "$league_result"
+APPROVE = "$approve"
+DENY = "$deny"
+BLOCK = "$block"
+UNBLOCK = "$unblock"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
@@ -49,8 +53,18 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     correlation_id: str | None = None
 
 
+class Approval(msgspec.Struct, frozen=True, gc=False):
+    """Which held event is approved, and the operator's reason."""
+
+    event_id: UUID
+    reason: str = ""
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A fact about a user, as the engine sees it. Times are aware and in UTC; `received_at` None: as it happened."""
+    """A fact about a user, as the engine sees it. Times are aware and in UTC; `received_at` None: as it happened.
+
+    `approval` is set when this applies a held event, whose type, payload and time it then has, under an id of its own.
+    """
 
     id: UUID
     project_id: int
@@ -61,6 +75,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
     schema_version: str | None = None
     received_at: datetime | None = None
+    approval: Approval | None = None
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):

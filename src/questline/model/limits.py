@@ -56,6 +56,12 @@ REFERRAL_CODE_TRIES_MAX = 8  # of a code that somebody has already
 FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
+GUARDS_MAX = 100  # in one program
+GUARD_TIMES_MAX = 500  # of a rate; twice as many times are remembered of a user, and read for each of their events
+GUARD_SPREAD_MAX = 100  # users or values of a spread; twice as many are remembered
+GUARD_VALUES_MAX = 256  # starts and fingerprints that a guard remembers of a user; the oldest are forgotten beyond
+GUARD_WINDOW_SECONDS_MAX = 366 * 86_400
+GUARD_SCORE_MAX = 1_000_000  # of one guard; and a user's suspicion does not rise above
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000
@@ -100,4 +106,6 @@ CONTEST_BATCH_USERS = 1_000  # results worked out and sent in one transaction; m
 
 # ── operating
 PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead
+SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets values that guards need no longer
+SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction
 PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers

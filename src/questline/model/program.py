@@ -8,6 +8,7 @@ import msgspec
 from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.contests import League, Season
 from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
+from questline.model.guards import Guard, Suspicion
 from questline.model.items import Inventory, Item, Span
 from questline.model.referrals import Commission, Referrals
 from questline.model.tiers import Tiers
@@ -203,6 +204,8 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     commissions: dict[str, Commission] = {}
     seasons: dict[str, Season] = {}
     leagues: dict[str, League] = {}
+    guards: dict[str, Guard] = {}
+    suspicion: Suspicion | None = None
     event_types: dict[str, EventType] = {}
 
 

@@ -15,6 +15,10 @@ class Reason(StrEnum):
     EVENT_IN_FUTURE = "EVENT_IN_FUTURE"
     USER_BLOCKED = "USER_BLOCKED"
     GUARD_HELD = "GUARD_HELD"
+    GUARD_REFUSED = "GUARD_REFUSED"
+    REVIEW_DENIED = "REVIEW_DENIED"
+    UNKNOWN_REVIEW = "UNKNOWN_REVIEW"
+    ALREADY_REVIEWED = "ALREADY_REVIEWED"
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
     UNKNOWN_CURRENCY = "UNKNOWN_CURRENCY"
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
@@ -47,6 +51,10 @@ REASONS: dict[Reason, str] = {
     Reason.EVENT_IN_FUTURE: "occurredAt lies further ahead of the server's clock than is tolerated.",
     Reason.USER_BLOCKED: "The user is blocked; the event is kept and has no effect.",
     Reason.GUARD_HELD: "A guard holds the event for review.",
+    Reason.GUARD_REFUSED: "A guard refuses the event; the message names it.",
+    Reason.REVIEW_DENIED: "The event was held for review and denied; it is kept and has no effect.",
+    Reason.UNKNOWN_REVIEW: "The user has no such held event.",
+    Reason.ALREADY_REVIEWED: "The held event was approved or denied before; the message says which.",
     Reason.INSUFFICIENT_BALANCE: "The user has less than the command would take; nothing was taken.",
     Reason.UNKNOWN_CURRENCY: "The program has no such currency, or it cannot be spent.",
     Reason.UNKNOWN_ITEM: "The program has no such item, or it is not for sale.",

@@ -7,6 +7,7 @@ import msgspec
 
 from questline.model.boosts import BoostState
 from questline.model.contests import LeagueStanding
+from questline.model.guards import BlockState, GuardState, ReviewState, SuspicionState
 from questline.model.items import ItemState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.tiers import TierState
@@ -26,10 +27,17 @@ class RecordKind(StrEnum):
     REFERRAL = "referral"
     COMMISSION = "commission"
     LEAGUE = "league"
+    GUARD = "guard"
+    SUSPICION = "suspicion"
+    BLOCK = "block"
+    REVIEW = "review"
 
 
-UNTOLD = frozenset({RecordKind.WINDOW})
+UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD})
 """Kinds that traces, histories and outcomes leave out: what they hold follows from what these tell already."""
+
+KEPT_UNAPPLIED = frozenset({RecordKind.SUSPICION, RecordKind.BLOCK})
+"""Kinds that change also where an event is not applied: an attempt to cheat leaves its mark on the user."""
 
 
 class CheckInState(msgspec.Struct, frozen=True, gc=False):
@@ -50,8 +58,15 @@ Record = (
     | ReferralState
     | CommissionState
     | LeagueStanding
+    | GuardState
+    | SuspicionState
+    | BlockState
+    | ReviewState
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
+
+SELF = "user"
+"""The name of records that a user has one of."""
 
 
 class RecordChange(msgspec.Struct, frozen=True, gc=False):

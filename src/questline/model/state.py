@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from questline.model.guards import Sighting, SightingKey
 from questline.model.records import Record, RecordKey
 
 Number = int | Decimal
@@ -47,6 +48,7 @@ class UserState(msgspec.Struct):
     `zone_history` holds (until, zone) pairs, oldest first: the zones in force before `timezone`.
     `lineage` is one for all users of a batch: whom the batch attributed so far, to (referrer, those above).
     `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash): those already counted.
+    `sightings` is one object for all users of a project in a batch: what guards saw of the values they share.
     """
 
     id: int
@@ -65,3 +67,4 @@ class UserState(msgspec.Struct):
     achievements: dict[str, AchievementState] = {}
     records: dict[RecordKey, Record] = {}
     lineage: dict[int, tuple[int, ...]] = {}
+    sightings: dict[SightingKey, Sighting] = {}

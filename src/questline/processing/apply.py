@@ -8,21 +8,24 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from questline.engine.compile import Program
 from questline.engine.decide import decide
 from questline.engine.evolve import evolve
+from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.decision import Decision
-from questline.model.event import Event, WaitingEvent
+from questline.model.event import APPROVE, Event, WaitingEvent
 from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
-from questline.store import boards, effects, leagues, state, system_events
+from questline.store import boards, effects, leagues, reviews, sightings, state, system_events
 from questline.store.pool import Connection
+from questline.store.standing import Standing
 from questline.store.system_events import NewId, system_event
 from questline.store.users import UserKey
 
@@ -66,30 +69,54 @@ class Applier:
         the database raises leaves through the caller, who repeats or splits the batch.
         """
         programs = await self._programs.in_force(conn, {e.project_id for e in events})
-        decoded = [_event_of(e) for e in events]
+        decoded = await _with_held(conn, [_event_of(e) for e in events])
         wanted = _wanted(programs, decoded, users)
         by_id = {user.id: user for user in users.values()}
         await state.load(conn, wanted, by_id)
         lineage: dict[int, tuple[int, ...]] = {}
         for user in by_id.values():
             user.lineage = lineage
+        await self._see(conn, programs, decoded, users)
         known = {(user.id, currency) for user in by_id.values() for currency in user.balances}
         rows = effects.Effects(known, self._clock())
-        points = boards.BoardRows()
+        points, standing = boards.BoardRows(), Standing()
         scores = leagues.LeagueRows()
         verdicts = []
         for waiting, event in zip(events, decoded, strict=True):
             verdict = _decide(
                 programs[waiting.project_id], users[waiting.project_id, waiting.user], waiting, event, rows, points
             )
+            if isinstance(verdict.result, Decision):
+                standing.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result)
             verdicts.append(verdict)
             if isinstance(verdict.result, Decision) and verdict.result.league_points:
                 scores.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result.league_points)
         await rows.write(conn)
+        await standing.restore(conn, shard)
         await boards.add_points(conn, shard, points)
+        await standing.remove(conn, shard)
         await self._send(conn, verdicts)
         await leagues.add_scores(conn, scores)
         return verdicts
+
+    async def _see(
+        self,
+        conn: Connection,
+        programs: dict[int, Program],
+        events: Sequence[Event | Failure],
+        users: dict[UserKey, UserState],
+    ) -> None:
+        """Lock the values by which guards compare users, and let all users of a project see the same of them."""
+        keys = {
+            (event.project_id, *key)
+            for event in events
+            if isinstance(event, Event)
+            for key in programs[event.project_id].sighting_keys(event)
+        }
+        if keys:
+            seen = await sightings.load(conn, keys, self._clock())
+            for (project_id, _), user in users.items():
+                user.sightings = seen.setdefault(project_id, {})
 
     async def _send(self, conn: Connection, verdicts: Sequence[Verdict]) -> None:
         """Store what the decisions send to others, in the same transaction: both are there, or neither."""
@@ -121,6 +148,32 @@ def _event_of(waiting: WaitingEvent) -> Event | Failure:
     )
 
 
+async def _with_held(conn: Connection, events: Sequence[Event | Failure]) -> Sequence[Event | Failure]:
+    """Return the events with each approval as the held event of its user that it names."""
+    approvals = {
+        event.id: (event.project_id, held_id)
+        for event in events
+        if isinstance(event, Event) and event.type == APPROVE and (held_id := _uuid(event.payload.get("event")))
+    }
+    if not approvals:
+        return events
+    held = await reviews.held(conn, list(approvals.values()))
+    named = {id_: held[key] for id_, key in approvals.items() if key in held}
+    return [
+        as_approved(event, named[event.id])
+        if isinstance(event, Event) and event.id in named and named[event.id].user == event.user
+        else event
+        for event in events
+    ]
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
 def _wanted(
     programs: dict[int, Program], events: Sequence[Event | Failure], users: dict[UserKey, UserState]
 ) -> dict[int, state.Wanted]:
@@ -143,7 +196,7 @@ def _wanted(
         if footprint.limited_rules:
             zone = calendar.zone_in_force(user.timezone, user.zone_history, event.occurred_at, program.timezone)
             want.rule_windows = chain(want.rule_windows, program.rule_windows(event, zone))
-        if program.names_records(event.type):
+        if program.names_records(event):
             zone = calendar.zone_in_force(user.timezone, user.zone_history, event.occurred_at, program.timezone)
             want.records |= frozenset(program.record_keys(event, zone))
         if footprint.distinct_metrics:

@@ -35,6 +35,10 @@ def outcome_of(verdict: Verdict) -> Told:
             for r in decision.records
             if r.kind not in UNTOLD
         ],
+        "guards": [
+            {"guard": t.guard, "kind": t.kind, "action": t.action, "values": t.values, "score": t.score}
+            for t in decision.trips
+        ],
         "programVersion": decision.program_version,
     }
     return decision.outcome.value, decision.reason.value, decision.message, outcome
@@ -59,6 +63,10 @@ def stored_outcome(stored: StoredOutcome) -> Told:
         "records": [
             {"kind": kind, "name": name, "before": before, "after": after, "cause": cause}
             for kind, name, before, after, cause in trace.get("records", [])
+        ],
+        "guards": [
+            {"guard": guard, "kind": kind, "action": action, "values": values, "score": score}
+            for guard, kind, action, values, score in trace.get("guards", [])
         ],
         "programVersion": stored.program_version,
     }

@@ -15,6 +15,7 @@ from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
 from questline.processing.rollover import Rollover
 from questline.processing.season_ends import SeasonEnds
+from questline.processing.sightings import Sightings
 from questline.transport.postgres import PostgresTransport
 
 
@@ -33,7 +34,7 @@ class Worker:
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
         contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
-        self._services = (partitions, Crowds(dsn), Months(dsn, clock), *contests)
+        self._services = (partitions, Crowds(dsn), Months(dsn, clock), Sightings(dsn, clock), *contests)
         self._lanes = [
             Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)
             for number in range(lanes)

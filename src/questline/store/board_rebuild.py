@@ -98,15 +98,22 @@ async def settle(conn: Connection) -> None:
 
 async def replace(conn: Connection, project_id: int, boards: Sequence[str]) -> int:
     """Put what was settled in the place of the boards' entries, and count anew; return how many entries changed."""
+    await show_hidden(conn, project_id)
     await conn.execute(SQL["insert_periods"], project_id, timeout=_SECONDS_MAX)
     changed = 0
     for name in ("delete_surplus", "update_wrong", "insert_missing"):
         arguments = (project_id, boards) if name == "delete_surplus" else (project_id,)
         changed += int((await conn.execute(SQL[name], *arguments, timeout=_SECONDS_MAX)).rpartition(" ")[2])
+    await conn.execute(SQL["hide_again"], project_id, timeout=_SECONDS_MAX)
     for name in ("delete_parts", "delete_crowds", "delete_counts"):
         await conn.execute(SQL[name], project_id, boards, timeout=_SECONDS_MAX)
     await conn.execute(SQL["insert_counts"], project_id, boards, 2 * BOARD_PART_ENTRIES, timeout=_SECONDS_MAX)
     return changed
+
+
+async def show_hidden(conn: Connection, project_id: int) -> None:
+    """Put entries whose users are hidden beside the others: they are to be right as well. Counts are as before."""
+    await conn.execute(SQL["show_hidden"], project_id, timeout=_SECONDS_MAX)
 
 
 async def wrong_entries(conn: Connection, project_id: int, boards: Sequence[str], limit: int) -> list[WrongEntry]:

@@ -16,7 +16,7 @@ SQL = statements("boards")
 # Classes of advisory locks, so that ours meet nobody else's: a shard is a session's, a stripe of projects is a
 # transaction's (shared by writers; alone for a split or a rebuild).
 _SHARD_LOCKS = 0x716C6201
-_STRIPE_LOCKS = 0x716C6202
+STRIPE_LOCKS = 0x716C6202
 _STRIPES = 64
 
 
@@ -26,6 +26,11 @@ class NoFreeShard(Exception):
 
 class EntriesMoved(Exception):
     """Board entries changed under a writer whose caller should have locked their users; repeat the transaction."""
+
+
+def stripes_of(project_ids: Iterable[int]) -> list[int]:
+    """Return the stripes whose locks keep splits and rebuilds of these projects' boards out, in the order to lock them."""
+    return sorted({project_id % _STRIPES for project_id in project_ids})
 
 
 class BoardRows:
@@ -138,7 +143,7 @@ def merged(
 
 async def lock_alone(conn: Connection, project_id: int) -> None:
     """Keep all writers of the project's boards out until the transaction ends; waits for those under way."""
-    await conn.execute(SQL["lock_stripe"], _STRIPE_LOCKS, project_id % _STRIPES)
+    await conn.execute(SQL["lock_stripe"], STRIPE_LOCKS, project_id % _STRIPES)
 
 
 async def split_crowds(conn: Connection, limit: int = 20) -> int:
@@ -192,12 +197,12 @@ async def page_around(
 
 async def _resolve(conn: Connection, keys: list[tuple[int, str, str]]) -> list[int]:
     columns = tuple(zip(*keys, strict=True))
-    stripes = sorted({project_id % _STRIPES for project_id in columns[0]})
-    numbers = await conn.fetch(SQL["resolve_periods"], _STRIPE_LOCKS, stripes, *columns)
+    stripes = stripes_of(columns[0])
+    numbers = await conn.fetch(SQL["resolve_periods"], STRIPE_LOCKS, stripes, *columns)
     missing = sorted(key for key, number in zip(keys, numbers, strict=True) if number[0] is None)
     if missing:
         await conn.execute(SQL["insert_periods"], *zip(*missing, strict=True))
-        numbers = await conn.fetch(SQL["resolve_periods"], _STRIPE_LOCKS, stripes, *columns)
+        numbers = await conn.fetch(SQL["resolve_periods"], STRIPE_LOCKS, stripes, *columns)
     return [number[0] for number in numbers]
 
 

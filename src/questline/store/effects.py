@@ -9,10 +9,11 @@ from asyncpg import Connection
 
 from questline.model.decision import Account, Decision, ProfileChange, StreakChange
 from questline.model.event import WaitingEvent
+from questline.model.guards import SightingChange
 from questline.model.reasons import Reason
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
-from questline.store import records, users
+from questline.store import records, sightings, users
 from questline.store.statements import statements
 
 SQL = statements("effects")
@@ -47,6 +48,7 @@ class Effects:
         self._profiles: dict[tuple[int, int], ProfileChange] = {}
         self._records: dict[tuple[RecordKind, int, int, str], Record] = {}
         self._notices: list[tuple[object, ...]] = []
+        self._sightings: dict[sightings.ProjectKey, SightingChange] = {}
 
     def add(self, event: WaitingEvent, user: UserState, decision: Decision, duration_us: int) -> None:
         """Add what was decided of one event."""
@@ -76,6 +78,8 @@ class Effects:
             self._profiles[project_id, user_id] = decision.profile
         for record in decision.records:
             self._records[record.kind, project_id, user_id, record.name] = record.state
+        for sighting in decision.sightings:
+            self._sightings[project_id, sighting.guard, sighting.value_hash] = sighting
         for ordinal, notice in enumerate(decision.notices):
             data = _encode(notice.data).decode()
             self._notices.append((project_id, event_id, ordinal, user_id, notice.type, data, event.occurred_at))
@@ -104,6 +108,8 @@ class Effects:
         )
         if self._records:
             await records.put(conn, self._records)
+        if self._sightings:
+            await sightings.put(conn, self._sightings)
         await _insert(conn, "add_notices", self._notices)
         if self._profiles:
             await users.update_profiles(conn, [(*k, change) for k, change in self._profiles.items()])
@@ -144,6 +150,8 @@ def trace_of(decision: Decision, user: UserState) -> str:
     trace: dict[str, object] = {}
     if decision.message:
         trace["message"] = decision.message
+    if decision.trips:
+        trace["guards"] = [(t.guard, t.kind, t.action, t.values, t.score) for t in decision.trips]
     if decision.fired:
         trace["fired"] = decision.fired
     if decision.reads:

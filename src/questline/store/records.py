@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from questline.model.boosts import BoostState
 from questline.model.contests import LeagueStanding
+from questline.model.guards import BlockState, GuardState, Mark, ReviewState, SuspicionState
 from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
@@ -21,6 +22,7 @@ from questline.store.statements import statements
 SQL = statements("records")
 
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
+_decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _encode = msgspec.json.encode
 _decode_buckets = msgspec.json.Decoder(tuple[Bucket, ...]).decode
 _encode_exact = msgspec.json.Encoder(decimal_format="number").encode
@@ -94,6 +96,31 @@ _TABLES: dict[RecordKind, _Table] = {
         "load_commissions", "put_commissions", CommissionState, lambda paid: (paid.amount, paid.plan, paid.reversed)
     ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
+    RecordKind.GUARD: _Table(
+        "load_guard_marks",
+        "put_guard_marks",
+        lambda marks, value: GuardState(_decode_marks(marks), value),
+        lambda guard: (_encode(guard.marks).decode(), guard.value),
+    ),
+    RecordKind.SUSPICION: _Table(
+        "load_suspicions",
+        "put_suspicions",
+        SuspicionState,
+        lambda suspicion: (suspicion.score, suspicion.at),
+        "suspicion_of_user",
+    ),
+    RecordKind.BLOCK: _Table(
+        "load_blocks",
+        "put_blocks",
+        BlockState,
+        lambda block: (block.blocked, block.hidden, block.reason, block.at),
+    ),
+    RecordKind.REVIEW: _Table(
+        "load_reviews",
+        "put_reviews",
+        ReviewState,
+        lambda review: (review.status, review.at, review.reason, review.decided_by),
+    ),
 }
 
 

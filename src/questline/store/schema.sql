@@ -157,13 +157,13 @@ CREATE TABLE attempts (
     project_id   integer NOT NULL,
     event_id     uuid NOT NULL,
     number       smallint NOT NULL,
-    status       text COLLATE "C" NOT NULL,           -- processed | refused | retried | failed
+    status       text COLLATE "C" NOT NULL,           -- processed | refused | held | retried | failed
     reason       text COLLATE "C" NOT NULL,           -- a reason code
     message      text,
     duration_us  integer NOT NULL,                    -- this event's share of its batch
     at           timestamptz NOT NULL,
     CONSTRAINT attempts_pk PRIMARY KEY (project_id, event_id, number),
-    CONSTRAINT attempts_status_is_known CHECK (status IN ('processed', 'refused', 'retried', 'failed'))
+    CONSTRAINT attempts_status_is_known CHECK (status IN ('processed', 'refused', 'held', 'retried', 'failed'))
 ) PARTITION BY RANGE (event_id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
@@ -172,12 +172,12 @@ CREATE TABLE decisions (
     project_id       integer NOT NULL,
     event_id         uuid NOT NULL,
     user_id          bigint NOT NULL,
-    status           text COLLATE "C" NOT NULL,       -- processed | refused
+    status           text COLLATE "C" NOT NULL,       -- processed | refused | held, until it is approved or denied
     reason           text COLLATE "C" NOT NULL,
     program_version  integer NOT NULL,
     trace            json NOT NULL,                   -- rules fired, state values read, changes that are no transfer
     CONSTRAINT decisions_pk PRIMARY KEY (project_id, event_id),
-    CONSTRAINT decisions_status_is_known CHECK (status IN ('processed', 'refused'))
+    CONSTRAINT decisions_status_is_known CHECK (status IN ('processed', 'refused', 'held'))
 ) PARTITION BY RANGE (event_id);
 CREATE INDEX decisions_by_user ON decisions (project_id, user_id, event_id);
 CREATE TABLE decisions_default PARTITION OF decisions DEFAULT;
@@ -535,6 +535,78 @@ CREATE TABLE league_standings (
     CONSTRAINT league_standings_pk PRIMARY KEY (project_id, user_id, league)
 ) WITH (fillfactor = 80);
 
+
+-- ───────────────────────────────────────────────────────────── guards
+
+-- What a guard remembers of a user.
+CREATE TABLE guard_marks (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    guard       text COLLATE "C" NOT NULL,
+    marks       json NOT NULL,                        -- [[milliseconds, hash or ""], ...] in the order of time; bounded
+    value       numeric,                              -- the last value, of a `jump` guard
+    CONSTRAINT guard_marks_pk PRIMARY KEY (project_id, user_id, guard)
+) WITH (fillfactor = 80);
+
+-- Which users bore one value (a device, an address, a fingerprint). Its row is locked while a batch looks at it, so that
+-- two users who come at once see each other. No word of the customer's is in it.
+CREATE TABLE sightings (
+    project_id  integer NOT NULL,
+    guard       text COLLATE "C" NOT NULL,
+    value_hash  bytea NOT NULL,                       -- 16 bytes
+    users       json NOT NULL,                        -- [[user id, milliseconds], ...] the latest last; bounded
+    expires_at  timestamptz NOT NULL,                 -- from then on nothing is compared with it, and it is swept away
+    CONSTRAINT sightings_pk PRIMARY KEY (project_id, guard, value_hash)
+) WITH (fillfactor = 70);
+CREATE INDEX sightings_by_expiry ON sightings (expires_at);
+
+-- How suspect a user is, as of `at`; what has decayed since is worked out by whoever reads it.
+CREATE TABLE suspicions (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    score       integer NOT NULL,
+    at          timestamptz NOT NULL,
+    CONSTRAINT suspicions_pk PRIMARY KEY (project_id, user_id),
+    CONSTRAINT suspicions_never_negative CHECK (score >= 0)
+) WITH (fillfactor = 80);
+
+-- Users who are or were blocked; users.blocked_at is set for as long as they are.
+CREATE TABLE blocks (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    blocked     boolean NOT NULL,
+    hidden      boolean NOT NULL,                     -- their standing is off the boards, see board_hidden
+    reason      text NOT NULL,                        -- the operator's, or the guard that did it
+    at          timestamptz NOT NULL,
+    CONSTRAINT blocks_pk PRIMARY KEY (project_id, user_id),
+    CONSTRAINT blocks_hide_only_the_blocked CHECK (blocked OR NOT hidden)
+);
+
+-- Events that guards held. waiting → approved: applied by the event decided_by; waiting → denied: kept without effect.
+CREATE TABLE reviews (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    event_id    uuid NOT NULL,                        -- the held event
+    status      text COLLATE "C" NOT NULL,            -- waiting | approved | denied
+    at          timestamptz NOT NULL,                 -- the held event's occurredAt
+    reason      text NOT NULL,                        -- the operator's
+    decided_by  uuid,                                 -- the $approve or $deny
+    CONSTRAINT reviews_pk PRIMARY KEY (project_id, event_id),
+    CONSTRAINT reviews_status_is_known CHECK (status IN ('waiting', 'approved', 'denied')),
+    CONSTRAINT reviews_are_decided_by_an_event CHECK ((status = 'waiting') = (decided_by IS NULL))
+);
+CREATE INDEX reviews_by_status ON reviews (project_id, status, event_id);
+
+-- Entries of users whose standing was removed, as they were; they return when the users are unblocked.
+CREATE TABLE board_hidden (
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    user_id       bigint NOT NULL,
+    lead          bigint NOT NULL,
+    reached_at    timestamptz NOT NULL,
+    CONSTRAINT board_hidden_pk PRIMARY KEY (project_id, user_id, board_period)
+);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -760,6 +832,9 @@ GRANT SELECT, INSERT, UPDATE ON organizations, projects, api_keys TO questline_s
 GRANT SELECT, INSERT ON program_versions, events, attempts, decisions, transfers, check_ins, notices TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON users, balances, metrics, streaks, rule_uses, achievements TO questline_service;
 GRANT SELECT, INSERT ON metric_values TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON guard_marks, suspicions, blocks, reviews TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sightings, board_hidden TO questline_service;
+GRANT UPDATE (status, reason) ON decisions TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, workers, partition_leases, dedupe_keys, dead_letters TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
@@ -773,6 +848,7 @@ GRANT SELECT ON vitals, items, check_ins, notices, boosts, tiers TO questline_te
 GRANT SELECT ON referral_codes, referrals, commissions TO questline_tenant;
 GRANT SELECT ON metric_windows, achievement_progress, streak_choices TO questline_tenant;
 GRANT SELECT ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_tenant;
+GRANT SELECT ON guard_marks, suspicions, blocks, reviews, sightings TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys, sweeps TO questline_tenant;
 GRANT INSERT ON program_versions TO questline_tenant;
 GRANT UPDATE ON projects TO questline_tenant;
@@ -794,6 +870,7 @@ BEGIN
         'referral_codes', 'referrals', 'commissions',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
+        'guard_marks', 'sightings', 'suspicions', 'blocks', 'reviews', 'board_hidden',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -11,10 +11,12 @@ from questline.engine.compile import compile_program
 from questline.engine.decide import decide
 from questline.engine.evolve import evolve
 from questline.engine.referrals import KEY
+from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.contests import LeagueStanding
 from questline.model.decision import BoardMode, Decision, Outcome
-from questline.model.event import Event
+from questline.model.event import APPROVE, Event
+from questline.model.guards import BlockState, ReviewState, Sighting, SightingKey, SuspicionState
 from questline.model.items import ItemState
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.referrals import CodeOwner, ReferralState
@@ -51,12 +53,14 @@ class Scenario:
         self.sent: list[Event] = []
         self._applied: dict[UUID, Decision] = {}
         self._sent: set[tuple[str, str]] = set()
+        self._events: dict[str, Event] = {}
+        self._sightings: dict[SightingKey, Sighting] = {}
 
     def user(self, user: str = DEFAULT_USER) -> UserState:
         """Return a user's state, made empty where there is none: to look at, or to set before playing."""
         state = self.users.get(user)
         if state is None:
-            state = self.users[user] = UserState(len(self.users) + 1, user)
+            state = self.users[user] = UserState(len(self.users) + 1, user, sightings=self._sightings)
         return state
 
     def play(self, rows: Iterable[Row]) -> list[Played]:
@@ -75,6 +79,9 @@ class Scenario:
         if known is not None:
             return known
         state = self.user(event.user)
+        self._events[str(event.id)] = event
+        if event.type == APPROVE and (held := self._events.get(str(event.payload.get("event")))) is not None:
+            event = as_approved(event, held)
         self._look_up(state, event)
         decision = self._applied[event.id] = decide(self.program, state, event)
         evolve(state, decision)
@@ -115,22 +122,26 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
     `coins +15 rule:hard-task`, `coins -5 command:spend`, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`,
     `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`, `item coffee - → 1`,
     `progress course - → 3`,
-    `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out.
+    `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out. What guards said comes first:
+    `hold burst`, `suspicion user 0 → 20`.
     """
-    if decision.outcome is Outcome.REFUSED:
-        return (f"refused {decision.reason.value}",)
+    said = tuple(f"{trip.action} {trip.guard}" for trip in decision.trips)
+    if decision.outcome is not Outcome.PROCESSED:
+        return (*said, *_records(decision), f"{decision.outcome.value} {decision.reason.value}")
     return (
+        *said,
         *(f"{t.currency} {'+' if t.credit == 'user' else '-'}{t.amount} {t.rule}" for t in decision.transfers),
         *(f"metric {m.metric} = {m.state.value}" for m in decision.metrics),
-        *(
-            f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}"
-            for r in decision.records
-            if r.kind not in UNTOLD
-        ),
+        *_records(decision),
         *(f"streak {s.streak} {s.length_before} → {s.state.length}" for s in decision.streaks),
         *(f"level {c.track} {c.before} → {c.after}" for c in decision.levels),
         *(f"unlock {u.achievement} tier {u.state.tier} x{u.state.times}" for u in decision.unlocks),
     )
+
+
+def _records(decision: Decision) -> tuple[str, ...]:
+    told = (record for record in decision.records if record.kind not in UNTOLD)
+    return tuple(f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}" for r in told)
 
 
 def _short(record: Record | None) -> str:
@@ -146,6 +157,12 @@ def _short(record: Record | None) -> str:
             return str(sum(lot.units for lot in record.lots))
         case LeagueStanding():
             return f"{record.tier} {record.outcome}"
+        case SuspicionState():
+            return str(record.score)
+        case BlockState():
+            return "blocked" if record.blocked else "free"
+        case ReviewState():
+            return record.status
         case _:
             return "set"
 

@@ -61,6 +61,26 @@ SELECT p.project_id, p.id, t.user_id, t.lead, t.reached_at
 FROM board_truth t JOIN board_periods p ON p.project_id = $1 AND p.board = t.board AND p.period = t.period
 ON CONFLICT ON CONSTRAINT board_entries_pk DO NOTHING
 
+-- name: show_hidden
+-- Put the entries of blocked users beside the others, to be compared and mended with them. $1 project.
+WITH back AS (
+    DELETE FROM board_hidden WHERE project_id = $1 RETURNING project_id, board_period, user_id, lead, reached_at
+)
+INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
+SELECT project_id, board_period, user_id, lead, reached_at FROM back
+ON CONFLICT ON CONSTRAINT board_entries_pk DO NOTHING
+
+-- name: hide_again
+-- Take the entries of blocked users whose standing is removed off the boards again. $1 project.
+WITH moved AS (
+    DELETE FROM board_entries e USING blocks b, board_periods p
+    WHERE b.project_id = $1 AND b.hidden AND p.project_id = $1
+        AND e.project_id = p.project_id AND e.board_period = p.id AND e.user_id = b.user_id
+    RETURNING e.project_id, e.board_period, e.user_id, e.lead, e.reached_at
+)
+INSERT INTO board_hidden (project_id, board_period, user_id, lead, reached_at)
+SELECT project_id, board_period, user_id, lead, reached_at FROM moved
+
 -- name: delete_parts
 -- Ranges begin whole again; insert_counts reports the crowded ones. $1 project, $2 boards.
 DELETE FROM board_parts b USING board_periods p

@@ -174,3 +174,79 @@ INSERT INTO league_standings (project_id, user_id, league, tier, week, rank, out
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::integer[], $7::text[])
 ON CONFLICT ON CONSTRAINT league_standings_pk DO UPDATE SET
     tier = excluded.tier, week = excluded.week, rank = excluded.rank, outcome = excluded.outcome;
+
+
+
+-- name: load_guard_marks
+-- $1 projects, $2 users, $3 guards.
+SELECT m.user_id, m.guard, m.marks, m.value
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN guard_marks m ON m.project_id = i.project_id AND m.user_id = i.user_id AND m.guard = i.name;
+
+-- name: put_guard_marks
+-- What guards remember now. Arrays, a column each.
+INSERT INTO guard_marks (project_id, user_id, guard, marks, value)
+SELECT project_id, user_id, guard, marks::json, value
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::numeric[]) AS i (project_id, user_id, guard, marks, value)
+ON CONFLICT ON CONSTRAINT guard_marks_pk DO UPDATE SET marks = excluded.marks, value = excluded.value;
+
+-- name: load_suspicions
+-- $1 projects, $2 users, $3 one name for all, for a user has one score.
+SELECT s.user_id, i.name, s.score, s.at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN suspicions s ON s.project_id = i.project_id AND s.user_id = i.user_id;
+
+-- name: put_suspicions
+-- The score as of an instant. Arrays, a column each; the name is left out.
+INSERT INTO suspicions (project_id, user_id, score, at)
+SELECT project_id, user_id, score, at
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::integer[], $5::timestamptz[]) AS i (project_id, user_id, name, score, at)
+ON CONFLICT ON CONSTRAINT suspicions_pk DO UPDATE SET score = excluded.score, at = excluded.at;
+
+-- name: suspicion_of_user
+-- $1 project, $2 user. The name is that of all records that a user has one of.
+SELECT 'user', score, at FROM suspicions WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_blocks
+-- $1 projects, $2 users, $3 one name for all.
+SELECT b.user_id, i.name, b.blocked, b.hidden, b.reason, b.at
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN blocks b ON b.project_id = i.project_id AND b.user_id = i.user_id;
+
+-- name: put_blocks
+-- Whether users are blocked now; in their own row as well, where whoever locks them finds it. Arrays, a column each.
+WITH i AS (
+    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::boolean[], $5::boolean[], $6::text[], $7::timestamptz[])
+        AS i (project_id, user_id, name, blocked, hidden, reason, at)
+), marked AS (
+    UPDATE users u SET blocked_at = CASE WHEN i.blocked THEN i.at END
+    FROM i WHERE u.project_id = i.project_id AND u.id = i.user_id
+)
+INSERT INTO blocks (project_id, user_id, blocked, hidden, reason, at)
+SELECT project_id, user_id, blocked, hidden, reason, at FROM i
+ON CONFLICT ON CONSTRAINT blocks_pk DO UPDATE SET
+    blocked = excluded.blocked, hidden = excluded.hidden, reason = excluded.reason, at = excluded.at;
+
+-- name: load_reviews
+-- $1 projects, $2 users, $3 ids of held events, as texts.
+SELECT r.user_id, i.name, r.status, r.at, r.reason, r.decided_by
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN reviews r ON r.project_id = i.project_id AND r.user_id = i.user_id
+    AND r.event_id = i.name::uuid;
+
+-- name: put_reviews
+-- Held events and what became of them. What was decided is the event's own status from then on; its trace stays as it is.
+-- Arrays, a column each.
+WITH i AS (
+    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::uuid[])
+        AS i (project_id, user_id, name, status, at, reason, decided_by)
+), settled AS (
+    UPDATE decisions d SET status = CASE i.status WHEN 'approved' THEN 'processed' ELSE 'refused' END,
+                           reason = CASE i.status WHEN 'approved' THEN 'PROCESSED' ELSE 'REVIEW_DENIED' END
+    FROM i
+    WHERE i.status <> 'waiting' AND d.project_id = i.project_id AND d.event_id = i.name::uuid AND d.status = 'held'
+)
+INSERT INTO reviews (project_id, user_id, event_id, status, at, reason, decided_by)
+SELECT project_id, user_id, name::uuid, status, at, reason, decided_by FROM i
+ON CONFLICT ON CONSTRAINT reviews_pk DO UPDATE SET
+    status = excluded.status, reason = excluded.reason, decided_by = excluded.decided_by;

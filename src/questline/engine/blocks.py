@@ -1,0 +1,38 @@
+"""`$block` and `$unblock`: nothing is applied for a blocked user, and their standing can be off the boards meanwhile."""
+
+from typing import TYPE_CHECKING
+
+from questline.engine.refusal import Refusal
+from questline.model.guards import BlockState
+from questline.model.reasons import Reason
+from questline.model.records import SELF, RecordKind
+
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
+
+
+def block(draft: "Draft") -> None:
+    """`$block` {reason, standing: remove | keep}: block the user; one who is blocked gets the new reason and standing."""
+    standing = draft.event.payload.get("standing", "remove")
+    if standing not in ("remove", "keep"):
+        raise Refusal(Reason.INVALID_COMMAND, "standing: must be remove or keep")
+    _put(draft, blocked=True, hidden=standing == "remove")
+    draft.notice("user.blocked", reason=_reason(draft))
+
+
+def unblock(draft: "Draft") -> None:
+    """`$unblock` {reason}: let the user's events count again, and their standing return as it was."""
+    _put(draft, blocked=False, hidden=False)
+    draft.notice("user.unblocked", reason=_reason(draft))
+
+
+def _put(draft: "Draft", *, blocked: bool, hidden: bool) -> None:
+    state = BlockState(blocked, hidden, _reason(draft), draft.event.occurred_at)
+    draft.put(RecordKind.BLOCK, SELF, state, "command:block" if blocked else "command:unblock")
+
+
+def _reason(draft: "Draft") -> str:
+    reason = draft.event.payload.get("reason")
+    if not isinstance(reason, str) or not reason.strip():
+        raise Refusal(Reason.INVALID_COMMAND, "reason: must say why")
+    return reason

@@ -1,0 +1,49 @@
+"""Sightings: which users bore a value that guards compare users by, shared by all users of a project."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import msgspec
+from asyncpg import Connection
+
+from questline.model.guards import Sighting, SightingChange, SightingKey
+from questline.model.limits import SIGHTINGS_SWEPT_ROWS
+from questline.store.statements import statements
+
+SQL = statements("sightings")
+
+ProjectKey = tuple[int, str, bytes]  # project id, guard, hash of the value
+
+_decode_users = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
+_encode = msgspec.json.encode
+
+
+async def load(conn: Connection, keys: Collection[ProjectKey], now: datetime) -> dict[int, dict[SightingKey, Sighting]]:
+    """Lock the values until the transaction ends and return who bore them, by project.
+
+    All writers lock in the order of the keys, after their users: two users who bear a value at once see each other, and
+    none waits for one who waits for it.
+    """
+    ordered = sorted(set(keys))
+    found: dict[int, dict[SightingKey, Sighting]] = {}
+    rows = await conn.fetch(SQL["load"], *map(list, zip(*ordered, strict=True)), now)
+    for project_id, guard, value_hash, users in rows:
+        found.setdefault(project_id, {})[guard, value_hash] = Sighting(_decode_users(users))
+    return found
+
+
+async def put(conn: Connection, changes: Mapping[ProjectKey, SightingChange]) -> None:
+    """Write who bore the values now, in the transaction that locked them."""
+    await conn.execute(
+        SQL["put"],
+        [key[0] for key in changes],
+        [key[1] for key in changes],
+        [key[2] for key in changes],
+        [_encode(change.state.users).decode() for change in changes.values()],
+        [change.expires_at for change in changes.values()],
+    )
+
+
+async def sweep(conn: Connection, now: datetime) -> int:
+    """Forget a bounded number of values that are not needed any more; return how many."""
+    return int((await conn.execute(SQL["sweep"], now, SIGHTINGS_SWEPT_ROWS)).rpartition(" ")[2])
