@@ -21,6 +21,7 @@ BENCHMARKS = {
     "apply": "bench.drain",
     "steady": "bench.steady",
     "spend": "bench.spend",
+    "daily": "bench.daily",
     "hot": "bench.hot",
     "ranks": "bench.boards",
     "growth": "bench.growth",

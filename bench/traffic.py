@@ -14,6 +14,7 @@ from questline.model.event import AcceptedEvent
 from questline.model.hashing import content_hash, user_hash
 from questline.store import accept
 from questline.store.ids import EventIds
+from questline.store.roles import APP_ROLE
 
 _ids = EventIds()
 _encode = msgspec.json.Encoder().encode
@@ -61,3 +62,14 @@ async def all_applied(conn: Any) -> None:
     """Return when no event waits any more."""
     while await waiting(conn):  # noqa: ASYNC110 - the queue is another process's
         await asyncio.sleep(0.01)
+
+
+async def all_answered(conn: Any) -> None:
+    """Return when no command is under way any more: wrk leaves those of its last moment behind."""
+    quiet = 0
+    while quiet < 10:
+        busy = await conn.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state <> 'idle'", APP_ROLE
+        )
+        quiet = 0 if busy else quiet + 1
+        await asyncio.sleep(0.02)
