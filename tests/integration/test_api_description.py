@@ -191,6 +191,7 @@ async def _filled(app: App, path: str) -> str:
         "number": "1",
         "item": "coffee",
         "achievement": "told",
+        "streak": "daily",
     }
     if "{name}" in path:
         values["name"] = ENTRIES[path.split("/")[2]]

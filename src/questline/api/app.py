@@ -7,7 +7,19 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 
-from questline.api import achievements, apps, daily, events, keys, leaderboards, program, referrals, system, users
+from questline.api import (
+    achievements,
+    apps,
+    daily,
+    events,
+    keys,
+    leaderboards,
+    program,
+    referrals,
+    streaks,
+    system,
+    users,
+)
 from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
 from questline.api.description.document import document
@@ -24,6 +36,10 @@ RESOURCES: list[Any] = [
     users.get_profile,
     users.get_history,
     achievements.get_standing,
+    streaks.pause_streak,
+    streaks.restore_streak,
+    streaks.choose_target,
+    streaks.choose_day_start,
     daily.list_notices,
     daily.get_inventory,
     referrals.get_referral_code,

@@ -14,6 +14,7 @@ from questline.model.principal import KeyType, Principal, Project, Role
 _READS = frozenset({Role.ADMIN, Role.READONLY})
 _READS_EVENTS = frozenset(Role)
 _ADMIN = frozenset({Role.ADMIN})
+_SENDS = frozenset({Role.ADMIN, Role.INGEST})
 
 
 class _Caller(msgspec.Struct, frozen=True):
@@ -26,6 +27,10 @@ class _Caller(msgspec.Struct, frozen=True):
 
 class Admin(_Caller, frozen=True):
     """A secret key of role ADMIN: everything in its project."""
+
+
+class Sender(_Caller, frozen=True):
+    """A secret key of role ADMIN or INGEST: sends events and commands."""
 
 
 class Reader(_Caller, frozen=True):
@@ -55,6 +60,10 @@ async def admin(request: Request[Any, Any, Any]) -> Admin:
     return Admin(await _principal(request, _ADMIN))
 
 
+async def sender(request: Request[Any, Any, Any]) -> Sender:
+    return Sender(await _principal(request, _SENDS))
+
+
 async def reader(request: Request[Any, Any, Any]) -> Reader:
     return Reader(await _principal(request, _READS))
 
@@ -77,6 +86,7 @@ async def services(request: Request[Any, Any, Any]) -> Services:
 
 CALLERS: dict[str, frozenset[Role]] = {
     "admin": _ADMIN,
+    "sender": _SENDS,
     "reader": _READS,
     "event_reader": _READS_EVENTS,
     "creator": frozenset(),
@@ -85,6 +95,7 @@ CALLERS: dict[str, frozenset[Role]] = {
 
 DEPENDENCIES = {
     "admin": Provide(admin),
+    "sender": Provide(sender),
     "reader": Provide(reader),
     "event_reader": Provide(event_reader),
     "creator": Provide(creator),

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import msgspec
 
-from questline.engine import achievements, streaks, vitals
+from questline.engine import achievements, choices, streaks, vitals
 from questline.engine.boosts import holds
 from questline.engine.compile import Program
 from questline.engine.draft import Draft
-from questline.model import calendar
+from questline.model import calendar, periods
 from questline.model.boosts import Boost, BoostState
 from questline.model.event import Event
 from questline.model.items import ItemState
@@ -42,7 +42,11 @@ class LevelView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StreakView(msgspec.Struct, frozen=True, rename="camel"):
-    """`current` is the length as of now: 0 once it is broken. `last_period` is the last active day's date."""
+    """`current` is the length as of now: 0 once it is broken.
+
+    `days_needed` are the active days that the current period needs, and `days_active` those it has. `protected_until` is the
+    last date of a pause, or another time that cannot break the streak, which is under way.
+    """
 
     streak: str
     title: str
@@ -50,6 +54,9 @@ class StreakView(msgspec.Struct, frozen=True, rename="camel"):
     longest: int
     freezes: int
     active_now: bool  # the current period has its activity already
+    days_needed: int
+    days_active: int
+    protected_until: str | None
 
 
 class BalanceView(msgspec.Struct, frozen=True, rename="camel"):
@@ -141,7 +148,6 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
     """Return the profile of a whole state, as of `now`."""
     # The engine's own view of a state, by an event that does nothing: what conditions see is what the profile shows.
     reader = Draft(program, state, Event(UUID(int=0), 0, "", state.user, {}, now))
-    zone = calendar.zone_in_force(state.timezone, state.zone_history, now, program.timezone)
     user = UserView(
         state.user,
         state.display_name,
@@ -153,7 +159,7 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
     return Profile(
         user,
         [_level(program, name, state) for name in program.curves],
-        [_streak(program, name, state, now, zone) for name in program.streaks],
+        [_streak(program, name, state, now, reader) for name in program.streaks],
         [
             BalanceView(name, currency.title, state.balances.get(name, 0), currency.decimals)
             for name, currency in program.currencies.items()
@@ -227,13 +233,20 @@ def _level(program: Program, track: str, state: UserState) -> LevelView:
     return LevelView(track, program.currencies[track].title, xp, level, begin, following, round(progress, 4))
 
 
-def _streak(program: Program, name: str, state: UserState, now: datetime, zone: Any) -> StreakView:
+def _streak(program: Program, name: str, state: UserState, now: datetime, reader: Draft) -> StreakView:
     definition, found = program.streaks[name], state.streaks.get(name)
+    chosen = choices.choices_of(reader, name)
+    hours = choices.day_start_hours(definition, chosen, now)
+    period = calendar.period_number(definition.every, now, reader.zone, hours)
+    needed = choices.target(definition, chosen, period)
+    active_now = found is not None and found.last_period >= period
+    active = choices.active_days(definition, chosen, period) if definition.counts_days else int(active_now)
     if found is None:
-        return StreakView(name, definition.title, 0, 0, 0, False)
-    period = calendar.period_number(definition.every, now, zone)
+        return StreakView(name, definition.title, 0, 0, 0, False, needed, active, None)
     current, freezes = streaks.as_of(definition, found, period)
-    return StreakView(name, definition.title, current, found.longest, freezes, found.last_period >= period)
+    end = next((high for low, high in periods.parse(found.excused) if low <= period < high), None)
+    until = None if end is None else calendar.date_text(calendar.first_day(definition.every, end) - 1)
+    return StreakView(name, definition.title, current, found.longest, freezes, active_now, needed, active, until)
 
 
 def _achievements(program: Program, state: UserState, reader: Draft) -> list[AchievementView]:

@@ -18,6 +18,7 @@ from questline.engine import (
     reviews,
     seasons,
     spend,
+    streak_care,
 )
 from questline.engine.footprints import Touched
 from questline.model.event import (
@@ -34,6 +35,11 @@ from questline.model.event import (
     REFERRAL_QUALIFIED,
     SEASON_RESULT,
     SPEND,
+    STREAK_DAY_START,
+    STREAK_MEND,
+    STREAK_PAUSE,
+    STREAK_RESTORE,
+    STREAK_TARGET,
     UNBLOCK,
     USE,
     Event,
@@ -125,4 +131,9 @@ COMMANDS: dict[str, Command] = {
     DENY: Command(reviews.deny, _touch_nothing, lambda event, zone: (reviews.key(event, zone),), when_blocked=True),
     BLOCK: Command(blocks.block, _touch_block, when_blocked=True),
     UNBLOCK: Command(blocks.unblock, _touch_block, when_blocked=True),
+    STREAK_PAUSE: Command(streak_care.pause, _touch_streaks),
+    STREAK_RESTORE: Command(streak_care.restore, _touch_streaks),
+    STREAK_TARGET: Command(streak_care.choose_target, _touch_streaks),
+    STREAK_DAY_START: Command(streak_care.choose_day_start, _touch_streaks),
+    STREAK_MEND: Command(streak_care.mend, _touch_streaks),
 }

@@ -165,6 +165,8 @@ class Touched:
     def streak(self, name: str, streak: Streak) -> None:
         """Add a streak that advances, what it reads and its milestones pay."""
         self._change("streak", name)
+        if streak.has_choices:
+            self._read.add(("streak_choices", name))
         self.condition(streak.when)
         for milestone in streak.milestones.values():
             self.rewards(rewards_of(milestone))

@@ -57,9 +57,8 @@ def _excuse(draft: "Draft", days: tuple[int, ...]) -> None:
     if not days:
         return
     for name, definition in draft.program.streaks.items():
-        state = draft.state.streaks.get(name)
-        if state is not None and definition.every == "day":
-            change = streaks.excuse(name, definition, state, days)
+        if definition.every == "day":
+            change = streaks.excuse(name, definition, draft.state.streaks.get(name), days)
             if change is not None:
                 draft.streaks[name] = change
                 pay_milestones(draft, name, milestones_of(definition), change)

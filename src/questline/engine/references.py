@@ -46,6 +46,9 @@ def references(program: ProgramDocument, document: Mapping[str, Any]) -> Iterato
     for name, streak in program.streaks.items():
         path = f"streaks.{name}"
         yield from names.condition(streak.when, f"{path}.when")
+        days_max = {"day": 1, "week": 7, "month": 28}[streak.every]
+        if streak.days > days_max:
+            yield ProgramError(f"{path}.days", f"is above {days_max}: the days that every {streak.every} has")
         for length, milestone in streak.milestones.items():
             yield from names.award(milestone.award, f"{path}.milestones.{length}.award")
             yield from names.rewards(milestone.rewards, f"{path}.milestones.{length}.rewards")

@@ -25,8 +25,8 @@ def advance(
     name: str, definition: Streak, state: StreakState | None, period: int, excused: tuple[int, ...] = ()
 ) -> StreakChange | None:
     """Return the change that an active period and periods excused with it make; None when they change nothing."""
-    if state is None:
-        return _first(name, definition, period, excused)
+    if state is None or state.active == periods.EMPTY:
+        return _first(name, definition, state, period, excused)
     if period >= state.last_period and not _touches_past(state, excused):
         if period == state.last_period:
             return _excuse_ahead(name, state, excused) if excused else None
@@ -34,21 +34,45 @@ def advance(
     return _refold(name, definition, state, [period], excused)
 
 
-def excuse(name: str, definition: Streak, state: StreakState, excused: tuple[int, ...]) -> StreakChange | None:
-    """Return the change that excusing periods makes to a streak (a date skipped by a change of zone)."""
+def excuse(name: str, definition: Streak, state: StreakState | None, excused: Iterable[int]) -> StreakChange | None:
+    """Return the change that excusing periods makes to a streak, also to one that has no active period yet."""
+    if state is None:
+        state = _NEVER_ACTIVE
     known = periods.parse(state.excused)
     fresh = tuple(p for p in excused if not periods.contains(known, p))
-    return _refold(name, definition, state, [], fresh) if fresh else None
+    if not fresh:
+        return None
+    if state.active == periods.EMPTY:
+        return _excuse_ahead(name, state, fresh)
+    return _refold(name, definition, state, [], fresh)
 
 
-def excused_periods(definition: Streak, at: datetime, tz: tzinfo, period: int) -> tuple[int, ...]:
+def activate(name: str, definition: Streak, state: StreakState | None, active: Iterable[int]) -> StreakChange | None:
+    """Return the change that any active periods make, however late they are found to be."""
+    return _refold(name, definition, state or _NEVER_ACTIVE, active, ())
+
+
+def missed_periods(definition: Streak, state: StreakState, current_period: int) -> range:
+    """Return the periods of the latest break: those missed up to now, else those before the latest run; empty: no break."""
+    if state.active == periods.EMPTY:
+        return range(0)
+    if as_of(definition, state, current_period)[0] == 0:
+        return range(state.last_period + 1, current_period)
+    before = [high for _, high in periods.parse(state.active) if high <= state.run_start]
+    return range(before[-1], state.run_start) if before else range(0)
+
+
+def excused_periods(
+    definition: Streak, at: datetime, tz: tzinfo, period: int, day_start_hours: int = 0
+) -> tuple[int, ...]:
     """Return the periods that an event at an instant excuses, besides making its own period active.
 
     Within `graceHours` after a period's end an event still saves that period; and local dates next to it that never
     were on the zone's clocks are nobody's fault.
     """
     excused: tuple[int, ...] = ()
-    if definition.grace_hours and calendar.periods_begun(definition.every, at, tz, definition.grace_hours):
+    grace = definition.grace_hours
+    if grace and calendar.periods_begun(definition.every, at, tz, grace, day_start_hours):
         excused = (period - 1,)
     if definition.every == "day" and tz is not UTC:
         excused += tuple(day for day in (period - 1, period + 1) if not calendar.day_exists(day, tz))
@@ -79,11 +103,18 @@ def _credit_max(definition: Streak) -> int:
     return definition.freezes.max * definition.freezes.earn_every if definition.freezes else 0
 
 
-def _first(name: str, definition: Streak, period: int, excused: tuple[int, ...]) -> StreakChange:
+def _first(
+    name: str, definition: Streak, state: StreakState | None, period: int, excused: tuple[int, ...]
+) -> StreakChange:
     active = periods.single(period)
-    excused_text = periods.format_ranges(periods.of(excused)) if excused else periods.EMPTY
-    state = StreakState(active, excused_text, period, period, 1, 1, min(1, _credit_max(definition)))
-    return StreakChange(name, state, active, excused_text, 0, 0)
+    added = all_excused = periods.format_ranges(periods.of(excused)) if excused else periods.EMPTY
+    if state is not None:
+        all_excused = periods.format_ranges(periods.unite(periods.parse(state.excused), periods.of(excused)))
+    new = StreakState(active, all_excused, period, period, 1, 1, min(1, _credit_max(definition)))
+    return StreakChange(name, new, active, added, 0, 0)
+
+
+_NEVER_ACTIVE = StreakState(periods.EMPTY, periods.EMPTY, 0, 0, 0, 0, 0)
 
 
 def _touches_past(state: StreakState, excused: tuple[int, ...]) -> bool:

@@ -50,9 +50,14 @@ def local(at: datetime, tz: tzinfo) -> datetime:
     return at if tz is at.tzinfo else at.astimezone(tz)
 
 
-def period_number(every: str, at: datetime, tz: tzinfo) -> int:
-    """Return the number of the period (hour, day, week, month, year or ever) that an instant lies in, in a zone."""
+def period_number(every: str, at: datetime, tz: tzinfo, day_start_hours: int = 0) -> int:
+    """Return the number of the period (hour, day, week, month, year or ever) that an instant lies in, in a zone.
+
+    With `day_start_hours`, days begin so many hours after midnight, by the clocks on the wall; and weeks and months with them.
+    """
     there = at if tz is at.tzinfo else at.astimezone(tz)
+    if day_start_hours:
+        there -= timedelta(hours=day_start_hours)
     if every == "day":
         return there.toordinal()
     if every == "week":
@@ -177,9 +182,28 @@ def period_of_day(every: str, day: int) -> int:
     return there.year * 12 + there.month - 1
 
 
-def periods_begun(every: str, at: datetime, tz: tzinfo, hours: int) -> bool:
+def first_day(every: str, period: int) -> int:
+    """Return the ordinal of the first date of a day, week or month, given by its number."""
+    if every == "day":
+        return period
+    return period * 7 + 1 if every == "week" else date(period // 12, period % 12 + 1, 1).toordinal()
+
+
+def day_of(text: str) -> int:
+    """Return the ordinal of a date such as 2026-07-01; raises ValueError."""
+    if len(text) != 10 or text[4] != "-" or text[7] != "-":
+        raise ValueError(f"{text!r} is no date; write it as 2026-07-01")
+    return date.fromisoformat(text).toordinal()
+
+
+def date_text(day: int) -> str:
+    """Return a date, given by its ordinal, as text."""
+    return date.fromordinal(day).isoformat()
+
+
+def periods_begun(every: str, at: datetime, tz: tzinfo, hours: int, day_start_hours: int = 0) -> bool:
     """Tell whether an instant lies in the first `hours` hours of its local day, and that day begins its period."""
-    there = local(at, tz)
+    there = local(at, tz) - timedelta(hours=day_start_hours)
     if there.hour >= hours:
         return False
     if every == "day":

@@ -20,6 +20,11 @@ APPROVE = "$approve"
 DENY = "$deny"
 BLOCK = "$block"
 UNBLOCK = "$unblock"
+STREAK_PAUSE = "$streak_pause"
+STREAK_RESTORE = "$streak_restore"
+STREAK_TARGET = "$streak_target"
+STREAK_DAY_START = "$streak_day_start"
+STREAK_MEND = "$streak_mend"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 

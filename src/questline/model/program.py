@@ -113,6 +113,19 @@ class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
     grace_hours: int = 0
     milestones: dict[str, Milestone] = {}
     title: str = ""
+    day_start_hours: int = 0  # after midnight
+    days: int = 1  # active days that a week or a month needs
+    personal: bool = False  # users may choose days and day start for themselves
+
+    @property
+    def counts_days(self) -> bool:
+        """Whether a period may need more than one active day."""
+        return self.every != "day" and (self.days > 1 or self.personal)
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether users have a record beside the streak itself."""
+        return self.personal or self.counts_days
 
 
 REQUIREMENT_KINDS = ("metric", "level", "streak", "achievement", "currency", "progress")

@@ -10,6 +10,7 @@ from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, ReviewState, SuspicionState
 from questline.model.items import ItemState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
+from questline.model.streaks import StreakChoices
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.model.windows import ProgressState, WindowState
@@ -31,9 +32,10 @@ class RecordKind(StrEnum):
     SUSPICION = "suspicion"
     BLOCK = "block"
     REVIEW = "review"
+    STREAK_CHOICES = "streak_choices"
 
 
-UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD})
+UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD, RecordKind.STREAK_CHOICES})
 """Kinds that traces, histories and outcomes leave out: what they hold follows from what these tell already."""
 
 KEPT_UNAPPLIED = frozenset({RecordKind.SUSPICION, RecordKind.BLOCK})
@@ -62,6 +64,7 @@ Record = (
     | SuspicionState
     | BlockState
     | ReviewState
+    | StreakChoices
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
 

@@ -14,6 +14,7 @@ from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.state import UserState
+from questline.model.streaks import StreakChoices
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.model.windows import Bucket, ProgressState, WindowState
@@ -24,6 +25,8 @@ SQL = statements("records")
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _encode = msgspec.json.encode
+_decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
+_decode_starts = msgspec.json.Decoder(tuple[tuple[datetime, int], ...]).decode
 _decode_buckets = msgspec.json.Decoder(tuple[Bucket, ...]).decode
 _encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -74,6 +77,13 @@ _TABLES: dict[RecordKind, _Table] = {
         lambda buckets: WindowState(_decode_buckets(buckets)),
         lambda window: (_encode_exact(window.buckets).decode(),),
         "windows_of_user",
+    ),
+    RecordKind.STREAK_CHOICES: _Table(
+        "load_streak_choices",
+        "put_streak_choices",
+        lambda days, targets, starts: StreakChoices(days, _decode_targets(targets), _decode_starts(starts)),
+        lambda chosen: (chosen.days, _encode(chosen.targets).decode(), _encode(chosen.day_starts).decode()),
+        "streak_choices_of_user",
     ),
     RecordKind.PROGRESS: _Table(
         "load_progress",

@@ -56,6 +56,7 @@ _PARAMETERS: dict[str, Json] = {
     "keyId": {"description": "The key's id."},
     "name": {"description": "The definition's name."},
     "achievement": {"description": "The achievement's name."},
+    "streak": {"description": "The streak's name."},
     "number": {"description": "The version."},
     "limit": {
         "description": "How many at most.",

@@ -114,7 +114,8 @@ SCHEMAS: dict[str, Any] = {
             {"track": "XP", "title": "", "xp": 160, "level": 2, "levelXp": 100, "nextLevelXp": 400, "progress": 0.2}
         ],
         "streaks": [
-            {"streak": "daily", "title": "", "current": 4, "longest": 9, "freezes": 1, "activeNow": True}
+            {"streak": "daily", "title": "", "current": 4, "longest": 9, "freezes": 1, "activeNow": True,
+             "daysNeeded": 1, "daysActive": 1, "protectedUntil": None}
         ],
         "balances": [{"currency": "coins", "title": "", "amount": 45, "decimals": 0}],
         "achievements": [
@@ -141,6 +142,10 @@ SCHEMAS: dict[str, Any] = {
     "Buy": {"userId": "ada", "quantity": 2},
     "Use": {"userId": "ada"},
     "Progress": {"userId": "ada", "amount": 1},
+    "Pause": {"from": "2026-12-24", "until": "2026-12-31"},
+    "Restore": {"reason": "was in hospital", "from": "2026-11-02", "until": "2026-11-04"},
+    "Target": {"days": 5},
+    "DayStart": {"hours": 4},
     "Done": {"status": "processed", "eventId": ID, "duplicate": False, "outcome": OUTCOME},
     "Inventory": {"items": [_ITEM], "units": 2, "cap": 5, "by": "units"},
     "NoticeList": {"items": [_NOTICE], "nextCursor": None},

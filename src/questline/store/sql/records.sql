@@ -250,3 +250,22 @@ INSERT INTO reviews (project_id, user_id, event_id, status, at, reason, decided_
 SELECT project_id, user_id, name::uuid, status, at, reason, decided_by FROM i
 ON CONFLICT ON CONSTRAINT reviews_pk DO UPDATE SET
     status = excluded.status, reason = excluded.reason, decided_by = excluded.decided_by;
+
+-- name: load_streak_choices
+-- $1 projects, $2 users, $3 streaks.
+SELECT c.user_id, c.streak, c.days::text, c.targets, c.day_starts
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN streak_choices c ON c.project_id = i.project_id AND c.user_id = i.user_id AND c.streak = i.name;
+
+-- name: put_streak_choices
+-- What was chosen, and the active days of streaks that count them. Arrays, a column each.
+INSERT INTO streak_choices (project_id, user_id, streak, days, targets, day_starts)
+SELECT project_id, user_id, streak, days::int4multirange, targets::json, day_starts::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+     AS i (project_id, user_id, streak, days, targets, day_starts)
+ON CONFLICT ON CONSTRAINT streak_choices_pk DO UPDATE SET
+    days = excluded.days, targets = excluded.targets, day_starts = excluded.day_starts;
+
+-- name: streak_choices_of_user
+-- $1 project, $2 user.
+SELECT streak, days::text, targets, day_starts FROM streak_choices WHERE project_id = $1 AND user_id = $2;
