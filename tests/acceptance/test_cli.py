@@ -53,6 +53,16 @@ def test_apply_puts_a_document_in_force_and_plan_says_what_would_change(running:
     assert running.run("plan", file).stdout == "no changes\n"
 
 
+def test_a_template_is_a_program_that_can_be_applied(running: Instance) -> None:
+    names = running.run("template").stdout.split()
+    assert "daily-loop" in names
+    for name in names:
+        file = write(running, running.run("template", name).stdout)
+        assert running.run("apply", file).returncode == 0
+    unknown = running.run("template", "nothing")
+    assert (unknown.returncode, "there are daily-loop" in unknown.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("command", ["apply", "plan"])
 def test_every_error_of_a_document_is_shown_with_its_line(running: Instance, command: str) -> None:
     answer = running.run(command, write(running, BAD))

@@ -21,6 +21,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(boards.app, name="boards")
 app.command()(program.apply)
 app.command()(program.plan)
+app.command()(program.template)
 
 DataDir = Annotated[Path | None, typer.Option(help="Where the database, the keys and the logs are kept.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]

@@ -1,11 +1,13 @@
 """`questline apply` and `questline plan`: a program document, sent to the API; errors come back with their lines."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
+from questline import templates
 from questline.cli.client import Client, ClientError, Key, Url
 from questline.cli.output import console, errors, fail
 from questline.control.documents import Document, DocumentUnreadable, read_document
@@ -29,6 +31,17 @@ def plan(program: Program, url: Url = None, key: Key = None) -> None:
         raise typer.Exit(1)
     changes = [Change(**change) for change in answer["changes"]]
     console.print(render(Plan(changes, [], answer["orderDependent"])), highlight=False, markup=False, soft_wrap=True)
+
+
+def template(name: Annotated[str, typer.Argument(help="A template's name; none: list them.")] = "") -> None:
+    """Print a program to start from: `questline template daily-loop > program.yaml`."""
+    if not name:
+        console.print("\n".join(templates.names()), highlight=False)
+        return
+    try:
+        sys.stdout.buffer.write(templates.text(name))
+    except templates.UnknownTemplate as error:
+        raise fail(str(error)) from error
 
 
 def _send(method: str, path: str, program: Path, url: str | None, key: str | None) -> httpx.Response:
