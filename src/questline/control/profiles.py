@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from questline.control.rewards import BadgeView, GrantView, badges_of, pending_of
 from questline.engine import achievements, choices, streaks, vitals
 from questline.engine.boosts import holds
 from questline.engine.compile import Program
@@ -64,6 +65,7 @@ class BalanceView(msgspec.Struct, frozen=True, rename="camel"):
     title: str
     amount: int
     decimals: int
+    debt: int  # owed since a clawback; what comes in pays it off first
 
 
 class AchievementView(msgspec.Struct, frozen=True, rename="camel"):
@@ -136,6 +138,8 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     balances: list[BalanceView]
     achievements: list[AchievementView]
     metrics: list[MetricView]
+    badges: list[BadgeView]
+    rewards: list[GrantView]  # those that wait to be claimed
     vitals: list[VitalView]
     items: list[ItemView]
     tiers: list[TierView]
@@ -161,11 +165,13 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
         [_level(program, name, state) for name in program.curves],
         [_streak(program, name, state, now, reader) for name in program.streaks],
         [
-            BalanceView(name, currency.title, state.balances.get(name, 0), currency.decimals)
+            BalanceView(name, currency.title, state.balances.get(name, 0), currency.decimals, state.debts.get(name, 0))
             for name, currency in program.currencies.items()
         ],
         _achievements(program, state, reader),
         [MetricView(name, _number(state.metrics[name].value)) for name in program.metrics if name in state.metrics],
+        badges_of(program, state),
+        pending_of(program, state, now),
         _vitals(program, state, now),
         inventory_of(program, state, now),
         [_tier(name, tiers, reader) for name, tiers in program.tiers.items()],

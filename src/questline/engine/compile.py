@@ -79,6 +79,7 @@ class Program:
         self.tiers_by_currency = _tiers_by_currency(document)
         self.season_scores = SeasonScores(document.seasons, self.zone) if document.seasons else None
         self.league_scores = LeagueScores(document.leagues, self.timezone) if document.leagues else None
+        self.rewards = document.rewards
         self.unlockers = _unlockers(document)
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)

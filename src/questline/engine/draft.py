@@ -30,6 +30,7 @@ from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS
 from questline.model.reasons import Reason
 from questline.model.records import KEPT_UNAPPLIED, Notice, Record, RecordChange, RecordKey, RecordKind
 from questline.model.state import MetricState, Number, UserState
+from questline.model.stocks import CodeMove, StockMove, StockState
 from questline.model.tiers import TierState
 from questline.model.windows import ProgressState, WindowState, window_name
 
@@ -37,16 +38,16 @@ if TYPE_CHECKING:
     from questline.engine.compile import Program
 
 _USER = Account.USER.value
-_ISSUANCE = Account.ISSUANCE.value
+_DEBT = Account.DEBT.value
 
 
 class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "earned", "event", "fired", "follow_ups", "league_points", "levels", "metrics", "notices",
-        "operands", "points", "profile", "program", "records", "rule_uses", "sightings", "state", "streaks", "transfers",
-        "trips", "unlocks", "view",
+        "_zone", "balances", "codes", "debts", "earned", "event", "fired", "follow_ups", "league_points", "levels",
+        "metrics", "notices", "operands", "points", "profile", "program", "records", "rule_uses", "sightings", "state",
+        "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -54,6 +55,7 @@ class Draft:
         self.state = state
         self.event = event
         self.balances: dict[str, int] = {}
+        self.debts: dict[str, int] = {}
         self.earned: dict[str, int] = {}  # issued to the user, by currency
         self.levels: dict[str, LevelChange] = {}
         self.metrics: dict[str, MetricChange] = {}
@@ -63,6 +65,9 @@ class Draft:
         self.unlocks: dict[str, Unlock] = {}
         self.transfers: list[Transfer] = []
         self.records: dict[RecordKey, RecordChange] = {}
+        self.stocks: dict[str, StockState] = {}
+        self.stock_moves: list[StockMove] = []
+        self.codes: list[CodeMove] = []
         self.notices: list[Notice] = []
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
@@ -90,6 +95,11 @@ class Draft:
         """The user's balance."""
         amount = self.balances.get(currency)
         return self.state.balances.get(currency, 0) if amount is None else amount
+
+    def debt(self, currency: str) -> int:
+        """What the user owes since a clawback; what is credited pays it off first."""
+        amount = self.debts.get(currency)
+        return self.state.debts.get(currency, 0) if amount is None else amount
 
     def level(self, track: str) -> int:
         """The level reached; a user without XP is at level 1."""
@@ -175,19 +185,20 @@ class Draft:
             raise Refusal(Reason.LIMIT_REACHED, f"one event may send {FOLLOW_UPS_MAX} others at the most")
         self.follow_ups.append(FollowUp(user, type_, payload, key, self.event.occurred_at))
 
-    def credit(self, currency: str, amount: int, rule: str) -> None:
-        """Issue an amount > 0 to the user, times the currency's gains; raises Refusal beyond what the ledger holds."""
+    def credit(self, currency: str, amount: int, rule: str) -> int:
+        """Issue an amount > 0 to the user, times the currency's gains, and return what was issued.
+
+        What the user owes is paid off at once. Raises Refusal beyond what the ledger holds.
+        """
         gain = self.program.gains.get(currency)
         if gain is not None:
             amount = gain(self, amount)
             if not amount:
-                return
-        balance = self.balance(currency) + amount
-        if balance > AMOUNT_MAX:
-            raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
-        self.balances[currency] = balance
+                return 0
+        self._receive(currency, amount, Account.ISSUANCE, rule)
         self.earned[currency] = self.earned.get(currency, 0) + amount
-        self._move(Transfer(currency, _ISSUANCE, _USER, amount, rule))
+        self._pay_debt(currency)
+        return amount
 
     def debit(self, currency: str, amount: int, to: Account, rule: str) -> None:
         """Take an amount > 0 from the user; raises Refusal when there is less."""
@@ -199,12 +210,17 @@ class Draft:
 
     def pay_out(self, currency: str, amount: int, source: Account, rule: str) -> None:
         """Move an amount > 0 from a system account to the user: earned, and not multiplied by gains."""
-        balance = self.balance(currency) + amount
-        if balance > AMOUNT_MAX:
-            raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
-        self.balances[currency] = balance
         self.earned[currency] = self.earned.get(currency, 0) + amount
-        self._move(Transfer(currency, source.value, _USER, amount, rule))
+        self._receive(currency, amount, source, rule)
+        self._pay_debt(currency)
+
+    def refund(self, currency: str, amount: int, rule: str) -> None:
+        """Give back an amount > 0 that waits in escrow: it was the user's, so it is not earned and pays no debt."""
+        self._receive(currency, amount, Account.ESCROW, rule)
+
+    def burn_escrow(self, currency: str, amount: int, rule: str) -> None:
+        """Let an amount > 0 that waits in escrow leave for good."""
+        self._move(Transfer(currency, Account.ESCROW.value, Account.BURN.value, amount, rule))
 
     def claw_back(self, currency: str, amount: int, to: Account, rule: str) -> None:
         """Take an amount > 0 back to where it came from; what the user no longer has becomes their debt."""
@@ -212,7 +228,21 @@ class Draft:
         if held:
             self.debit(currency, held, to, rule)
         if amount > held:
-            self._move(Transfer(currency, Account.DEBT.value, to.value, amount - held, rule))
+            self.debts[currency] = self.debt(currency) + amount - held
+            self._move(Transfer(currency, _DEBT, to.value, amount - held, rule))
+
+    def _receive(self, currency: str, amount: int, source: Account, rule: str) -> None:
+        balance = self.balance(currency) + amount
+        if balance > AMOUNT_MAX:
+            raise Refusal(Reason.OVERFLOW, f"{rule} would bring {currency} above {AMOUNT_MAX}")
+        self.balances[currency] = balance
+        self._move(Transfer(currency, source.value, _USER, amount, rule))
+
+    def _pay_debt(self, currency: str) -> None:
+        paid = min(self.debt(currency), self.balance(currency))
+        if paid:
+            self.debts[currency] = self.debt(currency) - paid
+            self.debit(currency, paid, Account.DEBT, "debt")
 
     def _move(self, transfer: Transfer) -> None:
         if len(self.transfers) >= EFFECTS_PER_EVENT_MAX:
@@ -243,6 +273,8 @@ class Draft:
             tuple(self.league_points),
             tuple(self.trips),
             tuple(self.sightings.values()),
+            tuple(self.stock_moves),
+            tuple(self.codes),
         )
 
     def refused(self, refusal: Refusal) -> Decision:

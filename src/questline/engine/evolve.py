@@ -4,8 +4,10 @@ from questline.model.decision import Account, Decision
 from questline.model.guards import BlockState
 from questline.model.referrals import ReferralState
 from questline.model.state import UserState
+from questline.model.stocks import StockState
 
-_USER = Account.USER.value
+_USER, _DEBT = Account.USER.value, Account.DEBT.value
+_UNTOUCHED = StockState()
 
 
 def evolve(state: UserState, decision: Decision) -> None:
@@ -16,6 +18,10 @@ def evolve(state: UserState, decision: Decision) -> None:
             balances[transfer.currency] = balances.get(transfer.currency, 0) + transfer.amount
         if transfer.debit == _USER:
             balances[transfer.currency] = balances.get(transfer.currency, 0) - transfer.amount
+        if transfer.debit == _DEBT:
+            state.debts[transfer.currency] = state.debts.get(transfer.currency, 0) + transfer.amount
+        elif transfer.credit == _DEBT:
+            state.debts[transfer.currency] = state.debts.get(transfer.currency, 0) - transfer.amount
     for level in decision.levels:
         state.levels[level.track] = level.after
     for metric in decision.metrics:
@@ -36,6 +42,9 @@ def evolve(state: UserState, decision: Decision) -> None:
             state.blocked = record.state.blocked
     for sighting in decision.sightings:
         state.sightings[sighting.guard, sighting.value_hash] = sighting.state
+    for move in decision.stocks:
+        before = state.stocks.get(move.name, _UNTOUCHED)
+        state.stocks[move.name] = StockState(before.taken + move.units, before.added)
     if decision.profile is not None:
         state.attributes = decision.profile.attributes
         state.display_name = decision.profile.display_name

@@ -11,6 +11,8 @@ from questline.model.footprint import Footprint
 from questline.model.guards import Guard
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
 from questline.model.records import SELF, RecordKey, RecordKind
+from questline.model.rewards import NamedReward
+from questline.model.stocks import pool_stock, reward_stock
 from questline.model.windows import window_name
 
 _RECORD_KINDS = tuple(kind.value for kind in RecordKind)
@@ -42,6 +44,7 @@ class Touched:
         self._read: set[Source] = set()
         self._changed: set[Source] = set()
         self._due: list[Source] = []
+        self._stocks: set[str] = set()
 
     def condition(self, raw: Mapping[str, Any] | None) -> None:
         """Add what a condition reads."""
@@ -132,6 +135,36 @@ class Touched:
                 self.vital(reward.vital)
             elif reward.boost is not None:
                 self._change("boost", reward.boost)
+            elif reward.reward is not None:
+                self.grant(reward.reward)
+
+    def grant(self, name: str) -> None:
+        """Add a named reward that may be granted: its stock, the user's allowance, and what it gives at once."""
+        reward = self._program.rewards.get(name)
+        if reward is None or ("reward", name) in self._changed:
+            return
+        self._changed.add(("reward", name))
+        self.held(name, reward)
+        if reward.grant == "auto":
+            self.gift(name, reward)
+
+    def held(self, name: str, reward: NamedReward) -> None:
+        """Add what a grant takes and may put back."""
+        if reward.stock is not None:
+            self._stocks.add(reward_stock(name))
+        if reward.type == "coupon":
+            self._stocks.add(pool_stock(reward.pool or name))
+        if reward.limit is not None:
+            self._read.add(("allowance", reward_stock(name)))
+
+    def gift(self, name: str, reward: NamedReward) -> None:
+        """Add what a named reward gives when it is claimed."""
+        if reward.currency is not None:
+            self.currencies((reward.currency,))
+        for item in reward.items:
+            self.item(item)
+        if reward.type == "badge":
+            self._read.add(("badge", reward.badge or name))
 
     def guards(self, guards: Mapping[str, Guard]) -> None:
         """Add what guards read and remember."""
@@ -214,4 +247,5 @@ class Touched:
             frozenset(limited_rules),
             frozenset(distinct_metrics),
             frozenset((RecordKind(kind), name) for kind in _RECORD_KINDS for name in named[kind]),
+            frozenset(self._stocks),
         )

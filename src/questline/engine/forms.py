@@ -51,10 +51,11 @@ REWARD = object_of(
         "item": NAME,
         "vital": NAME,
         "boost": NAME,
+        "reward": NAME,
         "value": {"type": "integer", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
         "quantity": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     },
-    description="A value of a currency, a quantity of an item, a value of a vital (below zero: it is taken), or a boost.",
+    description="A value of a currency or a vital (below zero: it is taken), units of an item or a named reward, or a boost.",
 )
 REWARDS = {"type": "array", "items": REWARD, "maxItems": 50}
 

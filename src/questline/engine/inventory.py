@@ -61,6 +61,18 @@ def take(draft: "Draft", item: str, cause: str) -> None:
     draft.put(RecordKind.ITEM, item, ItemState(lots, draft.event.occurred_at), cause)
 
 
+def remove(draft: "Draft", item: str, quantity: int, cause: str) -> None:
+    """Take back units that are there, those that expire first; it is no use, so nothing cools down."""
+    state = held(draft, item)
+    lots = []
+    for lot in state.lots:
+        taken = min(quantity, lot.units)
+        quantity -= taken
+        if lot.units > taken:
+            lots.append(Lot(lot.units - taken, lot.expires_at))
+    draft.put(RecordKind.ITEM, item, ItemState(tuple(lots), state.used_at), cause)
+
+
 def _unexpired(state: ItemState, at: datetime) -> ItemState:
     lots = tuple(lot for lot in state.lots if lot.expires_at is None or lot.expires_at > at)
     return state if len(lots) == len(state.lots) else ItemState(lots, state.used_at)

@@ -34,6 +34,9 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
             reasons.append("the suspicion that gathered before may act as well")
         if reasons:
             found[f"guards.{name}"] = "; ".join(reasons)
+    for name, reward in program.rewards.items():
+        if reward.stock is not None or reward.limit is not None or reward.type == "coupon":
+            found[f"rewards.{name}"] = "its stock, codes and limit go to the events that come first"
     for name, achievement in program.achievements.items():
         together = achievement.match == "all" and len(achievement.requirements) > 1
         if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):

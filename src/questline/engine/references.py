@@ -3,7 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from questline.engine import boosts, commissions, guards, items, leagues, referrals, seasons, segments, tiers, vitals
+from questline.engine import (
+    boosts,
+    commissions,
+    guards,
+    items,
+    leagues,
+    named_rewards,
+    referrals,
+    seasons,
+    segments,
+    tiers,
+    vitals,
+)
 from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
@@ -24,6 +36,7 @@ MECHANICS = (
     seasons.references,
     leagues.references,
     guards.references,
+    named_rewards.references,
 )
 
 
@@ -91,6 +104,7 @@ class Names:
             "segment": _entries(document, "segments"),
             "boost": _entries(document, "boosts"),
             "tier": _entries(document, "tiers"),
+            "reward": _entries(document, "rewards"),
             "level": {n for n, c in program.currencies.items() if c.levels} | broken,
         }
 

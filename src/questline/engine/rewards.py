@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from questline.engine import boosts, inventory, vitals
+from questline.engine import boosts, grants, inventory, vitals
 from questline.model.definition import Reward
 
 if TYPE_CHECKING:
@@ -21,3 +21,6 @@ def give(draft: "Draft", rewards: Iterable[Reward], times: int, cause: str) -> N
             give(draft, vitals.change(draft, reward.vital, reward.value * times, cause), 1, f"vital:{reward.vital}")
         elif reward.boost is not None:
             boosts.begin(draft, reward.boost, cause)
+        elif reward.reward is not None:
+            for _ in range(reward.quantity * times):
+                grants.grant(draft, reward.reward, cause)

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from questline.engine import boosts, commissions, guards, items, leagues, referrals, seasons, segments, tiers, vitals
+from questline.engine import (
+    boosts,
+    commissions,
+    guards,
+    items,
+    leagues,
+    named_rewards,
+    referrals,
+    seasons,
+    segments,
+    tiers,
+    vitals,
+)
 from questline.engine.conditions import OPERATORS, SYNONYMS
 from questline.engine.forms import (
     FIXED_AWARD,
@@ -247,6 +259,7 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "leagues": leagues.SCHEMA,
             "guards": guards.SCHEMA,
             "suspicion": guards.SUSPICION_SCHEMA,
+            "rewards": named_rewards.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -11,6 +11,7 @@ from questline.model.guards import SightingChange, Trip
 from questline.model.reasons import Reason
 from questline.model.records import Notice, RecordChange
 from questline.model.state import AchievementState, MetricState, StreakState
+from questline.model.stocks import CodeMove, StockMove
 
 
 class Account(StrEnum):
@@ -25,8 +26,10 @@ class Account(StrEnum):
 class Transfer(msgspec.Struct, frozen=True, gc=False):
     """A movement of `amount` > 0 smallest units of `currency`; USER and DEBT are accounts of the event's user.
 
+    What leaves DEBT the user owes; what reaches it pays that off.
+
     `rule` names the cause: `rule:NAME`, `level:TRACK:N`, `streak:NAME:N`, `achievement:NAME` (with `:TIER` when
-    tiered), `command:spend`.
+    tiered), `command:spend`, `reward:NAME`, `store:NAME`, `debt`.
     """
 
     currency: str
@@ -160,3 +163,5 @@ class Decision(msgspec.Struct, frozen=True):
     league_points: tuple[LeaguePoints, ...] = ()
     trips: tuple[Trip, ...] = ()
     sightings: tuple[SightingChange, ...] = ()
+    stocks: tuple[StockMove, ...] = ()
+    codes: tuple[CodeMove, ...] = ()

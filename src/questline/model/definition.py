@@ -17,16 +17,20 @@ class Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     """One entry of a program, or a part of one."""
 
 
-REWARD_KINDS = ("currency", "item", "vital", "boost")
+REWARD_KINDS = ("currency", "item", "vital", "boost", "reward")
 
 
 class Reward(Definition, frozen=True, rename="camel", omit_defaults=True):
-    """What a user is given: exactly one of a `value` of a currency, a `quantity` of an item, a `value` of a vital, a boost."""
+    """What a user is given: a `value` of a currency or a vital, a `quantity` of an item or a named reward, or a boost.
+
+    Exactly one of the five is set.
+    """
 
     currency: str | None = None
     item: str | None = None
     vital: str | None = None
     boost: str | None = None
+    reward: str | None = None
     value: int = 0
     quantity: int = 1
 

@@ -25,6 +25,9 @@ STREAK_RESTORE = "$streak_restore"
 STREAK_TARGET = "$streak_target"
 STREAK_DAY_START = "$streak_day_start"
 STREAK_MEND = "$streak_mend"
+REWARD_CLAIM = "$reward_claim"
+REWARD_EXPIRE = "$reward_expire"
+REWARD_REVOKE = "$reward_revoke"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 

@@ -15,3 +15,4 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     limited_rules: frozenset[str] = frozenset()
     distinct_metrics: frozenset[str] = frozenset()
     records: frozenset[RecordKey] = frozenset()
+    stocks: frozenset[str] = frozenset()  # shared by all users of the project

@@ -62,6 +62,9 @@ GUARD_SPREAD_MAX = 100  # users or values of a spread; twice as many are remembe
 GUARD_VALUES_MAX = 256  # starts and fingerprints that a guard remembers of a user; the oldest are forgotten beyond
 GUARD_WINDOW_SECONDS_MAX = 366 * 86_400
 GUARD_SCORE_MAX = 1_000_000  # of one guard; and a user's suspicion does not rise above
+COUPONS_UPLOAD_MAX = 50_000  # codes in one upload; send more in further ones
+COUPON_CHARS_MAX = 256  # of one code
+STOCK_MAX = 1_000_000_000  # units of one named reward or store item
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident
 STREAK_CHOICES_MAX = 32  # of one user's targets or day starts of a streak; older ones are taken as the oldest kept
@@ -107,6 +110,8 @@ CONTEST_MARGIN_SECONDS = 30.0  # after a contest's end, so that what was receive
 CONTEST_BATCH_USERS = 1_000  # results worked out and sent in one transaction; more than a cohort has
 
 # ── operating
+EXPIRIES_SECONDS = 5.0  # how often a worker looks for rewards that nobody claimed in time; reads need no sweep
+EXPIRIES_AT_ONCE = 500  # of them in one transaction
 PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead
 SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets values that guards need no longer
 SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction

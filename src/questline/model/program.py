@@ -11,6 +11,7 @@ from questline.model.definition import Award, Condition, Definition, Gains, Oper
 from questline.model.guards import Guard, Suspicion
 from questline.model.items import Inventory, Item, Span
 from questline.model.referrals import Commission, Referrals
+from questline.model.rewards import NamedReward
 from questline.model.tiers import Tiers
 from questline.model.vitals import Vital
 
@@ -219,6 +220,7 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     leagues: dict[str, League] = {}
     guards: dict[str, Guard] = {}
     suspicion: Suspicion | None = None
+    rewards: dict[str, NamedReward] = {}
     event_types: dict[str, EventType] = {}
 
 

@@ -30,6 +30,9 @@ class Reason(StrEnum):
     COOLDOWN = "COOLDOWN"
     REQUIREMENT_NOT_MET = "REQUIREMENT_NOT_MET"
     ALREADY_CHECKED_IN = "ALREADY_CHECKED_IN"
+    UNKNOWN_REWARD = "UNKNOWN_REWARD"
+    NOT_PENDING = "NOT_PENDING"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
     LIMIT_REACHED = "LIMIT_REACHED"
     OVERFLOW = "OVERFLOW"
     CHAIN_TOO_LONG = "CHAIN_TOO_LONG"
@@ -66,6 +69,9 @@ REASONS: dict[Reason, str] = {
     Reason.COOLDOWN: "It was used a moment ago; the message says from when on it can be used again.",
     Reason.REQUIREMENT_NOT_MET: "The user does not meet what the program requires; the message names it.",
     Reason.ALREADY_CHECKED_IN: "The user has checked in on this calendar day of theirs.",
+    Reason.UNKNOWN_REWARD: "The user has no such grant or fulfilment, or the program no such reward.",
+    Reason.NOT_PENDING: "It is settled: claimed, fulfilled, failed, expired or revoked; the message says which.",
+    Reason.OUT_OF_STOCK: "All units or codes of it are taken; nothing was taken from the user.",
     Reason.LIMIT_REACHED: "A bound of the program or of Questline was reached; the message names it.",
     Reason.OVERFLOW: "An amount or balance would pass the largest number the ledger holds.",
     Reason.CHAIN_TOO_LONG: "The consequences of the event went on for more rounds than are allowed.",

@@ -10,6 +10,7 @@ from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, ReviewState, SuspicionState
 from questline.model.items import ItemState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
+from questline.model.rewards import AllowanceState, BadgeState, GrantState
 from questline.model.streaks import StreakChoices
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
@@ -33,6 +34,9 @@ class RecordKind(StrEnum):
     BLOCK = "block"
     REVIEW = "review"
     STREAK_CHOICES = "streak_choices"
+    GRANT = "grant"
+    BADGE = "badge"
+    ALLOWANCE = "allowance"
 
 
 UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD, RecordKind.STREAK_CHOICES})
@@ -65,6 +69,9 @@ Record = (
     | BlockState
     | ReviewState
     | StreakChoices
+    | GrantState
+    | BadgeState
+    | AllowanceState
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
 

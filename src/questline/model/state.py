@@ -10,6 +10,7 @@ import msgspec
 
 from questline.model.guards import Sighting, SightingKey
 from questline.model.records import Record, RecordKey
+from questline.model.stocks import StockState
 
 Number = int | Decimal
 
@@ -47,6 +48,7 @@ class UserState(msgspec.Struct):
 
     `zone_history` holds (until, zone) pairs, oldest first: the zones in force before `timezone`.
     `lineage` is one for all users of a batch: whom the batch attributed so far, to (referrer, those above).
+    `debts` are what is owed after a clawback; `stocks` is one object for all users of a project in a batch.
     `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash): those already counted.
     `sightings` is one object for all users of a project in a batch: what guards saw of the values they share.
     """
@@ -60,6 +62,7 @@ class UserState(msgspec.Struct):
     blocked: bool = False
     balances: dict[str, int] = {}
     levels: dict[str, int] = {}
+    debts: dict[str, int] = {}
     metrics: dict[str, MetricState] = {}
     streaks: dict[str, StreakState] = {}
     rule_uses: dict[tuple[str, int], int] = {}
@@ -68,3 +71,4 @@ class UserState(msgspec.Struct):
     records: dict[RecordKey, Record] = {}
     lineage: dict[int, tuple[int, ...]] = {}
     sightings: dict[SightingKey, Sighting] = {}
+    stocks: dict[str, StockState] = {}

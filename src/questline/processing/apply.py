@@ -23,7 +23,7 @@ from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
-from questline.store import boards, effects, leagues, reviews, sightings, state, system_events
+from questline.store import boards, effects, leagues, reviews, sightings, state, stocks, system_events
 from questline.store.pool import Connection
 from questline.store.standing import Standing
 from questline.store.system_events import NewId, system_event
@@ -72,6 +72,7 @@ class Applier:
         decoded = await _with_held(conn, [_event_of(e) for e in events])
         wanted = _wanted(programs, decoded, users)
         by_id = {user.id: user for user in users.values()}
+        await _share_stocks(conn, wanted, users)
         await state.load(conn, wanted, by_id)
         lineage: dict[int, tuple[int, ...]] = {}
         for user in by_id.values():
@@ -128,6 +129,15 @@ class Applier:
         ]
         if events:
             await system_events.send(conn, events)
+
+
+async def _share_stocks(conn: Connection, wanted: dict[int, state.Wanted], users: dict[UserKey, UserState]) -> None:
+    """Lock the stocks that the events may take of, and let all users of a project look at the same ones."""
+    keys = {(want.project_id, name) for want in wanted.values() for name in want.stocks}
+    if keys:
+        found = await stocks.lock(conn, keys)
+        for (project_id, _), user in users.items():
+            user.stocks = found.get(project_id, user.stocks)
 
 
 def _event_of(waiting: WaitingEvent) -> Event | Failure:
@@ -212,6 +222,7 @@ def _first(project_id: int, footprint: Footprint) -> state.Wanted:
         footprint.streaks,
         footprint.achievements,
         records=footprint.records,
+        stocks=footprint.stocks,
     )
 
 
@@ -221,6 +232,7 @@ def _widen(want: state.Wanted, footprint: Footprint) -> None:
     want.streaks |= footprint.streaks
     want.achievements |= footprint.achievements
     want.records |= footprint.records
+    want.stocks |= footprint.stocks
 
 
 def _decide(
@@ -245,6 +257,8 @@ def _decide(
             rows.add(waiting, user, decision, (time.perf_counter_ns() - started) // 1000)
             if decision.board_points:
                 points.add(waiting.project_id, user.id, decision.board_points)
-            return Verdict(waiting, decision, {t.currency: user.balances[t.currency] for t in decision.transfers})
+            return Verdict(
+                waiting, decision, {t.currency: user.balances.get(t.currency, 0) for t in decision.transfers}
+            )
     rows.add_dead_letter(waiting, failure.reason, failure.message, (time.perf_counter_ns() - started) // 1000)
     return Verdict(waiting, failure, {})

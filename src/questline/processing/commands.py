@@ -22,10 +22,10 @@ from questline.model.limits import (
 from questline.processing.apply import Applier, Clock, Verdict
 from questline.processing.lane import bury
 from questline.processing.meters import ProcessingMeters
-from questline.processing.outcome import outcome_of, stored_outcome
+from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
 from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
-from questline.store import accept, boards, commands, outbox, users
+from questline.store import accept, boards, commands, coupons, outbox, users
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
@@ -164,6 +164,8 @@ class Commands:
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
         stored = await commands.outcomes(conn, unknown) if unknown else {}
+        telling = [(key[0], id_) for key, id_ in ids.items() if tells_codes(verdicts.get(id_) or stored[id_])]
+        codes = await coupons.shown(conn, telling) if telling else {}
         for event, future in group:
             if future.done():  # its caller went away
                 continue
@@ -173,10 +175,10 @@ class Commands:
             content = first.content_hash if first.id == id_ else originals[key].content_hash
             reused = content is not None and content != event.content_hash
             duplicate = id_ != event.id
-            if id_ in verdicts:
-                future.set_result(_result(id_, duplicate, reused, *outcome_of(verdicts[id_])))
-            else:
-                future.set_result(_result(id_, duplicate, reused, *stored_outcome(stored[id_])))
+            told = outcome_of(verdicts[id_]) if id_ in verdicts else stored_outcome(stored[id_])
+            if id_ in codes:
+                told[3]["codes"] = msgspec.to_builtins(codes[id_])
+            future.set_result(_result(id_, duplicate, reused, *told))
 
     async def _apply(
         self, conn: Connection, shard: int, applier: Applier, events: Sequence[AcceptedEvent], new: set[UUID]

@@ -4,11 +4,19 @@ from typing import Any
 
 from questline.model.decision import Decision
 from questline.model.records import UNTOLD
+from questline.model.stocks import CodeUse
 from questline.processing.apply import Verdict
 from questline.store.commands import StoredOutcome
 from questline.store.effects import shown
 
 Told = tuple[str, str, str, dict[str, Any]]  # status, reason, message, outcome
+
+
+def tells_codes(ended: Verdict | StoredOutcome) -> bool:
+    """Tell whether an event told its user codes of coupons, which the coupons themselves know."""
+    if isinstance(ended, StoredOutcome):
+        return "codes" in ended.trace
+    return isinstance(ended.result, Decision) and any(move.use is CodeUse.SHOW for move in ended.result.codes)
 
 
 def outcome_of(verdict: Verdict) -> Told:

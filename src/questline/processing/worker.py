@@ -8,6 +8,7 @@ from uuid import UUID
 from questline.model.limits import LANES_PER_WORKER, LEASE_SECONDS
 from questline.processing.apply import Applier, Clock
 from questline.processing.crowds import Crowds
+from questline.processing.expiries import Expiries
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
@@ -34,7 +35,14 @@ class Worker:
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
         contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
-        self._services = (partitions, Crowds(dsn), Months(dsn, clock), Sightings(dsn, clock), *contests)
+        self._services = (
+            partitions,
+            Crowds(dsn),
+            Months(dsn, clock),
+            Expiries(dsn, clock, new_id),
+            Sightings(dsn, clock),
+            *contests,
+        )
         self._lanes = [
             Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)
             for number in range(lanes)

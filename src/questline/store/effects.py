@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 import msgspec
 from asyncpg import Connection
@@ -13,7 +14,8 @@ from questline.model.guards import SightingChange
 from questline.model.reasons import Reason
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
-from questline.store import records, sightings, users
+from questline.model.stocks import CodeMove, CodeUse
+from questline.store import coupons, records, sightings, stocks, users
 from questline.store.statements import statements
 
 SQL = statements("effects")
@@ -22,10 +24,11 @@ _DETAIL_CHARS_MAX = 1_000
 
 
 class Balance(msgspec.Struct):
-    """The sum of a batch's movements on one balance, and the level its user ends with."""
+    """The sums of a batch's movements on one balance and on the debt beside it, and the level its user ends with."""
 
-    delta: int
-    level: int
+    delta: int = 0
+    level: int = -1
+    debt: int = 0
 
 
 class Effects:
@@ -49,6 +52,8 @@ class Effects:
         self._records: dict[tuple[RecordKind, int, int, str], Record] = {}
         self._notices: list[tuple[object, ...]] = []
         self._sightings: dict[sightings.ProjectKey, SightingChange] = {}
+        self._stocks: dict[tuple[int, str], int] = {}
+        self._codes: list[tuple[int, UUID, CodeMove]] = []
 
     def add(self, event: WaitingEvent, user: UserState, decision: Decision, duration_us: int) -> None:
         """Add what was decided of one event."""
@@ -80,6 +85,11 @@ class Effects:
             self._records[record.kind, project_id, user_id, record.name] = record.state
         for sighting in decision.sightings:
             self._sightings[project_id, sighting.guard, sighting.value_hash] = sighting
+        for stock in decision.stocks:
+            taken = self._stocks.get((project_id, stock.name), 0)
+            self._stocks[project_id, stock.name] = taken + stock.units
+        for code in decision.codes:
+            self._codes.append((project_id, event_id, code))
         for ordinal, notice in enumerate(decision.notices):
             data = _encode(notice.data).decode()
             self._notices.append((project_id, event_id, ordinal, user_id, notice.type, data, event.occurred_at))
@@ -110,6 +120,10 @@ class Effects:
             await records.put(conn, self._records)
         if self._sightings:
             await sightings.put(conn, self._sightings)
+        if self._stocks:
+            await stocks.move(conn, self._stocks)
+        if self._codes:
+            await coupons.write(conn, self._codes)
         await _insert(conn, "add_notices", self._notices)
         if self._profiles:
             await users.update_profiles(conn, [(*k, change) for k, change in self._profiles.items()])
@@ -124,20 +138,24 @@ class Effects:
                 self._balance(project_id, user_id, t.currency).delta += t.amount
             if t.debit == Account.USER:
                 self._balance(project_id, user_id, t.currency).delta -= t.amount
+            if t.credit == Account.DEBT:
+                self._balance(project_id, user_id, t.currency).debt -= t.amount
+            elif t.debit == Account.DEBT:
+                self._balance(project_id, user_id, t.currency).debt += t.amount
 
     def _balance(self, project_id: int, user_id: int, currency: str) -> Balance:
         key = (project_id, user_id, currency)
         found = self._balances.get(key)
         if found is None:
-            found = self._balances[key] = Balance(0, -1)
+            found = self._balances[key] = Balance()
         return found
 
     async def _write_balances(self, conn: Connection) -> None:
         known = self._known
-        rows = [(*key, b.delta, b.level) for key, b in self._balances.items()]
+        rows = [(*key, b.delta, b.level, b.debt) for key, b in self._balances.items()]
         await _insert(conn, "move_balances", [row for row in rows if (row[1], row[2]) in known])
         await _insert(
-            conn, "open_balances", [(*row[:4], max(row[4], 0)) for row in rows if (row[1], row[2]) not in known]
+            conn, "open_balances", [(*row[:4], max(row[4], 0), row[5]) for row in rows if (row[1], row[2]) not in known]
         )
 
 
@@ -157,7 +175,7 @@ def trace_of(decision: Decision, user: UserState) -> str:
     if decision.reads:
         trace["reads"] = decision.reads
     if decision.transfers:
-        trace["balances"] = {t.currency: user.balances[t.currency] for t in decision.transfers}
+        trace["balances"] = {t.currency: user.balances.get(t.currency, 0) for t in decision.transfers}
     if decision.levels:
         trace["levels"] = [(c.track, c.before, c.after) for c in decision.levels]
     if decision.streaks:
@@ -171,6 +189,8 @@ def trace_of(decision: Decision, user: UserState) -> str:
     told = [r for r in decision.records if r.kind not in UNTOLD]
     if told:
         trace["records"] = [(r.kind, r.name, shown(r.before), shown(r.state), r.cause) for r in told]
+    if any(code.use is CodeUse.SHOW for code in decision.codes):
+        trace["codes"] = True  # which ones, the coupons know
     if decision.metrics:
         trace["metrics"] = [(m.metric, m.state.value) for m in decision.metrics]
     return _encode(trace).decode() if trace else "{}"

@@ -32,9 +32,10 @@ async def user(conn: Connection, project_id: int, external_id: str) -> tuple[Use
         zone_history=decode_zone_history(row["zone_history"]),
         blocked=row["blocked_at"] is not None,
     )
-    for currency, amount, level in await conn.fetch(SQL["balances"], project_id, state.id):
+    for currency, amount, level, debt in await conn.fetch(SQL["balances"], project_id, state.id):
         state.balances[currency] = amount
         state.levels[currency] = level
+        state.debts[currency] = debt
     for metric, value in await conn.fetch(SQL["metrics"], project_id, state.id):
         state.metrics[metric] = MetricState(int(value) if value == int(value) else value)
     for streak, *columns in await conn.fetch(SQL["streaks"], project_id, state.id):

@@ -13,6 +13,7 @@ from questline.model.guards import BlockState, GuardState, Mark, ReviewState, Su
 from questline.model.items import ItemState, Lot
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
+from questline.model.rewards import AllowanceState, BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
 from questline.model.streaks import StreakChoices
 from questline.model.tiers import TierState
@@ -24,6 +25,8 @@ SQL = statements("records")
 
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_given = msgspec.json.Decoder(tuple[Given, ...]).decode
 _encode = msgspec.json.encode
 _decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 _decode_starts = msgspec.json.Decoder(tuple[tuple[datetime, int], ...]).decode
@@ -48,6 +51,32 @@ def _referral(referrer: int, user: str, at: datetime, status: Any) -> ReferralSt
 
 def _no_row(_: Any) -> tuple[object, ...]:
     raise AssertionError("a record that is only read was changed")
+
+
+def grant_of(
+    reward: str, status: str, cause: str, at: datetime, expires_at: datetime | None, settled_at: datetime | None,
+    holds: str, limited: bool, given: str,
+) -> GrantState:  # fmt: skip
+    """Return a grant of its row's columns."""
+    return GrantState(
+        reward,
+        GrantStatus(status),
+        cause,
+        at,
+        expires_at,
+        settled_at,
+        _decode_names(holds),
+        limited,
+        _decode_given(given),
+    )
+
+
+def _grant_row(grant: GrantState) -> tuple[object, ...]:
+    holds, given = _encode(grant.holds).decode(), _encode(grant.given).decode()
+    return (
+        grant.reward, grant.status.value, grant.cause, grant.at, grant.expires_at, grant.settled_at, holds, grant.limited,
+        given,
+    )  # fmt: skip
 
 
 _TABLES: dict[RecordKind, _Table] = {
@@ -131,6 +160,11 @@ _TABLES: dict[RecordKind, _Table] = {
         ReviewState,
         lambda review: (review.status, review.at, review.reason, review.decided_by),
     ),
+    RecordKind.GRANT: _Table("load_grants", "put_grants", grant_of, _grant_row, "grants_of_user"),
+    RecordKind.BADGE: _Table(
+        "load_badges", "put_badges", BadgeState, lambda badge: (badge.at, badge.times), "badges_of_user"
+    ),
+    RecordKind.ALLOWANCE: _Table("load_allowances", "put_allowances", AllowanceState, lambda taken: (taken.units,)),
 }
 
 

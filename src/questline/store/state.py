@@ -28,15 +28,18 @@ class Wanted(msgspec.Struct):
     rule_windows: Iterable[tuple[str, int]] = ()
     distinct_keys: Iterable[tuple[str, bytes]] = ()
     records: frozenset[RecordKey] = frozenset()
+    stocks: frozenset[str] = frozenset()
 
 
 async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[int, UserState]) -> None:
     """Fill the locked users' states, by user id, with the rows that are wanted; what has no row stays absent."""
     if keys := _keys((id_, w.project_id, w.currencies) for id_, w in wanted.items()):
-        for user_id, currency, amount, level in await conn.fetch(SQL["balances"], *keys):
+        for user_id, currency, amount, level, debt in await conn.fetch(SQL["balances"], *keys):
             user = users[user_id]
             user.balances[currency] = amount
             user.levels[currency] = level
+            if debt:
+                user.debts[currency] = debt
     if keys := _keys((id_, w.project_id, w.metrics) for id_, w in wanted.items()):
         for user_id, metric, value, last_at in await conn.fetch(SQL["metrics"], *keys):
             number = int(value) if value == value.to_integral_value() else value

@@ -14,13 +14,15 @@ from questline.engine.referrals import KEY
 from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.contests import LeagueStanding
-from questline.model.decision import BoardMode, Decision, Outcome
+from questline.model.decision import Account, BoardMode, Decision, Outcome, Transfer
 from questline.model.event import APPROVE, Event
 from questline.model.guards import BlockState, ReviewState, Sighting, SightingKey, SuspicionState
 from questline.model.items import ItemState
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.referrals import CodeOwner, ReferralState
+from questline.model.rewards import AllowanceState, BadgeState, GrantState
 from questline.model.state import UserState
+from questline.model.stocks import StockState
 from questline.model.vitals import VitalState
 from questline.model.windows import ProgressState
 
@@ -41,13 +43,15 @@ class Scenario:
     """Users under one program. Events are decided in the order they are played, whatever their times are.
 
     `users` are the states so far, by user; `boards` are the scores, by (board, period, user); `codes` are referral codes, by
-    code the user; `sent` are the system events that decisions sent, which are applied at once. The time of a row is an aware
-    datetime or an RFC 3339 text. Raises ProgramInvalid where the document has errors.
+    code the user; `sent` are the system events that decisions sent, which are applied at once. `stocks` are what users
+    share, such as `pool:NAME` with the coupon codes added. The time of a row is an aware datetime or an RFC 3339 text.
+    Raises ProgramInvalid where the document has errors.
     """
 
     def __init__(self, document: Mapping[str, Any], *, timezone: str = "UTC") -> None:
         self.program = compile_program(document, 1, timezone)
         self.users: dict[str, UserState] = {}
+        self.stocks: dict[str, StockState] = {}
         self.boards: dict[tuple[str, str, str], int] = {}
         self.codes: dict[str, str] = {}
         self.sent: list[Event] = []
@@ -60,7 +64,8 @@ class Scenario:
         """Return a user's state, made empty where there is none: to look at, or to set before playing."""
         state = self.users.get(user)
         if state is None:
-            state = self.users[user] = UserState(len(self.users) + 1, user, sightings=self._sightings)
+            number = len(self.users) + 1
+            state = self.users[user] = UserState(number, user, sightings=self._sightings, stocks=self.stocks)
         return state
 
     def play(self, rows: Iterable[Row]) -> list[Played]:
@@ -119,18 +124,17 @@ class Scenario:
 def effects_of(decision: Decision) -> tuple[str, ...]:
     """Return what a decision did to the user as texts, for tables to compare.
 
-    `coins +15 rule:hard-task`, `coins -5 command:spend`, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`,
-    `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`, `item coffee - → 1`,
-    `progress course - → 3`,
-    `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are left out. What guards said comes first:
-    `hold burst`, `suspicion user 0 → 20`.
+    `coins +15 rule:hard-task`, `coins -5 command:spend`, `coins escrow→burn 5 store:mug` where neither account is the
+    user's, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`, `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`,
+    `item coffee - → 1`, `progress course - → 3`, `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are
+    left out. What guards said comes first: `hold burst`, `suspicion user 0 → 20`.
     """
     said = tuple(f"{trip.action} {trip.guard}" for trip in decision.trips)
     if decision.outcome is not Outcome.PROCESSED:
         return (*said, *_records(decision), f"{decision.outcome.value} {decision.reason.value}")
     return (
         *said,
-        *(f"{t.currency} {'+' if t.credit == 'user' else '-'}{t.amount} {t.rule}" for t in decision.transfers),
+        *(f"{t.currency} {_sign(t)}{t.amount} {t.rule}" for t in decision.transfers),
         *(f"metric {m.metric} = {m.state.value}" for m in decision.metrics),
         *_records(decision),
         *(f"streak {s.streak} {s.length_before} → {s.state.length}" for s in decision.streaks),
@@ -142,6 +146,12 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
 def _records(decision: Decision) -> tuple[str, ...]:
     told = (record for record in decision.records if record.kind not in UNTOLD)
     return tuple(f"{r.kind} {r.name} {_short(r.before)} → {_short(r.state)}" for r in told)
+
+
+def _sign(transfer: Transfer) -> str:
+    if transfer.credit == Account.USER:
+        return "+"
+    return "-" if transfer.debit == Account.USER else f"{transfer.debit}→{transfer.credit} "
 
 
 def _short(record: Record | None) -> str:
@@ -163,6 +173,12 @@ def _short(record: Record | None) -> str:
             return "blocked" if record.blocked else "free"
         case ReviewState():
             return record.status
+        case BadgeState():
+            return str(record.times)
+        case AllowanceState():
+            return str(record.units)
+        case GrantState():
+            return f"{record.reward} {record.status.value}"
         case _:
             return "set"
 

@@ -28,6 +28,8 @@ _TAGS = {
     "referrals": "Codes, and who brought whom.",
     "daily": "The daily loop: check-ins, items, inventories.",
     "progress": "What users strive for: progress, awards, and care for their streaks.",
+    "grants": "Rewards given to users: claimed, revoked.",
+    "coupons": "Pools of codes that rewards and the store draw from.",
     "leaderboards": "Boards: pages, ranks, neighbours.",
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
@@ -45,7 +47,7 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
-    "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
+    "revokeGrant": ["409"], "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
 _PARAMETERS: dict[str, Json] = {
@@ -53,6 +55,8 @@ _PARAMETERS: dict[str, Json] = {
     "eventId": {"description": "Our id of the event, the customer's, or its idempotency key."},
     "appId": {"description": "The app's id."},
     "project": {"description": "The app's id: that of the key."},
+    "pool": {"description": "The pool's name."},
+    "grantId": {"description": "The grant's id."},
     "keyId": {"description": "The key's id."},
     "name": {"description": "The definition's name."},
     "achievement": {"description": "The achievement's name."},
@@ -117,7 +121,7 @@ def document(app: Litestar) -> Json:
 
 
 def _operation(path: str, raw: Json, handler: Any) -> Json:
-    section = path.split("/")[2] if path.count("/") > 1 else ""
+    section = path.split("/")[2] if 1 < path.count("/") < 4 else ""  # deeper, a path is about what users have of it
     operation_id = _operation_id(handler.fn.__name__, path, section)
     operation: Json = {
         "operationId": operation_id,

@@ -60,6 +60,13 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         "demote": 5,
         "tiers": [{"title": "Bronze"}, {"title": "Silver"}, {"title": "Gold"}],
     },
+    "NamedReward": {
+        "type": "currency",
+        "currency": "coins",
+        "value": 50,
+        "grant": "claim",
+        "expiresAfter": {"duration": 7, "unit": "days"},
+    },
     "Tiers": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1_000}]},
     "Commission": {
         "on": "purchase",
@@ -73,6 +80,7 @@ NAMES = {
     "Vital": "energy", "Item": "coffee",
     "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
     "Season": "winter", "League": "weekly",
+    "NamedReward": "welcome",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",
@@ -83,6 +91,10 @@ PROGRAM: dict[str, Any] = {
 _APP = {
     "id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin", "settings": {"dedupeStrategy": "full"},
     "webhookUrl": None, "programVersion": 0, "createdAt": AT,
+}  # fmt: skip
+_GRANT: dict[str, Any] = {
+    "grant": f"{ID}-0", "reward": "welcome", "title": "Welcome", "type": "currency", "status": "PENDING",
+    "cause": "rule:welcome", "grantedAt": AT, "expiresAt": AT, "settledAt": None, "given": [], "code": None,
 }  # fmt: skip
 _ITEM = {"item": "coffee", "title": "Coffee", "units": 2, "expiresAt": None, "readyAt": None}
 _NOTICE = {
@@ -117,7 +129,7 @@ SCHEMAS: dict[str, Any] = {
             {"streak": "daily", "title": "", "current": 4, "longest": 9, "freezes": 1, "activeNow": True,
              "daysNeeded": 1, "daysActive": 1, "protectedUntil": None}
         ],
-        "balances": [{"currency": "coins", "title": "", "amount": 45, "decimals": 0}],
+        "balances": [{"currency": "coins", "title": "", "amount": 45, "decimals": 0, "debt": 0}],
         "achievements": [
             {
                 "achievement": "ten-hard", "title": "Ten hard ones", "description": "", "type": "MILESTONE",
@@ -127,6 +139,8 @@ SCHEMAS: dict[str, Any] = {
         ],
         "metrics": [{"metric": "hard_tasks", "value": 4}],
         "vitals": [{"vital": "energy", "title": "Energy", "value": 70, "min": 0, "max": 100}],
+        "badges": [{"badge": "founder", "title": "Founder", "earnedAt": AT}],
+        "rewards": [_GRANT],
         "items": [_ITEM],
         "tiers": [{"tier": "club", "title": "Club", "step": "bronze", "next": "silver", "progress": 0.4}],
         "segments": ["regulars"],
@@ -139,6 +153,12 @@ SCHEMAS: dict[str, Any] = {
         "items": [{"userId": "bob", "at": AT, "status": "QUALIFIED"}],
     },
     "CheckIn": {"userId": "ada"},
+    "Claim": {"userId": "ada"},
+    "Revoke": {"policy": "debt", "reason": "fraud"},
+    "Codes": ["SPRING-7F3K", "SPRING-9QXM"],
+    "Uploaded": {"pool": "spring", "codes": 2, "new": 2, "total": 2, "left": 2},
+    "PoolView": {"pool": "spring", "total": 2, "drawn": 1, "left": 1},
+    "GrantList": {"items": [_GRANT], "nextCursor": None},
     "Buy": {"userId": "ada", "quantity": 2},
     "Use": {"userId": "ada"},
     "Progress": {"userId": "ada", "amount": 1},

@@ -12,6 +12,8 @@ from questline.api.hot.spend import Spend, Spent
 from questline.control.schema import program_schema
 from questline.model.limits import (
     BATCH_EVENTS_MAX,
+    COUPON_CHARS_MAX,
+    COUPONS_UPLOAD_MAX,
     EVENT_TYPE_CHARS_MAX,
     KEY_CHARS_MAX,
     SHORT_TEXT_CHARS_MAX,
@@ -26,6 +28,7 @@ SECTIONS = {
     "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
     "segments": "Segment", "boosts": "Boost", "tiers": "Tiers", "commissions": "Commission",
     "seasons": "Season", "leagues": "League",
+    "rewards": "NamedReward",
 }  # fmt: skip
 """What one entry of each part of a program is called."""
 
@@ -113,6 +116,12 @@ def schemas() -> Json:
         ),
         "BatchResult": _object({"accepted": _COUNT, "duplicate": _COUNT, "rejected": _COUNT, "results": results}),
         "Problem": _PROBLEM,
+        "Codes": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": COUPONS_UPLOAD_MAX,
+            "items": {"type": "string", "minLength": 1, "maxLength": COUPON_CHARS_MAX},
+        },
         "JsonSchema": {"type": "object"},
         "Alive": _object({"status": {"const": "alive"}}),
         "Ready": _object({"status": {"const": "ready"}, "dependencies": texts}),
@@ -188,6 +197,12 @@ OPERATIONS: dict[str, Json] = {
             "201": _answer("Created.", _JSON, schema="User"),
             "200": _answer("Updated.", _JSON, schema="User"),
         },
+    },
+    "uploadCoupons": {
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": ref("Codes")}, "application/x-ndjson": {"schema": {"type": "string"}}},
+        }
     },
     "health": {"responses": {"200": _answer("Alive.", _JSON, schema="Alive")}},
     "ready": {"responses": {"200": _answer("Every dependency can be used.", _JSON, schema="Ready")}},

@@ -12,7 +12,7 @@ from questline.api.hot.body import Receive, Scope, header, read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
 from questline.api.problems import Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
-from questline.model.event import BUY, CHECK_IN, PROGRESS, USE
+from questline.model.event import BUY, CHECK_IN, PROGRESS, REWARD_CLAIM, USE
 from questline.model.limits import COMMAND_BODY_BYTES_MAX
 from questline.model.principal import KeyType
 from questline.model.reasons import Reason
@@ -50,6 +50,13 @@ class Progress(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
+class Claim(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Claim a reward that waits for its user. Repeat it under the same key: it is claimed once."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
 class Done(msgspec.Struct, frozen=True, rename="camel"):
     """What a command changed; the same answer to each repeat under its key."""
 
@@ -81,6 +88,9 @@ HOT_COMMANDS: tuple[HotCommand, ...] = (
     HotCommand("/check-in", "checkIn", "daily", CHECK_IN, CheckIn, lambda _, __: {}),
     HotCommand(
         "/items/{item}/buy", "buyItem", "daily", BUY, Buy, lambda body, item: {"item": item, "quantity": body.quantity}
+    ),
+    HotCommand(
+        "/rewards/{grant}/claim", "claimReward", "grants", REWARD_CLAIM, Claim, lambda _, grant: {"grant": grant}
     ),
     HotCommand("/items/{item}/use", "useItem", "daily", USE, Use, lambda _, item: {"item": item}),
     HotCommand(

@@ -7,16 +7,18 @@ SELECT * FROM unnest($1::integer[], $2::uuid[], $3::smallint[], $4::bigint[], $5
                      $8::bigint[], $9::text[], $10::integer[], $11::timestamptz[]);
 
 -- name: open_balances
--- First rows of a user's currencies.
-INSERT INTO balances (project_id, user_id, currency, amount, level)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[]);
+-- First rows of a user's currencies; one that no program names any more may have a row that was not loaded.
+INSERT INTO balances AS b (project_id, user_id, currency, amount, level, debt)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[], $6::bigint[])
+ON CONFLICT ON CONSTRAINT balances_pk DO UPDATE SET
+    amount = b.amount + excluded.amount, level = greatest(b.level, excluded.level), debt = b.debt + excluded.debt;
 
 -- name: move_balances
 -- Add to balances that exist: a sum and never an absolute write, so the constraint has the last word.
 -- A level of -1 leaves the level as it is.
-UPDATE balances b SET amount = b.amount + i.delta, level = greatest(b.level, i.level)
-FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[])
-     AS i (project_id, user_id, currency, delta, level)
+UPDATE balances b SET amount = b.amount + i.delta, level = greatest(b.level, i.level), debt = b.debt + i.debt
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::integer[], $6::bigint[])
+     AS i (project_id, user_id, currency, delta, level, debt)
 WHERE b.project_id = i.project_id AND b.user_id = i.user_id AND b.currency = i.currency;
 
 -- name: put_metrics

@@ -7,7 +7,7 @@ FROM users WHERE project_id = $1 AND external_id = $2;
 
 -- name: balances
 -- $1 project, $2 user.
-SELECT currency, amount, level FROM balances WHERE project_id = $1 AND user_id = $2;
+SELECT currency, amount, level, debt FROM balances WHERE project_id = $1 AND user_id = $2;
 
 -- name: metrics
 -- $1 project, $2 user.

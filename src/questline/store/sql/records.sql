@@ -112,6 +112,7 @@ ON CONFLICT ON CONSTRAINT achievement_progress_pk DO UPDATE SET value = excluded
 -- name: progress_of_user
 -- $1 project, $2 user.
 SELECT achievement, value, at FROM achievement_progress WHERE project_id = $1 AND user_id = $2;
+
 -- name: lock_referral_codes
 -- Attributions of a project are taken one after another, so that two users who name each other at once make no ring: the
 -- second one reads what the first one wrote, in a statement of its own. $1 projects, one or more times each.
@@ -162,6 +163,7 @@ JOIN commissions c ON c.project_id = i.project_id AND c.user_id = i.user_id AND 
 INSERT INTO commissions (project_id, user_id, commission, amount, plan, reversed)
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
 ON CONFLICT ON CONSTRAINT commissions_pk DO UPDATE SET reversed = excluded.reversed;
+
 -- name: load_league_standings
 -- $1 projects, $2 users, $3 leagues.
 SELECT s.user_id, s.league, s.tier, s.week, s.rank, s.outcome
@@ -269,3 +271,53 @@ ON CONFLICT ON CONSTRAINT streak_choices_pk DO UPDATE SET
 -- name: streak_choices_of_user
 -- $1 project, $2 user.
 SELECT streak, days::text, targets, day_starts FROM streak_choices WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_grants
+-- $1 projects, $2 users, $3 grants.
+SELECT g.user_id, g.grant_id, g.reward, g.status, g.cause, g.at, g.expires_at, g.settled_at, g.holds, g.limited, g.given
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN grants g ON g.project_id = i.project_id AND g.grant_id = i.name AND g.user_id = i.user_id;
+
+-- name: put_grants
+-- A new grant, or what became of one. Arrays, a column each.
+INSERT INTO grants (project_id, user_id, grant_id, reward, status, cause, at, expires_at, settled_at, holds, limited, given)
+SELECT project_id, user_id, grant_id, reward, status, cause, at, expires_at, settled_at, holds::json, limited, given::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
+            $9::timestamptz[], $10::text[], $11::boolean[], $12::text[])
+     AS i (project_id, user_id, grant_id, reward, status, cause, at, expires_at, settled_at, holds, limited, given)
+ON CONFLICT ON CONSTRAINT grants_pk DO UPDATE SET
+    status = excluded.status, settled_at = excluded.settled_at, given = excluded.given;
+
+-- name: load_badges
+-- $1 projects, $2 users, $3 badges.
+SELECT b.user_id, b.badge, b.at, b.times
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN badges b ON b.project_id = i.project_id AND b.user_id = i.user_id AND b.badge = i.name;
+
+-- name: put_badges
+-- Arrays, a column each.
+INSERT INTO badges (project_id, user_id, badge, at, times)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[], $5::integer[])
+ON CONFLICT ON CONSTRAINT badges_pk DO UPDATE SET at = excluded.at, times = excluded.times;
+
+-- name: load_allowances
+-- $1 projects, $2 users, $3 names.
+SELECT a.user_id, a.name, a.units
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN allowances a ON a.project_id = i.project_id AND a.user_id = i.user_id AND a.name = i.name;
+
+-- name: put_allowances
+-- Arrays, a column each.
+INSERT INTO allowances (project_id, user_id, name, units)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::integer[])
+ON CONFLICT ON CONSTRAINT allowances_pk DO UPDATE SET units = excluded.units;
+
+-- name: badges_of_user
+-- $1 project, $2 user.
+SELECT badge, at, times FROM badges WHERE project_id = $1 AND user_id = $2;
+
+-- name: grants_of_user
+-- Those that wait to be claimed, the newest 50. $1 project, $2 user.
+SELECT grant_id, reward, status, cause, at, expires_at, settled_at, holds, limited, given
+FROM grants WHERE project_id = $1 AND user_id = $2 AND status = 'PENDING'
+ORDER BY grant_id DESC LIMIT 50;

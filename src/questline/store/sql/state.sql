@@ -2,7 +2,7 @@
 
 -- name: balances
 -- $1 projects, $2 users, $3 currencies.
-SELECT b.user_id, b.currency, b.amount, b.level
+SELECT b.user_id, b.currency, b.amount, b.level, b.debt
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, currency)
 JOIN balances b ON b.project_id = i.project_id AND b.user_id = i.user_id AND b.currency = i.currency;
 

@@ -1,0 +1,77 @@
+"""Rewards as they are shown: grants with what they gave, badges, redemptions and their fulfilment."""
+
+from datetime import datetime
+from typing import cast
+
+import msgspec
+
+from questline.engine.compile import Program
+from questline.engine.named_rewards import badge_of
+from questline.model.records import RecordKind
+from questline.model.rewards import BadgeState, Given, GrantState, GrantStatus
+from questline.model.state import UserState
+from questline.store.grants import GrantRow
+
+
+class GrantView(msgspec.Struct, frozen=True, rename="camel"):
+    """A grant as of now; `cause` is what gave it, `given` what its claim gave, `code` a coupon's, once it is claimed."""
+
+    grant: str
+    reward: str
+    title: str
+    type: str
+    status: GrantStatus
+    cause: str
+    granted_at: datetime
+    expires_at: datetime | None
+    settled_at: datetime | None
+    given: list[Given]
+    code: str | None
+
+
+class BadgeView(msgspec.Struct, frozen=True, rename="camel"):
+    badge: str
+    title: str
+    earned_at: datetime
+
+
+def grant_view(program: Program, row: GrantRow, now: datetime) -> GrantView:
+    """Return a grant as of `now`; one whose reward the program has no more keeps its name only."""
+    state = row.state
+    reward = program.rewards.get(state.reward)
+    return GrantView(
+        row.id,
+        state.reward,
+        reward.title if reward is not None else "",
+        reward.type if reward is not None else "",
+        state.status_at(now),
+        state.cause,
+        state.at,
+        state.expires_at,
+        state.settled_at,
+        list(state.given),
+        row.code,
+    )
+
+
+def pending_of(program: Program, state: UserState, now: datetime) -> list[GrantView]:
+    """Return what a user can claim now, newest first, of the grants that were loaded."""
+    views = [
+        grant_view(program, GrantRow(name, cast(GrantState, grant), None), now)
+        for (kind, name), grant in state.records.items()
+        if kind is RecordKind.GRANT
+    ]
+    return [view for view in views if view.status is GrantStatus.PENDING]
+
+
+def badges_of(program: Program, state: UserState) -> list[BadgeView]:
+    """Return the badges a user has, the first earned first; their titles are those of the rewards that give them."""
+    titles = {
+        badge_of(name, reward): reward.title for name, reward in program.rewards.items() if reward.type == "badge"
+    }
+    held = [
+        BadgeView(name, titles.get(name, ""), cast(BadgeState, badge).at)
+        for (kind, name), badge in state.records.items()
+        if kind is RecordKind.BADGE and cast(BadgeState, badge).times
+    ]
+    return sorted(held, key=lambda view: (view.earned_at, view.badge))

@@ -1,0 +1,64 @@
+"""A small service beside the lanes: sends the events that expire rewards which nobody claimed in time."""
+
+import asyncio
+
+import structlog
+
+from questline.model.decision import FollowUp
+from questline.model.event import REWARD_EXPIRE
+from questline.model.limits import EXPIRIES_AT_ONCE, EXPIRIES_SECONDS
+from questline.processing.apply import Clock
+from questline.store import grants, system_events
+from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.pool import connect
+from questline.store.system_events import NewId, system_event
+
+log = structlog.get_logger(__name__)
+
+
+class Expiries:
+    """Looks now and then for grants whose time is over; outlives the loss of its connection."""
+
+    def __init__(self, dsn: str, clock: Clock, new_id: NewId, every_seconds: float = EXPIRIES_SECONDS) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._new_id = new_id
+        self._every_seconds = every_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set."""
+        while not stop.is_set():
+            try:
+                while await self.run_once() == EXPIRIES_AT_ONCE and not stop.is_set():
+                    continue
+            except TRANSIENT_FAULTS as fault:
+                log.warning("expiries.waiting", fault=repr(fault))
+            except Exception:
+                log.exception("expiries.failed")  # reads are right without it; events must go on
+            try:
+                await asyncio.wait_for(stop.wait(), self._every_seconds)
+            except TimeoutError:
+                continue
+
+    async def run_once(self) -> int:
+        """Send an event for each of a bounded number of grants that are due; return how many."""
+        conn = await connect(self._dsn)
+        try:
+            async with conn.transaction():
+                now = self._clock()
+                due = await grants.take_due(conn, now, EXPIRIES_AT_ONCE)
+                await system_events.send(
+                    conn,
+                    [
+                        system_event(
+                            one.project_id,
+                            FollowUp(one.user, REWARD_EXPIRE, {"grant": one.id}, one.id),
+                            self._new_id,
+                            now,
+                        )
+                        for one in due
+                    ],
+                )
+                return len(due)
+        finally:
+            await conn.close()

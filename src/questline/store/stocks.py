@@ -1,0 +1,32 @@
+"""Stocks: locked after the users of a batch, in one order for everybody, and moved by what the batch decided."""
+
+from collections.abc import Collection, Mapping
+
+from asyncpg import Connection
+
+from questline.model.stocks import StockState
+from questline.store.statements import statements
+
+SQL = statements("stocks")
+
+StockKey = tuple[int, str]  # project id, name
+
+
+async def lock(conn: Connection, keys: Collection[StockKey]) -> dict[int, dict[str, StockState]]:
+    """Lock stocks until the transaction ends, opening those that are new, and return them by project and name.
+
+    Call it when the users are locked and before anything is written: then no two batches wait for each other in a circle.
+    """
+    columns = [key[0] for key in keys], [key[1] for key in keys]
+    await conn.execute(SQL["open"], *columns)
+    found: dict[int, dict[str, StockState]] = {}
+    for project_id, name, taken, added in await conn.fetch(SQL["lock"], *columns):
+        found.setdefault(project_id, {})[name] = StockState(taken, added)
+    return found
+
+
+async def move(conn: Connection, units: Mapping[StockKey, int]) -> None:
+    """Take units of stocks (above zero), or put them back."""
+    moved = sorted((*key, delta) for key, delta in units.items() if delta)
+    if moved:
+        await conn.execute(SQL["move"], *map(list, zip(*moved, strict=True)))
