@@ -17,7 +17,18 @@ from questline.model.event import Event
 from questline.model.footprint import Footprint
 from questline.model.state import UserState
 
-TYPES = ("a", "b", "c", "$spend", "$profile_update", "$progress")
+TYPES = (
+    "a",
+    "b",
+    "c",
+    "$spend",
+    "$profile_update",
+    "$progress",
+    "$quest_start",
+    "$quest_step",
+    "$quest_complete",
+    "$quest_expire",
+)
 NAMES = ("one", "two", "three")
 
 
@@ -72,14 +83,16 @@ names = st.sampled_from(NAMES)
 awards = st.dictionaries(names, st.integers(1, 30), min_size=1, max_size=2)
 leaves = st.builds(
     lambda field, value: {"field": field, "op": "gte", "value": value},
-    st.sampled_from([f"{root}.{name}" for root in ("balance", "level", "streak", "metric") for name in NAMES] + ["v"]),
+    st.sampled_from(
+        [f"{root}.{name}" for root in ("balance", "level", "streak", "metric", "quest") for name in NAMES] + ["v"]
+    ),
     st.integers(0, 5),
 )
 requirements = st.lists(
     st.builds(
         lambda kind, name, threshold: {kind: name, "threshold": threshold, **(
             {"timeframe": {"duration": threshold, "unit": "hours"}} if (kind, name) == ("metric", "two") else {})},
-        st.sampled_from(("metric", "level", "streak", "currency", "achievement", "progress")), names, st.integers(1, 6),
+        st.sampled_from(("metric", "level", "streak", "currency", "achievement", "progress", "quest")), names, st.integers(1, 6),
     ),
     min_size=1, max_size=3,
 )  # fmt: skip
@@ -115,8 +128,25 @@ def programs(draw: st.DrawFn) -> Program:
                    "rewards": [{"currency": draw(names), "value": 3}]}
             for name in NAMES
         },
+        "quests": {
+            name: {"title": name, "type": draw(st.sampled_from(("daily", "story"))), "autoStart": draw(st.booleans()),
+                   "prerequisites": [r for r in before if r.get("quest", "") < name],
+                   "fails": {"on": "c", **when()}, "rewards": [{"currency": draw(names), "value": 3}],
+                   "steps": [{"id": "s", "requirements": [r for r in draw(requirements) if r.get("quest") != name and "currency" not in r],
+                              "rewards": [{"currency": draw(names), "value": 2}]},
+                             {"id": "t", "on": draw(on), **when()}, {"id": "m"}]}
+            for name in NAMES for before in [draw(requirements)]
+        },
     }  # fmt: skip
+    for quest in document["quests"].values():
+        for requirement in quest["steps"][0]["requirements"]:
+            total = requirement.keys() & {"timeframe", "progress"} or requirement.get("metric") in maxima(document)
+            requirement["since"] = "ever" if total else draw(st.sampled_from(("start", "ever")))
     return compile_program(document, 1)
+
+
+def maxima(document: dict[str, Any]) -> set[str]:
+    return {name for name, metric in document["metrics"].items() if "max" in metric}
 
 
 def loaded(program: Program, whole: UserState, event: Event) -> UserState:
@@ -142,6 +172,7 @@ PAYLOADS = {
     "$spend": {"currency": "one", "amount": 3},
     "$profile_update": {"timezone": "Pacific/Kiritimati"},
     "$progress": {"achievement": "one", "amount": 2},
+    **{type_: {"quest": "two", "step": "m"} for type_ in TYPES[-4:]},
 }
 played = st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 5 * 24), st.integers(0, 4)), min_size=1, max_size=12)
 

@@ -101,6 +101,8 @@ STATUS_OF_REASON = {
     Reason.NOT_PENDING: 409,
     Reason.OUT_OF_STOCK: 409,
     Reason.ALREADY_CHECKED_IN: 409,
+    Reason.UNKNOWN_QUEST: 404,
+    Reason.QUEST_STATE: 409,
     Reason.USER_BLOCKED: 403,
     Reason.ENGINE_ERROR: 500,
     Reason.STORE_ERROR: 500,

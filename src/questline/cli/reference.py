@@ -1,4 +1,4 @@
-"""The reference pages of settings and commands, written from the code: `make docs`, and a test that they are current."""
+"""Reference pages written from the code (settings, commands, states of quests): `make docs`, and a test that they are current."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import msgspec
 import typer.main
 
 from questline.cli.main import app
+from questline.control.schema import quest_transitions
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 
 
@@ -51,6 +52,29 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def quest_states_page() -> str:
+    """Return docs/reference/quest-states.md."""
+    ways = quest_transitions()
+    lines = [
+        "# The states of a quest",
+        "",
+        "<!-- Written by `make docs` from src/questline/engine/quest_states.py. -->",
+        "",
+        "These are all the ways there are. [Quests](../explanation/quests.md) says what they are about.",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {ways[0].before}",
+        *(f"    {way.before} --> {way.after}: {way.on}" for way in ways),
+        "```",
+        "",
+        "| from | by | to | when |",
+        "|---|---|---|---|",
+        *(f"| `{way.before}` | {way.on} | `{way.after}` | {way.when} |" for way in ways),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _choices(type_: Any) -> tuple[Any, ...]:
     return getattr(type_, "__args__", ())
 
@@ -74,7 +98,7 @@ def _row(parameter: Any) -> str:
     return f"| `{name}` | {default} | {getattr(parameter, 'help', None) or ''} |"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "quest-states.md": quest_states_page}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from questline.engine.compile import Program
 from questline.engine.draft import Draft
 from questline.engine.requirements import meets, requirement_share, value_of
 from questline.model.event import Event
-from questline.model.program import Achievement, Requirement
+from questline.model.program import Achievement
+from questline.model.requirements import Requirement
 from questline.model.state import UserState
 
 

@@ -30,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 _NOTES = {
     ("add", "metrics"): "starts empty: events before this version do not count",
     ("add", "achievements"): "unlocks from the next event on of each user who meets it",
+    ("add", "quests"): "starts with the next event of a user that concerns it, or when it is started",
     ("add", "boards"): "starts empty; a rebuild fills it from the ledger",
     ("add", "seasons"): "its boards start empty; a rebuild fills them from the ledger",
     ("add", "leagues"): "begins with the next event that scores in it",
@@ -39,6 +40,7 @@ _NOTES = {
     ("remove", "metrics"): "values stay, dormant",
     ("remove", "streaks"): "streaks stay, dormant",
     ("remove", "achievements"): "unlocks stay",
+    ("remove", "quests"): "runs stay, dormant",
 }
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from questline.control.quest_views import QuestView, quest_views
 from questline.control.rewards import BadgeView, GrantView, badges_of, pending_of
 from questline.engine import achievements, choices, streaks, vitals
 from questline.engine.boosts import holds
@@ -145,6 +146,7 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     tiers: list[TierView]
     segments: list[str]
     boosts: list[BoostView]
+    quests: list[QuestView]
     program_version: int
 
 
@@ -177,6 +179,7 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
         [_tier(name, tiers, reader) for name, tiers in program.tiers.items()],
         [name for name in program.segments if reader.segment(name)],
         [_boost(name, boost, reader) for name, boost in program.document.boosts.items() if holds(reader, name, boost)],
+        quest_views(program, state, reader, now, reader.zone),
         program.version,
     )
 

@@ -16,7 +16,7 @@ Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 SECTIONS = (
     "currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items", "segments", "boosts", "tiers",
-    "commissions", "seasons", "leagues",
+    "commissions", "seasons", "leagues", "quests",
     "rewards",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from questline.engine import (
     leagues,
     profile,
     progress,
+    quest_commands,
     referrals,
     reviews,
     seasons,
@@ -33,6 +34,10 @@ from questline.model.event import (
     LEAGUE_RESULT,
     PROFILE_UPDATE,
     PROGRESS,
+    QUEST_COMPLETE,
+    QUEST_EXPIRE,
+    QUEST_START,
+    QUEST_STEP,
     REFERRAL_QUALIFIED,
     REWARD_CLAIM,
     REWARD_EXPIRE,
@@ -119,6 +124,11 @@ def _touch_block(touched: Touched, _: ProgramDocument) -> None:
     touched.record((RecordKind.BLOCK, SELF))
 
 
+def _touch_quests(touched: Touched, document: ProgramDocument) -> None:
+    for name in document.quests:
+        touched.quest(name)
+
+
 COMMANDS: dict[str, Command] = {
     SPEND: Command(spend.spend, _touch_spendable),
     PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
@@ -143,4 +153,8 @@ COMMANDS: dict[str, Command] = {
     REWARD_CLAIM: Command(grants.claim, grants.touch_claim, grants.keys),
     REWARD_EXPIRE: Command(grants.expire, grants.touch_expiry, grants.keys, when_blocked=True),
     REWARD_REVOKE: Command(grants.revoke, grants.touch_revocation, grants.keys, when_blocked=True),
+    QUEST_START: Command(quest_commands.start, _touch_quests),
+    QUEST_STEP: Command(quest_commands.complete_step, _touch_quests),
+    QUEST_COMPLETE: Command(quest_commands.complete, _touch_quests),
+    QUEST_EXPIRE: Command(quest_commands.expire, _touch_nothing, quest_commands.expire_keys, when_blocked=True),
 }

@@ -7,14 +7,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from questline.engine import achievements, guards, metrics, progress, rules, runs, windows
+from questline.engine import achievements, guards, metrics, progress, quests, rules, runs, windows
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
 from questline.engine.commands import COMMANDS, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, HasPayload, PayloadGet, payload_field
-from questline.engine.footprints import Touched, readers_of
+from questline.engine.footprints import Source, Touched, readers_of
 from questline.engine.gains import compile_gains
 from questline.engine.guard_kinds import value_key
 from questline.engine.leagues import LeagueScores
@@ -33,11 +33,12 @@ Step = Callable[[Draft], None]
 D = TypeVar("D")
 S = TypeVar("S")
 ValueKey = Callable[[HasPayload], bytes | None]
+Unlocker = Callable[[Draft], bool]  # tells whether it did
 _ANY = "*"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one event type sets off, in order: guards, its command, metrics, streaks, rules, then sales and referrals."""
+    """What one event type sets off, in order: guards, its command, metrics, streaks, rules, quests, then sales and referrals."""
 
     steps: tuple[Step, ...]
     footprint: Footprint
@@ -80,7 +81,6 @@ class Program:
         self.season_scores = SeasonScores(document.seasons, self.zone) if document.seasons else None
         self.league_scores = LeagueScores(document.leagues, self.timezone) if document.leagues else None
         self.rewards = document.rewards
-        self.unlockers = _unlockers(document)
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)
         self.suspicion = document.suspicion or Suspicion()
@@ -91,9 +91,13 @@ class Program:
         self._streaks = Listeners(document.streaks, runs.compile_streak, _on)
         enabled = {name: rule for name, rule in document.rules.items() if rule.enabled}
         self._rules = Listeners(enabled, rules.compile_rule, _on)
+        self.quests = {name: quests.CompiledQuest(name, quest) for name, quest in document.quests.items()}
+        listening = {name: quest for name, quest in self.quests.items() if quest.on}
+        self._quests = Listeners(listening, lambda _, quest: quests.compile_listener(quest), lambda quest: quest.on)
         self._readers = readers_of(document)
+        self.unlockers = self._unlockers()
         self._trades = trades_of(document)
-        listeners = (self._guards, self._metrics, self._streaks, self._rules)
+        listeners = (self._guards, self._metrics, self._streaks, self._rules, self._quests)
         self._types = frozenset({*COMMANDS, *self._trades, *(type_ for one in listeners for type_ in one.types)})
         self.commission_tests = {
             name: [compile_condition(plan.when) if plan.when else None for plan in commission.plans]
@@ -155,6 +159,7 @@ class Program:
         own_metrics, own_streaks = self._metrics.of(event_type), self._streaks.of(event_type)
         own_rules, own_guards = self._rules.of(event_type), self._guards.of(event_type)
         touched.guards({name: guard for name, guard, _ in own_guards})
+        own_quests = self._quests.of(event_type)
         for name, metric, _ in own_metrics:
             touched.metric(name)
             touched.condition(metric.when)
@@ -162,12 +167,14 @@ class Program:
             touched.streak(name, streak)
         for name, rule, _ in own_rules:
             touched.rule(name, rule)
+        for name, _, _ in own_quests:
+            touched.quest(name)
         command = COMMANDS.get(event_type or "")
         if command is not None:
             command.touch(touched, document)
         limited = tuple((n, r) for n, r, _ in own_rules if r.limit)
         distinct = tuple((n, payload_field(m.field)) for n, m, _ in own_metrics if m.kind == "distinct")
-        steps = [step for own in (own_metrics, own_streaks, own_rules) for _, _, step in own]
+        steps = [step for own in (own_metrics, own_streaks, own_rules, own_quests) for _, _, step in own]
         keys = [command.keys] if command is not None and command.keys is not None else []
         for trade in self._trades.get(event_type or "", ()):
             steps.append(trade.step)
@@ -185,6 +192,15 @@ class Program:
             tuple(one for _, _, one in own_guards),
             tuple((name, value_key(guard)) for name, guard, _ in own_guards if guard.is_shared),
         )
+
+    def _unlockers(self) -> dict[Source, list[tuple[Source, Unlocker]]]:
+        """Return, by what they look at, the achievements and quests that may follow when it changes."""
+        steps: dict[Source, Unlocker] = {
+            ("achievement", name): achievements.compile_achievement(name, achievement)
+            for name, achievement in self.achievements.items()
+        }
+        steps |= {("quest", name): quests.compile_settling(quest) for name, quest in self.quests.items()}
+        return {source: [(what, steps[what]) for what in readers] for source, readers in self._readers.items()}
 
 
 class Listeners(Generic[D, S]):
@@ -236,14 +252,4 @@ def _boards_by(boards: Mapping[str, Board], what: Callable[[Board], str | None])
     for name, board in boards.items():
         if (ranked := what(board)) is not None:
             found[ranked].append((name, board))
-    return dict(found)
-
-
-def _unlockers(document: ProgramDocument) -> dict[tuple[str, str], list[tuple[str, achievements.Step]]]:
-    """Return, by what they look at, the achievements that may unlock when it changes."""
-    found: dict[tuple[str, str], list[tuple[str, achievements.Step]]] = defaultdict(list)
-    for name, achievement in document.achievements.items():
-        step = achievements.compile_achievement(name, achievement)
-        for source in {requirement.source: None for requirement in achievement.requirements}:
-            found[source].append((name, step))
     return dict(found)

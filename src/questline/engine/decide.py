@@ -64,7 +64,11 @@ def _apply(draft: Draft, plan: Plan) -> None:
 
 
 def _consequences(draft: Draft) -> None:
-    """Raise levels and unlock achievements, and pay for them, until nothing more follows; in bounded rounds."""
+    """Raise levels, unlock achievements and settle quests, and pay for them, until nothing follows; in bounded rounds.
+
+    Within a round achievements and quests follow each other to the end: each goes forward, and stops at its last step. A
+    round is for what they paid.
+    """
     program = draft.program
     curves, unlockers = program.curves, program.unlockers
     if not curves and not unlockers and not program.tiers:
@@ -73,6 +77,7 @@ def _consequences(draft: Draft) -> None:
     changed += [("streak", name) for name in draft.streaks]
     changed += [("progress", name) for kind, name in draft.records if kind is RecordKind.PROGRESS]
     changed += [("achievement", name) for name in draft.unlocks]
+    changed += [("quest", name) for name in sorted(draft.quests)]
     moved: dict[str, int] = {}  # balances as the last round saw them
     for _ in range(CHAIN_ROUNDS_MAX):
         for currency, amount in list(draft.balances.items()):
@@ -86,13 +91,12 @@ def _consequences(draft: Draft) -> None:
                 changed.append(("level", currency))
         if not changed:
             return
-        due = changed
-        changed = []
-        for source in due:
-            for name, unlock in unlockers.get(source, ()):
+        for source in changed:  # grows as it goes
+            for what, unlock in unlockers.get(source, ()):
                 if unlock(draft):
-                    changed.append(("achievement", name))
-        if not changed and all(moved.get(currency) == amount for currency, amount in draft.balances.items()):
+                    changed.append(what)
+        changed = []
+        if all(moved.get(currency) == amount for currency, amount in draft.balances.items()):
             return
     raise Refusal(Reason.CHAIN_TOO_LONG, f"consequences went on for more than {CHAIN_ROUNDS_MAX} rounds")
 

@@ -3,7 +3,7 @@
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, cast
 
-from questline.engine import tiers, vitals, windows
+from questline.engine import quests, tiers, vitals, windows
 from questline.engine.fields import View
 from questline.engine.notices import guard_notices, notices_of
 from questline.engine.refusal import Refusal
@@ -27,9 +27,10 @@ from questline.model.event import Event
 from questline.model.guards import SightingChange, SightingKey, Trip
 from questline.model.items import Span
 from questline.model.limits import AMOUNT_MAX, EFFECTS_PER_EVENT_MAX, FOLLOW_UPS_MAX
+from questline.model.quests import QuestState
 from questline.model.reasons import Reason
 from questline.model.records import KEPT_UNAPPLIED, Notice, Record, RecordChange, RecordKey, RecordKind
-from questline.model.state import MetricState, Number, UserState
+from questline.model.state import AchievementState, MetricState, Number, StreakState, UserState
 from questline.model.stocks import CodeMove, StockMove, StockState
 from questline.model.tiers import TierState
 from questline.model.windows import ProgressState, WindowState, window_name
@@ -46,8 +47,8 @@ class Draft:
 
     __slots__ = (
         "_zone", "balances", "codes", "debts", "earned", "event", "fired", "follow_ups", "league_points", "levels",
-        "metrics", "notices", "operands", "points", "profile", "program", "records", "rule_uses", "sightings", "state",
-        "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
+        "metrics", "notices", "operands", "points", "profile", "program", "quests", "records", "rule_uses", "sightings",
+        "state", "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -68,6 +69,7 @@ class Draft:
         self.stocks: dict[str, StockState] = {}
         self.stock_moves: list[StockMove] = []
         self.codes: list[CodeMove] = []
+        self.quests: set[str] = set()  # those the event itself started, counted for or moved
         self.notices: list[Notice] = []
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
@@ -89,6 +91,10 @@ class Draft:
             )
         return self._zone
 
+    def before(self) -> "Draft":
+        """Return what this event has found, to read."""
+        return Draft(self.program, self.state, self.event)
+
     # What conditions, multipliers and requirements read.
 
     def balance(self, currency: str) -> int:
@@ -108,15 +114,18 @@ class Draft:
 
     def streak(self, streak: str) -> int:
         """The length of the latest run, this event included."""
-        change = self.streaks.get(streak)
-        state = self.state.streaks.get(streak) if change is None else change.state
+        state = self.streak_state(streak)
         return state.length if state is not None else 0
 
     def longest_streak(self, streak: str) -> int:
         """The length of the longest run."""
-        change = self.streaks.get(streak)
-        state = self.state.streaks.get(streak) if change is None else change.state
+        state = self.streak_state(streak)
         return state.longest if state is not None else 0
+
+    def streak_state(self, streak: str) -> StreakState | None:
+        """The streak's state; None when no event has counted yet."""
+        change = self.streaks.get(streak)
+        return self.state.streaks.get(streak) if change is None else change.state
 
     def metric(self, metric: str) -> Any:
         """The metric's value; None when no event has counted yet."""
@@ -130,8 +139,7 @@ class Draft:
 
     def achievement_tier(self, achievement: str) -> int:
         """The highest tier unlocked; 0 while locked."""
-        unlock = self.unlocks.get(achievement)
-        state = self.state.achievements.get(achievement) if unlock is None else unlock.state
+        state = self.achievement_state(achievement)
         return state.tier if state is not None else 0
 
     def window(self, metric: str, span: Span, *, most: bool) -> Number:
@@ -146,6 +154,20 @@ class Draft:
         """What the customer reported of the achievement."""
         state = cast(ProgressState | None, self.record(RecordKind.PROGRESS, achievement))
         return state.value if state is not None else 0
+
+    def achievement_state(self, achievement: str) -> AchievementState | None:
+        """The latest unlock; None while locked."""
+        unlock = self.unlocks.get(achievement)
+        return self.state.achievements.get(achievement) if unlock is None else unlock.state
+
+    def quest(self, quest: str) -> str:
+        """The quest's status at the event's time."""
+        return quests.status_of(self, quest).value
+
+    def quest_times(self, quest: str) -> int:
+        """How often the quest was completed."""
+        state = cast(QuestState | None, self.record(RecordKind.QUEST, quest))
+        return state.times if state is not None else 0
 
     def vital(self, vital: str) -> int:
         """The vital's value at the event's time, what regenerated until then included."""

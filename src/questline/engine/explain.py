@@ -53,6 +53,9 @@ class _StoredReads:
     def tier(self, tier: str) -> Any:
         return self._reads.get(f"tier.{tier}")
 
+    def quest(self, quest: str) -> Any:
+        return self._reads.get(f"quest.{quest}")
+
 
 def explain(
     program: Program, event: Event, attributes: Mapping[str, Any], fired: tuple[str, ...], reads: Mapping[str, Any]

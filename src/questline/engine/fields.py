@@ -1,5 +1,5 @@
 """Fields of a condition or an amount: dotted paths into the payload, and `user.`, `balance.`, `level.`, `streak.`,
-`metric.`, `vital.`, `segment.`, `tier.` and `event.` beyond it.
+`metric.`, `vital.`, `segment.`, `tier.`, `quest.` (its status) and `event.` beyond it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-STATE_ROOTS = ("balance", "level", "streak", "metric", "vital", "segment", "tier")
+STATE_ROOTS = ("balance", "level", "streak", "metric", "vital", "segment", "tier", "quest")
 ROOTS = (*STATE_ROOTS, "user", "event")
 EVENT_FIELDS = ("type", "userId", "source", "schemaVersion", "occurredAt", "hour", "weekday")
 
@@ -33,6 +33,7 @@ class StateReader(Protocol):
     def vital(self, vital: str) -> int: ...
     def segment(self, segment: str) -> bool: ...
     def tier(self, tier: str) -> str: ...
+    def quest(self, quest: str) -> str: ...
 
 
 class View:

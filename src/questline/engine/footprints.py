@@ -11,6 +11,7 @@ from questline.model.footprint import Footprint
 from questline.model.guards import Guard
 from questline.model.program import Achievement, ProgramDocument, Rule, Streak, rewards_of
 from questline.model.records import SELF, RecordKey, RecordKind
+from questline.model.requirements import Requirement
 from questline.model.rewards import NamedReward
 from questline.model.stocks import pool_stock, reward_stock
 from questline.model.windows import window_name
@@ -18,15 +19,19 @@ from questline.model.windows import window_name
 _RECORD_KINDS = tuple(kind.value for kind in RecordKind)
 
 Source = tuple[str, str]  # what a requirement looks at: (kind, name)
-Readers = Mapping[Source, Sequence[str]]
+Readers = Mapping[Source, Sequence[Source]]
 
 
 def readers_of(program: ProgramDocument) -> Readers:
-    """Return, by what they look at, the names of achievements."""
-    found: dict[Source, list[str]] = defaultdict(list)
+    """Return, by what they look at, the achievements and quests that may follow when it changes."""
+    found: dict[Source, list[Source]] = defaultdict(list)
     for name, achievement in program.achievements.items():
         for source in {requirement.source: None for requirement in achievement.requirements}:
-            found[source].append(name)
+            found[source].append(("achievement", name))
+    for name, quest in program.quests.items():
+        own = ("quest", name)
+        for source in {own: None, **{requirement.source: None for requirement in quest.all_requirements}}:
+            found[source].append(own)
     return found
 
 
@@ -60,7 +65,7 @@ class Touched:
         root, name = split_field(field)
         if root == "balance":
             self._read.add(("currency", name))
-        elif root in ("level", "streak", "metric", "vital", "tier"):
+        elif root in ("level", "streak", "metric", "vital", "tier", "quest"):
             self._read.add((root, name))
         elif root == "segment" and name in self._program.segments:
             self.condition(self._program.segments[name].when)
@@ -204,14 +209,27 @@ class Touched:
         for milestone in streak.milestones.values():
             self.rewards(rewards_of(milestone))
 
+    def quest(self, name: str) -> None:
+        """Add a quest that may move, what it looks at and pays, and what it listens to for that."""
+        quest = self._program.quests[name]
+        self._change("quest", name)
+        self._requirements(quest.all_requirements)
+        self.rewards((*quest.rewards, *(reward for step in quest.steps for reward in step.rewards)))
+        for listening in (*quest.steps, *([quest.fails] if quest.fails is not None else ())):
+            self.condition(listening.when)
+
     def follow(self) -> None:
-        """Add level rewards, and achievements that may unlock with what they read and pay, until nothing is new."""
+        """Add level rewards, and achievements and quests that may follow with what they read and pay, until nothing is new."""
         while self._due:
             source = self._due.pop()
             if source[0] == "level":
                 self._level(source[1])
-            for name in self._readers.get(source, ()):
-                if ("achievement", name) not in self._changed:
+            for kind, name in self._readers.get(source, ()):
+                if (kind, name) in self._changed:
+                    continue
+                if kind == "quest":
+                    self.quest(name)
+                else:
                     self._achievement(name, self._program.achievements[name])
 
     def _change(self, kind: str, name: str) -> None:
@@ -228,11 +246,14 @@ class Touched:
 
     def _achievement(self, name: str, achievement: Achievement) -> None:
         self._change("achievement", name)
-        for requirement in achievement.requirements:
+        self._requirements(achievement.requirements)
+        self.rewards((*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)))
+
+    def _requirements(self, requirements: Iterable[Requirement]) -> None:
+        for requirement in requirements:
             self._read.add(requirement.source)
             if requirement.metric is not None and requirement.timeframe is not None:
                 self._read.add(("window", window_name(requirement.metric, requirement.timeframe)))
-        self.rewards((*achievement.rewards, *(r for tier in achievement.tiers for r in tier.rewards)))
 
     def footprint(self, limited_rules: Iterable[str], distinct_metrics: Iterable[str]) -> Footprint:
         """Return what was gathered; a track's level stands in the row of its balance."""

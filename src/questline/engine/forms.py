@@ -3,6 +3,7 @@
 from typing import Any
 
 from questline.model.limits import AMOUNT_MAX, LEVELS_MAX, RULES_MAX
+from questline.model.requirements import REQUIREMENT_KINDS
 
 NAME = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^\\x00-\\x1f]+$"}
 TEXT = {"type": "string", "maxLength": 2_000}
@@ -69,8 +70,8 @@ SPAN = object_of(
 
 INSTANT = {
     "type": "string",
-    "format": "date-time",
     "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$",
+    "format": "date-time",
     "description": "RFC 3339, such as 2026-12-01T00:00:00Z.",
 }
 
@@ -81,3 +82,11 @@ GAINS = object_of(
 )
 
 LEVEL = {"type": "integer", "minimum": 1, "maximum": LEVELS_MAX}
+
+REQUIREMENT_PROPERTIES: dict[str, Any] = {
+    **dict.fromkeys(REQUIREMENT_KINDS, NAME),
+    "operator": {"enum": ["gte", "gt", "lte", "lt", "eq"]},
+    "threshold": {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
+    "timeframe": SPAN,
+}
+REQUIREMENT = object_of(REQUIREMENT_PROPERTIES)

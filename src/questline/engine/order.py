@@ -1,11 +1,14 @@
 """Which mechanics depend, by nature, on the order in which events arrive: those that read what events change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from questline.engine.conditions import operator_of
 from questline.engine.fields import STATE_ROOTS, split_field
-from questline.model.program import Metric, ProgramDocument, Requirement
+from questline.engine.quest_steps import counts_since_start
+from questline.model.program import Metric, ProgramDocument
+from questline.model.quests import Quest
+from questline.model.requirements import Requirement
 
 
 def order_dependent(program: ProgramDocument) -> dict[str, str]:
@@ -37,6 +40,10 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
     for name, reward in program.rewards.items():
         if reward.stock is not None or reward.limit is not None or reward.type == "coupon":
             found[f"rewards.{name}"] = "its stock, codes and limit go to the events that come first"
+    for name, quest in program.quests.items():
+        reasons = list(_of_quest(program, quest))
+        if reasons:
+            found[f"quests.{name}"] = "; ".join(reasons)
     for name, achievement in program.achievements.items():
         together = achievement.match == "all" and len(achievement.requirements) > 1
         if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):
@@ -44,6 +51,37 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
     for name in program.leagues:
         found[f"leagues.{name}"] = "who scores first in a week is seated first"
     return found
+
+
+def _of_quest(program: ProgramDocument, quest: Quest) -> Iterator[str]:
+    """Yield why a quest depends on order: all but one that starts by itself, and whose steps only ever come nearer."""
+    requirements = [requirement for step in quest.steps for requirement in step.requirements]
+    listening = [*quest.steps, *([quest.fails] if quest.fails is not None else ())]
+    fields = [field for one in listening for field in _state_fields(one.when)]
+    if fields:
+        yield f"it listens to events by a condition on {', '.join(fields)}"
+    if not quest.auto_start:
+        yield "events count from when it is started"
+    if quest.ordered and len(quest.steps) > 1:
+        yield "its steps are ordered"
+    if quest.time_limit is not None:
+        yield "its time limit runs from the event that starts it"
+    if quest.every is not None:
+        yield "a late event does not reopen a period that is over"
+    if quest.ends_at is not None:
+        yield "a late event does not reopen it after its end"
+    if quest.starts_at is not None and requirements:
+        yield "what it requires also counts before it begins"
+    if quest.fails is not None:
+        yield "what fails it ends it"
+    if quest.prerequisites and any(step.on is not None for step in quest.steps):
+        yield "events count once its prerequisites are met"
+    if any(step.optional for step in quest.steps):
+        yield "optional steps are open until it is complete"
+    if any(counts_since_start(quest, requirement) for requirement in requirements):
+        yield "a requirement counts since its start"
+    if any(_passing(program, r) or r.timeframe for r in quest.all_requirements):
+        yield "a requirement may hold for a while only"
 
 
 def _passing(program: ProgramDocument, requirement: Requirement) -> bool:

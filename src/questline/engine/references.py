@@ -10,6 +10,7 @@ from questline.engine import (
     items,
     leagues,
     named_rewards,
+    quest_forms,
     referrals,
     seasons,
     segments,
@@ -22,7 +23,8 @@ from questline.model import calendar
 from questline.model.definition import REWARD_KINDS, Reward
 from questline.model.items import Span
 from questline.model.limits import WINDOW_BUCKETS_MAX
-from questline.model.program import REQUIREMENT_KINDS, ProgramDocument, Requirement
+from questline.model.program import ProgramDocument
+from questline.model.requirements import REQUIREMENT_KINDS, Requirement
 
 # Each mechanic of its own file checks its own sections.
 MECHANICS = (
@@ -37,6 +39,7 @@ MECHANICS = (
     leagues.references,
     guards.references,
     named_rewards.references,
+    quest_forms.references,
 )
 
 
@@ -105,6 +108,7 @@ class Names:
             "boost": _entries(document, "boosts"),
             "tier": _entries(document, "tiers"),
             "reward": _entries(document, "rewards"),
+            "quest": _entries(document, "quests"),
             "level": {n for n, c in program.currencies.items() if c.levels} | broken,
         }
 
@@ -142,6 +146,17 @@ class Names:
                 yield ProgramError(f"{at}.value", "a vital moves by a whole number other than 0")
             elif kinds[0] == "boost" and (boost := self.program.boosts.get(reward.boost or "")) and not boost.lasts:
                 yield ProgramError(f"{at}.boost", "only a boost that 'lasts' for a time can be given to a user")
+
+    def requirement(self, requirement: Requirement, path: str) -> Iterator[ProgramError]:
+        """Yield an error when a requirement does not look at exactly one thing that is there."""
+        kinds = [k for k in REQUIREMENT_KINDS if getattr(requirement, k) is not None]
+        if len(kinds) != 1:
+            yield ProgramError(path, f"must have exactly one of {', '.join(REQUIREMENT_KINDS)}")
+            return
+        if requirement.timeframe is not None:
+            yield from _timeframe(self, f"{path}.timeframe", requirement.metric, requirement.timeframe)
+        kind, name = requirement.source
+        yield from self.check("achievement" if kind == "progress" else kind, name, f"{path}.{kind}")
 
     def condition(self, raw: Mapping[str, Any] | None, path: str) -> Iterator[ProgramError]:
         """Yield errors of the fields a condition reads."""
@@ -210,7 +225,9 @@ def _rule(names: Names, path: str, rule: Any) -> Iterator[ProgramError]:
 def _achievement(names: Names, name: str, achievement: Any) -> Iterator[ProgramError]:
     path = f"achievements.{name}"
     for index, requirement in enumerate(achievement.requirements):
-        yield from _requirement(names, f"{path}.requirements[{index}]", name, requirement)
+        yield from names.requirement(requirement, f"{path}.requirements[{index}]")
+        if requirement.achievement == name:
+            yield ProgramError(f"{path}.requirements[{index}].achievement", "an achievement cannot require itself")
     first = achievement.requirements[0]
     if achievement.tiers:
         thresholds = [tier.threshold for tier in achievement.tiers]
@@ -232,19 +249,6 @@ def _achievement(names: Names, name: str, achievement: Any) -> Iterator[ProgramE
     yield from names.rewards(achievement.rewards, f"{path}.rewards")
     for number, tier in enumerate(achievement.tiers):
         yield from names.rewards(tier.rewards, f"{path}.tiers[{number}].rewards")
-
-
-def _requirement(names: Names, path: str, owner: str, requirement: Requirement) -> Iterator[ProgramError]:
-    kinds = [k for k in REQUIREMENT_KINDS if getattr(requirement, k) is not None]
-    if len(kinds) != 1:
-        yield ProgramError(path, f"must have exactly one of {', '.join(REQUIREMENT_KINDS)}")
-        return
-    if requirement.timeframe is not None:
-        yield from _timeframe(names, f"{path}.timeframe", requirement.metric, requirement.timeframe)
-    kind, name = requirement.source
-    yield from names.check("achievement" if kind == "progress" else kind, name, f"{path}.{kind}")
-    if kind == "achievement" and name == owner:
-        yield ProgramError(f"{path}.achievement", "an achievement cannot require itself")
 
 
 def _timeframe(names: Names, path: str, metric: str | None, span: Span) -> Iterator[ProgramError]:

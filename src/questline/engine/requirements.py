@@ -5,12 +5,13 @@ from typing import Any, Protocol
 
 from questline.engine.numbers import exact
 from questline.model.items import Span
-from questline.model.program import ProgramDocument, Requirement
-from questline.model.state import Number, UserState
+from questline.model.program import ProgramDocument
+from questline.model.requirements import Requirement
+from questline.model.state import AchievementState, Number, StreakState
 
 
 class Reader(Protocol):
-    """Values that requirements look at; a Draft is one, and so is a stored state."""
+    """Values that requirements look at; a Draft is one."""
 
     def balance(self, currency: str) -> int: ...
     def level(self, track: str) -> int: ...
@@ -19,37 +20,17 @@ class Reader(Protocol):
     def achievement_tier(self, achievement: str) -> int: ...
     def window(self, metric: str, span: Span, *, most: bool) -> Number: ...
     def progress(self, achievement: str) -> Number: ...
-
-
-class StoredState:
-    """A user's state as requirements read it, without an event's changes."""
-
-    def __init__(self, state: UserState) -> None:
-        self._state = state
-
-    def balance(self, currency: str) -> int:
-        return self._state.balances.get(currency, 0)
-
-    def level(self, track: str) -> int:
-        return max(self._state.levels.get(track, 0), 1)
-
-    def longest_streak(self, streak: str) -> int:
-        found = self._state.streaks.get(streak)
-        return found.longest if found is not None else 0
-
-    def metric(self, metric: str) -> Any:
-        found = self._state.metrics.get(metric)
-        return found.value if found is not None else None
-
-    def achievement_tier(self, achievement: str) -> int:
-        found = self._state.achievements.get(achievement)
-        return found.tier if found is not None else 0
+    def quest_times(self, quest: str) -> int: ...
+    def streak_state(self, streak: str) -> StreakState | None: ...
+    def achievement_state(self, achievement: str) -> AchievementState | None: ...
 
 
 def requirements_of(program: ProgramDocument) -> Iterator[Requirement]:
     """Yield every requirement of a program."""
     for achievement in program.achievements.values():
         yield from achievement.requirements
+    for quest in program.quests.values():
+        yield from quest.all_requirements
 
 
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
@@ -62,7 +43,7 @@ COMPARE: dict[str, Callable[[Number, Number], bool]] = {
 
 
 def value_of(requirement: Requirement, reader: Reader) -> Number:
-    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier, a balance or progress.
+    """Return what a requirement looks at: a metric's value, a level, the longest streak, a tier, a quest's times ...
 
     Through a timeframe, a threshold to be reached looks at the best window that holds the event.
     """
@@ -78,6 +59,8 @@ def value_of(requirement: Requirement, reader: Reader) -> Number:
         return reader.longest_streak(name)
     if kind == "progress":
         return reader.progress(name)
+    if kind == "quest":
+        return reader.quest_times(name)
     return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
 
 

@@ -9,6 +9,7 @@ from questline.engine import (
     items,
     leagues,
     named_rewards,
+    quest_forms,
     referrals,
     seasons,
     segments,
@@ -21,9 +22,9 @@ from questline.engine.forms import (
     GAINS,
     NAME,
     ON,
+    REQUIREMENT,
     REWARDS,
     ROUND,
-    SPAN,
     TEXT,
     WHOLE_KEY,
     map_of,
@@ -94,20 +95,6 @@ _LEVELS = object_of(
     description="level = floor(sqrt(xp/base)) + 1, floor(xp/base) + 1, or a table of the XP each level needs.",
 )
 
-_REQUIREMENT = object_of(
-    {
-        "metric": NAME,
-        "level": NAME,
-        "streak": NAME,
-        "achievement": NAME,
-        "currency": NAME,
-        "progress": NAME,
-        "operator": {"enum": ["gte", "gt", "lte", "lt", "eq"]},
-        "threshold": {"type": "number", "minimum": -AMOUNT_MAX, "maximum": AMOUNT_MAX},
-        "timeframe": SPAN,
-    }
-)
-
 _ACHIEVEMENT = object_of(
     {
         "title": {**TEXT, "minLength": 1},
@@ -121,7 +108,7 @@ _ACHIEVEMENT = object_of(
         "points": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
         "secret": {"type": "boolean"},
         "match": {"enum": ["all", "any"]},
-        "requirements": {"type": "array", "items": _REQUIREMENT, "minItems": 1, "maxItems": 50},
+        "requirements": {"type": "array", "items": REQUIREMENT, "minItems": 1, "maxItems": 50},
         "tiers": {
             "type": "array",
             "items": object_of(
@@ -260,6 +247,7 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "guards": guards.SCHEMA,
             "suspicion": guards.SUSPICION_SCHEMA,
             "rewards": named_rewards.SCHEMA,
+            "quests": quest_forms.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

@@ -1,11 +1,12 @@
 """A program is validated as a whole before it is applied: every error at once, each with its path."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import re2
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from questline.engine.conditions import operator_of
 from questline.engine.program_error import ProgramError, hint
@@ -16,8 +17,14 @@ from questline.model.program import parse, string_keys
 
 __all__ = ["ProgramError", "ProgramInvalid", "validate"]
 
-_VALIDATOR = Draft202012Validator(PROGRAM_SCHEMA)
+_FORMATS = FormatChecker(formats=())
+_VALIDATOR = Draft202012Validator(PROGRAM_SCHEMA, format_checker=_FORMATS)
 _DOCUMENT_DEPTH_MAX = 64
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_instant(text: Any) -> bool:
+    return not isinstance(text, str) or datetime.fromisoformat(text).tzinfo is not None
 
 
 class ProgramInvalid(ValueError):
@@ -122,6 +129,8 @@ def _structural(error: ValidationError) -> ProgramError:
             return ProgramError(path, f"must be {limit!r}; leave it out otherwise")
         case "uniqueItems":
             return ProgramError(path, "names something twice")
+        case "format":
+            return ProgramError(path, f"{_short(found)} is no instant; write one such as 2026-12-01T00:00:00Z")
         case "pattern":
             return ProgramError(path, f"{_short(found)} has a wrong form")
         case _:
@@ -140,15 +149,24 @@ def _short(value: Any) -> str:
 
 
 def _conditions(document: Any) -> Iterator[ProgramError]:
-    for kind in ("metrics", "rules", "streaks", "segments", "guards"):
-        definitions = document.get(kind) if isinstance(document, dict) else None
-        for name, definition in definitions.items() if isinstance(definitions, dict) else ():
-            if isinstance(definition, dict) and "when" in definition:
-                path = (kind, name, "when")
-                leaves = [0]
-                yield from _condition(definition["when"], path, 1, leaves)
-                if leaves[0] > CONDITION_LEAVES_MAX:
-                    yield ProgramError(path_text(path), f"has more than {CONDITION_LEAVES_MAX} leaves")
+    for path, when in _whens(document, ()):
+        leaves = [0]
+        yield from _condition(when, path, 1, leaves)
+        if leaves[0] > CONDITION_LEAVES_MAX:
+            yield ProgramError(path_text(path), f"has more than {CONDITION_LEAVES_MAX} leaves")
+
+
+def _whens(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield each `when` of a definition, or of a part of one, with its path."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _whens(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "when" and len(path) > 1:
+                yield (*path, key), item
+            else:
+                yield from _whens(item, (*path, key))
 
 
 def _condition(raw: Any, path: tuple[str | int, ...], depth: int, leaves: list[int]) -> Iterator[ProgramError]:

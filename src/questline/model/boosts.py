@@ -1,14 +1,12 @@
 """Boosts and segments: timed multipliers of what rules award, for all, for some, or for one user."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-from questline.model.definition import Condition, Definition
+from questline.model.definition import Condition, Definition, Instant
 from questline.model.items import Span
-
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Segment(Definition, frozen=True, rename="camel", omit_defaults=True):

@@ -80,6 +80,19 @@ def bucket_number(unit: str, at: datetime, tz: tzinfo) -> int:
     return (at - _EPOCH) // (_MINUTE if unit == "minutes" else _HOUR)
 
 
+def period_end(every: str, number: int, tz: tzinfo) -> datetime:
+    """Return the instant, in UTC, at which a numbered day, week or month ends in a zone: the next one's midnight."""
+    if every == "day":
+        first = date.fromordinal(number + 1)
+    elif every == "week":
+        first = date.fromordinal((number + 1) * 7 + 1)
+    elif every == "month":
+        first = date((number + 1) // 12, (number + 1) % 12 + 1, 1)
+    else:
+        raise ValueError(f"unknown period {every!r}; use day, week or month")
+    return datetime(first.year, first.month, first.day, tzinfo=tz).astimezone(UTC)
+
+
 def period_key(period: str, at: datetime, tz: tzinfo) -> str:
     """Return the key of a board's period: 2026-11-21, 2026-W47, 2026-11, 2026 or all-time."""
     if period == "all-time":

@@ -1,9 +1,11 @@
 """What all definitions of a program have in common: they are frozen, camelCase on the wire, and leave out defaults."""
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Condition = dict[str, Any]
 Amount = int | dict[str, Any]  # 40, or {field | value, times, round, min, max}
 Award = dict[str, Amount]  # currency → amount

@@ -77,6 +77,8 @@ LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
+QUESTS_MAX = 500
+QUEST_STEPS_MAX = 50  # of one quest; each is looked at whenever something the quest needs has changed
 PROGRAM_ERRORS_MAX = 200  # reported of one document
 PROGRAM_DEPTH_MAX = 64  # nesting of a program document
 PROGRAM_VALUES_MAX = 300_000  # values in a program document; PROGRAM_BYTES_MAX holds few more
@@ -115,4 +117,9 @@ EXPIRIES_AT_ONCE = 500  # of them in one transaction
 PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead
 SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets values that guards need no longer
 SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction
+QUEST_SWEEP_SECONDS = 5.0  # how often a worker looks for quests whose time is over
+QUEST_SWEEP_FULL_SECONDS = 1.0  # likewise, while more are over than one sweep takes
+QUEST_SWEEP_ROWS_MAX = (
+    1_000  # quests that one sweep expires: events of customers come first, and reads are right anyway
+)
 PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers

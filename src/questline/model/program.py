@@ -7,10 +7,12 @@ import msgspec
 
 from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.contests import League, Season
-from questline.model.definition import Award, Condition, Definition, Gains, Operator, Per, Reward
+from questline.model.definition import Award, Condition, Definition, Gains, Per, Reward
 from questline.model.guards import Guard, Suspicion
-from questline.model.items import Inventory, Item, Span
+from questline.model.items import Inventory, Item
+from questline.model.quests import Quest
 from questline.model.referrals import Commission, Referrals
+from questline.model.requirements import Requirement
 from questline.model.rewards import NamedReward
 from questline.model.tiers import Tiers
 from questline.model.vitals import Vital
@@ -129,35 +131,6 @@ class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
         return self.personal or self.counts_days
 
 
-REQUIREMENT_KINDS = ("metric", "level", "streak", "achievement", "currency", "progress")
-
-
-class Requirement(Definition, frozen=True, rename="camel", omit_defaults=True):
-    """What is looked at, and a threshold.
-
-    Exactly one of metric (of all time, or of a rolling timeframe), level (a track), streak (its longest), achievement (its
-    tier), currency (its balance), and progress (what the customer reports of an achievement, this one as a rule).
-    """
-
-    metric: str | None = None
-    level: str | None = None
-    streak: str | None = None
-    achievement: str | None = None
-    currency: str | None = None
-    progress: str | None = None
-    operator: Operator = "gte"
-    threshold: float | int = 1
-    timeframe: Span | None = None
-
-    @property
-    def source(self) -> tuple[str, str]:
-        """What is looked at: (kind, name)."""
-        for kind in REQUIREMENT_KINDS:
-            if (name := getattr(self, kind)) is not None:
-                return kind, name
-        raise ValueError("a requirement names nothing")
-
-
 class Tier(Definition, frozen=True, rename="camel", omit_defaults=True):
     threshold: float | int
     title: str = ""
@@ -221,6 +194,7 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     guards: dict[str, Guard] = {}
     suspicion: Suspicion | None = None
     rewards: dict[str, NamedReward] = {}
+    quests: dict[str, Quest] = {}
     event_types: dict[str, EventType] = {}
 
 

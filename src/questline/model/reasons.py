@@ -33,6 +33,8 @@ class Reason(StrEnum):
     UNKNOWN_REWARD = "UNKNOWN_REWARD"
     NOT_PENDING = "NOT_PENDING"
     OUT_OF_STOCK = "OUT_OF_STOCK"
+    UNKNOWN_QUEST = "UNKNOWN_QUEST"
+    QUEST_STATE = "QUEST_STATE"
     LIMIT_REACHED = "LIMIT_REACHED"
     OVERFLOW = "OVERFLOW"
     CHAIN_TOO_LONG = "CHAIN_TOO_LONG"
@@ -72,6 +74,8 @@ REASONS: dict[Reason, str] = {
     Reason.UNKNOWN_REWARD: "The user has no such grant or fulfilment, or the program no such reward.",
     Reason.NOT_PENDING: "It is settled: claimed, fulfilled, failed, expired or revoked; the message says which.",
     Reason.OUT_OF_STOCK: "All units or codes of it are taken; nothing was taken from the user.",
+    Reason.UNKNOWN_QUEST: "The program has no such quest, or the quest has no such step.",
+    Reason.QUEST_STATE: "The quest's state does not allow it: it has not begun, is under way or is over; the message says.",
     Reason.LIMIT_REACHED: "A bound of the program or of Questline was reached; the message names it.",
     Reason.OVERFLOW: "An amount or balance would pass the largest number the ledger holds.",
     Reason.CHAIN_TOO_LONG: "The consequences of the event went on for more rounds than are allowed.",

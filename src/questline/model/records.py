@@ -9,6 +9,7 @@ from questline.model.boosts import BoostState
 from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, ReviewState, SuspicionState
 from questline.model.items import ItemState
+from questline.model.quests import QuestState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, GrantState
 from questline.model.streaks import StreakChoices
@@ -37,6 +38,7 @@ class RecordKind(StrEnum):
     GRANT = "grant"
     BADGE = "badge"
     ALLOWANCE = "allowance"
+    QUEST = "quest"
 
 
 UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD, RecordKind.STREAK_CHOICES})
@@ -72,6 +74,7 @@ Record = (
     | GrantState
     | BadgeState
     | AllowanceState
+    | QuestState
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
 

@@ -14,6 +14,7 @@ from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
 from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
+from questline.processing.quest_ends import QuestEnds
 from questline.processing.rollover import Rollover
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
@@ -41,6 +42,7 @@ class Worker:
             Months(dsn, clock),
             Expiries(dsn, clock, new_id),
             Sightings(dsn, clock),
+            QuestEnds(dsn, clock, new_id),
             *contests,
         )
         self._lanes = [

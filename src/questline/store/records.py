@@ -11,6 +11,7 @@ from questline.model.boosts import BoostState
 from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, Mark, ReviewState, SuspicionState
 from questline.model.items import ItemState, Lot
+from questline.model.quests import QuestState, QuestStatus
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, Given, GrantState, GrantStatus
@@ -23,10 +24,20 @@ from questline.store.statements import statements
 
 SQL = statements("records")
 
+
+class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a quest's row keeps as JSON."""
+
+    done: tuple[str, ...] = ()
+    counts: dict[str, int] = {}
+    since: dict[str, str] = {}
+
+
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_given = msgspec.json.Decoder(tuple[Given, ...]).decode
+_decode_progress = msgspec.json.Decoder(_Progress).decode
 _encode = msgspec.json.encode
 _decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 _decode_starts = msgspec.json.Decoder(tuple[tuple[datetime, int], ...]).decode
@@ -77,6 +88,26 @@ def _grant_row(grant: GrantState) -> tuple[object, ...]:
         grant.reward, grant.status.value, grant.cause, grant.at, grant.expires_at, grant.settled_at, holds, grant.limited,
         given,
     )  # fmt: skip
+
+
+def _quest(
+    status: str,
+    times: int,
+    period: int,
+    started_at: datetime,
+    deadline: datetime | None,
+    ended_at: datetime | None,
+    progress: str,
+) -> QuestState:
+    found = _decode_progress(progress)
+    return QuestState(
+        QuestStatus(status), times, period, started_at, deadline, ended_at, found.done, found.counts, found.since
+    )
+
+
+def _quest_row(quest: QuestState) -> tuple[object, ...]:
+    progress = _encode(_Progress(quest.done, quest.counts, quest.since)).decode()
+    return quest.status.value, quest.times, quest.period, quest.started_at, quest.deadline, quest.ended_at, progress
 
 
 _TABLES: dict[RecordKind, _Table] = {
@@ -165,6 +196,7 @@ _TABLES: dict[RecordKind, _Table] = {
         "load_badges", "put_badges", BadgeState, lambda badge: (badge.at, badge.times), "badges_of_user"
     ),
     RecordKind.ALLOWANCE: _Table("load_allowances", "put_allowances", AllowanceState, lambda taken: (taken.units,)),
+    RecordKind.QUEST: _Table("load_quests", "put_quests", _quest, _quest_row, "quests_of_user"),
 }
 
 

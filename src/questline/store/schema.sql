@@ -699,6 +699,27 @@ CREATE TABLE board_hidden (
     CONSTRAINT board_hidden_pk PRIMARY KEY (project_id, user_id, board_period)
 );
 
+-- ───────────────────────────────────────────────────────────── quests
+
+-- A user's latest run of a quest. The ways from one status to another are the table in engine/quest_states.py.
+CREATE TABLE quests (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    quest       text COLLATE "C" NOT NULL,
+    status      text COLLATE "C" NOT NULL,            -- NOT_STARTED → IN_PROGRESS → COMPLETED | FAILED | EXPIRED
+    times       integer NOT NULL,                     -- how often it was completed, this run included
+    period      integer NOT NULL,                     -- of a repeating one: the number of its day, week or month; else 0
+    started_at  timestamptz,
+    deadline    timestamptz,                          -- when its time is over; NULL: never
+    ended_at    timestamptz,
+    progress    json NOT NULL,                        -- {done: [step, ...], counts: {step: events}, since: {kind:name: from where}}
+    CONSTRAINT quests_pk PRIMARY KEY (project_id, user_id, quest),
+    CONSTRAINT quests_status_is_known CHECK (status IN ('NOT_STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'EXPIRED')),
+    CONSTRAINT quests_begin_before_they_end CHECK (ended_at IS NULL OR started_at IS NOT NULL),
+    CONSTRAINT quests_times_are_counted CHECK (times >= 0 AND (status <> 'COMPLETED' OR times > 0))
+) WITH (fillfactor = 80);
+CREATE INDEX quests_by_deadline ON quests (deadline, project_id, user_id, quest) WHERE status = 'IN_PROGRESS';
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -933,12 +954,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_coun
 GRANT SELECT, INSERT, UPDATE ON vitals, items, boosts, tiers TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
 GRANT SELECT ON vitals, items, check_ins, notices, boosts, tiers TO questline_tenant;
 GRANT SELECT ON referral_codes, referrals, commissions TO questline_tenant;
-GRANT SELECT ON metric_windows, achievement_progress, streak_choices TO questline_tenant;
+GRANT SELECT ON metric_windows, achievement_progress, streak_choices, quests TO questline_tenant;
 GRANT SELECT ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_tenant;
 GRANT SELECT ON guard_marks, suspicions, blocks, reviews, sightings TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON api_keys, sweeps TO questline_tenant;
@@ -965,7 +987,7 @@ BEGIN
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'referral_codes', 'referrals', 'commissions',
-        'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps',
+        'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps', 'quests',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
         'guard_marks', 'sightings', 'suspicions', 'blocks', 'reviews', 'board_hidden',
         'grants', 'badges', 'allowances', 'fulfilments', 'stocks', 'coupons',

@@ -18,6 +18,7 @@ from questline.model.decision import Account, BoardMode, Decision, Outcome, Tran
 from questline.model.event import APPROVE, Event
 from questline.model.guards import BlockState, ReviewState, Sighting, SightingKey, SuspicionState
 from questline.model.items import ItemState
+from questline.model.quests import QuestState
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.referrals import CodeOwner, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, GrantState
@@ -126,8 +127,8 @@ def effects_of(decision: Decision) -> tuple[str, ...]:
 
     `coins +15 rule:hard-task`, `coins -5 command:spend`, `coins escrow→burn 5 store:mug` where neither account is the
     user's, `metric hard = 3`, `streak daily 3 → 4`, `level XP 1 → 2`, `unlock ten-hard tier 1 x1`, `vital energy 50 → 70`,
-    `item coffee - → 1`, `progress course - → 3`, `refused INSUFFICIENT_BALANCE`, in this order; boards and profiles are
-    left out. What guards said comes first: `hold burst`, `suspicion user 0 → 20`.
+    `item coffee - → 1`, `progress course - → 3`, `quest tour - → IN_PROGRESS`, `refused INSUFFICIENT_BALANCE`, in this
+    order; boards and profiles are left out. What guards said comes first: `hold burst`, `suspicion user 0 → 20`.
     """
     said = tuple(f"{trip.action} {trip.guard}" for trip in decision.trips)
     if decision.outcome is not Outcome.PROCESSED:
@@ -155,7 +156,7 @@ def _sign(transfer: Transfer) -> str:
 
 
 def _short(record: Record | None) -> str:
-    """A record in a word: a vital's value, an item's units, and what tells others best."""
+    """A record in a word: a vital's value, an item's units, a quest's status and complete steps ..."""
     match record:
         case None:
             return "-"
@@ -179,6 +180,8 @@ def _short(record: Record | None) -> str:
             return str(record.units)
         case GrantState():
             return f"{record.reward} {record.status.value}"
+        case QuestState():
+            return " ".join((record.status.value, *record.done))
         case _:
             return "set"
 

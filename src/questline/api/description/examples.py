@@ -39,6 +39,18 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     },
     "Board": {"currency": "XP", "periods": ["weekly", "all-time"]},
     "Vital": {"max": 100, "start": 50, "atTop": {"rewards": [{"currency": "XP", "value": 1}], "then": 0}},
+    "Quest": {
+        "title": "First week",
+        "type": "story",
+        "ordered": True,
+        "prerequisites": [{"level": "XP", "threshold": 2}],
+        "steps": [
+            {"id": "tasks", "on": "task_completed", "count": 5, "rewards": [{"currency": "coins", "value": 10}]},
+            {"id": "hard", "requirements": [{"metric": "hard_tasks", "threshold": 3, "since": "start"}]},
+        ],
+        "timeLimit": {"duration": 7, "unit": "days"},
+        "rewards": [{"currency": "XP", "value": 100}],
+    },
     "Item": {"title": "Coffee", "price": {"coins": 10}, "use": [{"vital": "energy", "value": 15}]},
     "Segment": {"when": {"field": "level.XP", "op": "gte", "value": 5}},
     "Boost": {"by": 2, "currencies": ["XP"], "from": "2026-12-05T00:00:00Z", "until": "2026-12-07T00:00:00Z"},
@@ -79,7 +91,7 @@ NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
     "Vital": "energy", "Item": "coffee",
     "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
-    "Season": "winter", "League": "weekly",
+    "Season": "winter", "League": "weekly", "Quest": "first-week",
     "NamedReward": "welcome",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
@@ -145,6 +157,19 @@ SCHEMAS: dict[str, Any] = {
         "tiers": [{"tier": "club", "title": "Club", "step": "bronze", "next": "silver", "progress": 0.4}],
         "segments": ["regulars"],
         "boosts": [{"boost": "weekend", "title": "", "by": 2, "until": "2026-12-07T00:00:00Z", "personal": False}],
+        "quests": [
+            {
+                "quest": "first-week", "title": "First week", "description": "", "type": "story", "difficulty": "easy",
+                "category": "", "status": "IN_PROGRESS", "available": False, "times": 0, "startedAt": AT,
+                "expiresAt": "2026-11-28T12:00:00Z", "endedAt": None, "progress": 0.4,
+                "steps": [
+                    {
+                        "step": "tasks", "title": "", "description": "", "optional": False, "manual": False, "open": True,
+                        "complete": False, "progress": 0.4,
+                    }
+                ],
+            }
+        ],
         "programVersion": 3,
     },
     "ReferralCode": {"code": "7KX2M9QA"},

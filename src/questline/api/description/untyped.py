@@ -27,7 +27,7 @@ SECTIONS = {
     "currencies": "Currency", "metrics": "Metric", "rules": "Rule", "streaks": "Streak",
     "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
     "segments": "Segment", "boosts": "Boost", "tiers": "Tiers", "commissions": "Commission",
-    "seasons": "Season", "leagues": "League",
+    "seasons": "Season", "leagues": "League", "quests": "Quest",
     "rewards": "NamedReward",
 }  # fmt: skip
 """What one entry of each part of a program is called."""

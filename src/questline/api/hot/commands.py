@@ -12,7 +12,16 @@ from questline.api.hot.body import Receive, Scope, header, read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
 from questline.api.problems import Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
-from questline.model.event import BUY, CHECK_IN, PROGRESS, REWARD_CLAIM, USE
+from questline.model.event import (
+    BUY,
+    CHECK_IN,
+    PROGRESS,
+    QUEST_COMPLETE,
+    QUEST_START,
+    QUEST_STEP,
+    REWARD_CLAIM,
+    USE,
+)
 from questline.model.limits import COMMAND_BODY_BYTES_MAX
 from questline.model.principal import KeyType
 from questline.model.reasons import Reason
@@ -57,6 +66,27 @@ class Claim(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
+class StartQuest(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Start a quest. Repeat it under the same key: it is started once."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
+class CompleteStep(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Complete a step of a quest that you decide. Repeat it under the same key: it is completed and paid once."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
+class CompleteQuest(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Complete a quest whose required steps are complete. Repeat it under the same key: it is completed and paid once."""
+
+    user_id: str
+    idempotency_key: str | None = None
+
+
 class Done(msgspec.Struct, frozen=True, rename="camel"):
     """What a command changed; the same answer to each repeat under its key."""
 
@@ -67,7 +97,7 @@ class Done(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class HotCommand(msgspec.Struct, frozen=True):
-    """One command: its path (which may name one thing), the event it becomes, its body and its payload.
+    """One command: its path, the event it becomes, its body and its payload, made of the body and what the path names.
 
     `operation` and `tag` are what the API's description calls it and puts it under.
     """
@@ -77,7 +107,7 @@ class HotCommand(msgspec.Struct, frozen=True):
     tag: str
     event_type: str
     body: type[msgspec.Struct]
-    payload: Callable[[Any, str], dict[str, Any]]
+    payload: Callable[..., dict[str, Any]]
 
 
 def _given(**members: Any) -> dict[str, Any]:
@@ -85,7 +115,7 @@ def _given(**members: Any) -> dict[str, Any]:
 
 
 HOT_COMMANDS: tuple[HotCommand, ...] = (
-    HotCommand("/check-in", "checkIn", "daily", CHECK_IN, CheckIn, lambda _, __: {}),
+    HotCommand("/check-in", "checkIn", "daily", CHECK_IN, CheckIn, lambda _: {}),
     HotCommand(
         "/items/{item}/buy", "buyItem", "daily", BUY, Buy, lambda body, item: {"item": item, "quantity": body.quantity}
     ),
@@ -100,6 +130,25 @@ HOT_COMMANDS: tuple[HotCommand, ...] = (
         PROGRESS,
         Progress,
         lambda body, achievement: {"achievement": achievement, **_given(amount=body.amount, value=body.value)},
+    ),
+    HotCommand(
+        "/quests/{quest}/start", "startQuest", "quests", QUEST_START, StartQuest, lambda _, quest: {"quest": quest}
+    ),
+    HotCommand(
+        "/quests/{quest}/steps/{step}/complete",
+        "completeStep",
+        "quests",
+        QUEST_STEP,
+        CompleteStep,
+        lambda _, quest, step: {"quest": quest, "step": step},
+    ),
+    HotCommand(
+        "/quests/{quest}/complete",
+        "completeQuest",
+        "quests",
+        QUEST_COMPLETE,
+        CompleteQuest,
+        lambda _, quest: {"quest": quest},
     ),
 )
 
@@ -134,11 +183,11 @@ class CommandHandlers:
         for route in self._routes:
             found = route.pattern.fullmatch(scope["path"])
             if found is not None:
-                await self._run(route, unquote(found[1]) if found.groups() else "", scope, receive, send)
+                await self._run(route, [unquote(name) for name in found.groups()], scope, receive, send)
                 return True
         return False
 
-    async def _run(self, route: _Route, named: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(self, route: _Route, named: list[str], scope: Scope, receive: Receive, send: Send) -> None:
         principal = await self._events.authenticate(scope)
         if principal.key_type is KeyType.PUBLISHABLE:
             raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
@@ -148,7 +197,7 @@ class CommandHandlers:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             data = bodies.read(route.command.body, body)  # slower, and names every field that is wrong
         key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
-        payload = route.command.payload(data, named)
+        payload = route.command.payload(data, *named)
         try:
             event = self._normaliser.command(
                 route.command.event_type, principal.project, data.user_id, payload, key, None

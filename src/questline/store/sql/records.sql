@@ -321,3 +321,24 @@ SELECT badge, at, times FROM badges WHERE project_id = $1 AND user_id = $2;
 SELECT grant_id, reward, status, cause, at, expires_at, settled_at, holds, limited, given
 FROM grants WHERE project_id = $1 AND user_id = $2 AND status = 'PENDING'
 ORDER BY grant_id DESC LIMIT 50;
+
+-- name: load_quests
+-- $1 projects, $2 users, $3 quests.
+SELECT q.user_id, q.quest, q.status, q.times, q.period, q.started_at, q.deadline, q.ended_at, q.progress
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN quests q ON q.project_id = i.project_id AND q.user_id = i.user_id AND q.quest = i.name;
+
+-- name: put_quests
+-- The latest run of each. Arrays, a column each.
+INSERT INTO quests (project_id, user_id, quest, status, times, period, started_at, deadline, ended_at, progress)
+SELECT project_id, user_id, quest, status, times, period, started_at, deadline, ended_at, progress::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::integer[], $7::timestamptz[],
+            $8::timestamptz[], $9::timestamptz[], $10::text[])
+     AS i (project_id, user_id, quest, status, times, period, started_at, deadline, ended_at, progress)
+ON CONFLICT ON CONSTRAINT quests_pk DO UPDATE
+    SET status = excluded.status, times = excluded.times, period = excluded.period, started_at = excluded.started_at,
+        deadline = excluded.deadline, ended_at = excluded.ended_at, progress = excluded.progress;
+
+-- name: quests_of_user
+-- $1 project, $2 user.
+SELECT quest, status, times, period, started_at, deadline, ended_at, progress FROM quests WHERE project_id = $1 AND user_id = $2;
