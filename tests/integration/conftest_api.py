@@ -137,6 +137,7 @@ PROGRAM: dict[str, Any] = {
     "boards": {"xp": {"currency": "XP", "periods": ["weekly", "all-time"]}},
     "vitals": {"energy": {"start": 50}},
     "items": {"coffee": {"price": {"coins": 1}, "use": [{"vital": "energy", "value": 15}]}},
+    "guards": {"burst": {"kind": "rate", "on": "never", "times": 9, "window": {"duration": 1, "unit": "minutes"}}},
     "segments": {"regulars": {"when": {"field": "level.XP", "op": "gte", "value": 2}}},
     "boosts": {"weekend": {"by": 2, "currencies": ["XP"], "until": "2020-01-01T00:00:00Z"}},
     "tiers": {"club": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1000}]}},

@@ -33,6 +33,7 @@ ENTRIES = {
     "vitals": "energy",
     "items": "coffee",
     "rewards": "welcome",
+    "guards": "burst",
     "segments": "regulars",
     "boosts": "weekend",
     "tiers": "club",

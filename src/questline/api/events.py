@@ -16,7 +16,7 @@ from questline.control.events import EventStatus, EventView, event_view, status_
 from questline.model.hashing import event_id_hash, given_key_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.store import reads
-from questline.store.pool import tenant_transaction
+from questline.store.pool import Connection, tenant_transaction
 
 
 class EventSummary(msgspec.Struct, frozen=True, rename="camel"):
@@ -41,8 +41,7 @@ async def get_event(event_id: str, event_reader: EventReader, services: Services
     project = event_reader.project
     async with tenant_transaction(services.pool, project.id) as conn:
         row = None
-        found = await reads.find_event(conn, project.id, [event_id_hash(event_id), given_key_hash(event_id)])
-        id_ = found or _uuid(event_id)
+        id_ = await find_id(conn, project.id, event_id)
         if id_ is not None:
             row = await reads.event(conn, project.id, id_)
         if row is None:
@@ -76,6 +75,12 @@ async def list_events(
             rows = await reads.events_of_user(conn, project, user_id, hashed, before, type, status, limit + 1)
     items = [_summary(row) for row in rows[:limit]]
     return EventPage(items, items[-1].id if len(rows) > limit else None)
+
+
+async def find_id(conn: Connection, project_id: int, event_id: str) -> UUID | None:
+    """Return our id of an event that is named by it, by the customer's event id or by its idempotency key."""
+    found = await reads.find_event(conn, project_id, [event_id_hash(event_id), given_key_hash(event_id)])
+    return found or _uuid(event_id)
 
 
 def _summary(row: Any) -> EventSummary:

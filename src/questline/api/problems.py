@@ -69,6 +69,11 @@ TITLES = {
     "unknown-reward": "There is no such reward of the user",
     "not-pending": "It is settled already",
     "out-of-stock": "There is none left",
+    "user-blocked": "The user is blocked",
+    "guard-held": "A guard holds it for review",
+    "guard-refused": "A guard refuses it",
+    "unknown-review": "There is no such held event",
+    "already-reviewed": "The held event was reviewed before",
     "already-checked-in": "The user has checked in today",
     "rate-limited": "Too many requests",
     "overloaded": "The server is at its limit for now",
@@ -83,6 +88,9 @@ TITLES = {
     "unsupported-media-type": "The content type is not understood",
     "unsupported-encoding": "The content encoding is not understood",
 }
+
+NOT_DONE = ("refused", "held", "failed")
+"""How a command may end that has not been done: its caller is told by a problem."""
 
 STATUS_OF_REASON = {
     Reason.PAYLOAD_TOO_LARGE: 413,
@@ -104,6 +112,10 @@ STATUS_OF_REASON = {
     Reason.UNKNOWN_QUEST: 404,
     Reason.QUEST_STATE: 409,
     Reason.USER_BLOCKED: 403,
+    Reason.GUARD_HELD: 409,
+    Reason.GUARD_REFUSED: 409,
+    Reason.UNKNOWN_REVIEW: 404,
+    Reason.ALREADY_REVIEWED: 409,
     Reason.ENGINE_ERROR: 500,
     Reason.STORE_ERROR: 500,
 }

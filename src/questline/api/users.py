@@ -111,7 +111,11 @@ def page(cursor: str | None, limit: int) -> tuple[UUID, int]:
 
 def _item(row: reads.HistoryRow) -> HistoryItem:
     trace = row.trace
-    changes: list[dict[str, Any]] = [{"kind": "transfer", **transfer} for transfer in row.transfers]
+    changes: list[dict[str, Any]] = [
+        {"kind": "guard", "guard": guard, "of": kind, "action": action, "values": values, "score": score}
+        for guard, kind, action, values, score in trace.get("guards", ())
+    ]
+    changes += [{"kind": "transfer", **transfer} for transfer in row.transfers]
     changes += [{"kind": "level", "track": t, "before": b, "after": a} for t, b, a in trace.get("levels", ())]
     changes += [
         {"kind": "streak", "streak": name, "before": before, "after": after, "longest": longest}

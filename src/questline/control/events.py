@@ -17,6 +17,7 @@ class EventStatus(StrEnum):
     PENDING = "pending"
     PROCESSED = "processed"
     REFUSED = "refused"
+    HELD = "held"  # by a guard, until it is approved (then processed) or denied (then refused)
     FAILED = "failed"  # a dead letter
 
 
@@ -49,6 +50,14 @@ class DecisionView(msgspec.Struct, frozen=True, rename="camel"):
     explanation: list[Verdict]
 
 
+class EventReview(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of an event that a guard held; the effects of an approved one are those of `decided_by`."""
+
+    status: str  # waiting | approved | denied
+    reason: str
+    decided_by: str | None
+
+
 class EventView(msgspec.Struct, frozen=True, rename="camel"):
     """An event and what became of it."""
 
@@ -69,6 +78,7 @@ class EventView(msgspec.Struct, frozen=True, rename="camel"):
     message: str | None
     attempts: list[AttemptView]
     decision: DecisionView | None
+    review: EventReview | None
 
 
 def status_of(row: Any) -> tuple[EventStatus, str | None]:
@@ -103,7 +113,15 @@ def event_view(row: Any, program: Program | None) -> EventView:
         row["dead_message"] if status is EventStatus.FAILED else decision.message if decision is not None else None,
         msgspec.json.decode(row["attempts"] or "[]", type=list[AttemptView]),
         decision,
+        _review(row),
     )
+
+
+def _review(row: Any) -> EventReview | None:
+    if row["review_status"] is None:
+        return None
+    by = row["review_by"]
+    return EventReview(row["review_status"], row["review_reason"], None if by is None else str(by))
 
 
 def _decision(row: Any, program: Program, payload: dict[str, Any]) -> DecisionView:
@@ -127,5 +145,7 @@ def _decision(row: Any, program: Program, payload: dict[str, Any]) -> DecisionVi
         row["program_version"],
         msgspec.json.decode(row["transfers"] or "[]", type=list[TransferView]),
         trace,
-        explain(program, event, attributes, fired, trace.get("reads", {})),
+        explain(
+            program, event, attributes, fired, trace.get("reads", {}), {t[0]: t[3] for t in trace.get("guards", ())}
+        ),
     )

@@ -12,11 +12,13 @@ from questline.engine import achievements, choices, streaks, vitals
 from questline.engine.boosts import holds
 from questline.engine.compile import Program
 from questline.engine.draft import Draft
+from questline.engine.guards import score_at
 from questline.model import calendar, periods
 from questline.model.boosts import Boost, BoostState
 from questline.model.event import Event
+from questline.model.guards import SuspicionState
 from questline.model.items import ItemState
-from questline.model.records import RecordKind
+from questline.model.records import SELF, RecordKind
 from questline.model.state import UserState
 from questline.model.tiers import Tiers, TierState
 from questline.model.vitals import VitalState
@@ -131,7 +133,7 @@ class BoostView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Profile(msgspec.Struct, frozen=True, rename="camel"):
-    """Everything a user has, under the program in force."""
+    """Everything a user has, under the program in force. `suspicion` is the guards' score as of now."""
 
     user: UserView
     levels: list[LevelView]
@@ -143,6 +145,7 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     rewards: list[GrantView]  # those that wait to be claimed
     vitals: list[VitalView]
     items: list[ItemView]
+    suspicion: int
     tiers: list[TierView]
     segments: list[str]
     boosts: list[BoostView]
@@ -176,6 +179,7 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
         pending_of(program, state, now),
         _vitals(program, state, now),
         inventory_of(program, state, now),
+        _suspicion(program, state, now),
         [_tier(name, tiers, reader) for name, tiers in program.tiers.items()],
         [name for name in program.segments if reader.segment(name)],
         [_boost(name, boost, reader) for name, boost in program.document.boosts.items() if holds(reader, name, boost)],
@@ -186,6 +190,11 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
 
 def _number(value: Any) -> float | int:
     return value if isinstance(value, int) else float(value)
+
+
+def _suspicion(program: Program, state: UserState, now: datetime) -> int:
+    found = cast(SuspicionState | None, state.records.get((RecordKind.SUSPICION, SELF)))
+    return score_at(program.suspicion, found, now)[0]
 
 
 def _vitals(program: Program, state: UserState, now: datetime) -> list[VitalView]:

@@ -16,18 +16,18 @@ def block(draft: "Draft") -> None:
     standing = draft.event.payload.get("standing", "remove")
     if standing not in ("remove", "keep"):
         raise Refusal(Reason.INVALID_COMMAND, "standing: must be remove or keep")
-    _put(draft, blocked=True, hidden=standing == "remove")
+    _put(draft, blocked=True, off_boards=standing == "remove")
     draft.notice("user.blocked", reason=_reason(draft))
 
 
 def unblock(draft: "Draft") -> None:
     """`$unblock` {reason}: let the user's events count again, and their standing return as it was."""
-    _put(draft, blocked=False, hidden=False)
+    _put(draft, blocked=False, off_boards=False)
     draft.notice("user.unblocked", reason=_reason(draft))
 
 
-def _put(draft: "Draft", *, blocked: bool, hidden: bool) -> None:
-    state = BlockState(blocked, hidden, _reason(draft), draft.event.occurred_at)
+def _put(draft: "Draft", *, blocked: bool, off_boards: bool) -> None:
+    state = BlockState(blocked, off_boards, _reason(draft), draft.event.occurred_at)
     draft.put(RecordKind.BLOCK, SELF, state, "command:block" if blocked else "command:unblock")
 
 

@@ -58,15 +58,31 @@ class _StoredReads:
 
 
 def explain(
-    program: Program, event: Event, attributes: Mapping[str, Any], fired: tuple[str, ...], reads: Mapping[str, Any]
+    program: Program,
+    event: Event,
+    attributes: Mapping[str, Any],
+    fired: tuple[str, ...],
+    reads: Mapping[str, Any],
+    tripped: Mapping[str, Mapping[str, Any]],
 ) -> list[Verdict]:
-    """Return a verdict on every metric, streak and rule of the event's type.
+    """Return a verdict on every guard, metric, streak and rule of the event's type.
 
-    `program` is the version that decided, `fired` and `reads` are what the decision kept. Attributes of the user are
+    `program` is the version that decided, `fired`, `reads` and `tripped` (the numbers of each guard) are what
+    the decision kept. Attributes of the user are
     those of today: a condition on `user.*` says so in its note.
     """
     view = View(event, attributes, _StoredReads(reads), _zone(program))
-    verdicts = []
+    verdicts = [
+        Verdict(
+            "guards",
+            name,
+            name in tripped,
+            first_failure(guard.when, view) if guard.when else None,
+            ", ".join(f"{key} {value}" for key, value in tripped.get(name, {}).items()),
+        )
+        for name, guard in program.guards.items()
+        if guard.enabled and _concerns(guard.listens, event.type)
+    ]
     for kind in ("metrics", "streaks", "rules"):
         for name, definition in getattr(program, kind if kind != "rules" else "rules_by_name").items():
             if not _concerns(definition.on, event.type):

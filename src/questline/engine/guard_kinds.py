@@ -254,8 +254,8 @@ def _sight(draft: "Draft", name: str, key: bytes, at: int, window: int, most: in
     )
     newest = users[-1][1]
     kept = tuple(seen for seen in users[-most:] if seen[1] > newest - 2 * window)
-    expires_at = _BEGINNING + timedelta(milliseconds=newest + 2 * window)
-    draft.sightings[name, key] = SightingChange(name, key, Sighting(kept), expires_at)
+    latest = _BEGINNING + timedelta(milliseconds=newest)
+    draft.sightings[name, key] = SightingChange(name, key, Sighting(kept), latest, 2 * window // 1_000)
     return before
 
 

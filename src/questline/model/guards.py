@@ -113,7 +113,7 @@ class BlockState(msgspec.Struct, frozen=True, gc=False):
     """Whether the user is blocked, whether their standing is off the boards meanwhile, and the operator's reason."""
 
     blocked: bool
-    hidden: bool
+    off_boards: bool
     reason: str
     at: datetime
 
@@ -137,12 +137,13 @@ SightingKey = tuple[str, bytes]  # guard, 16-byte hash of the value
 
 
 class SightingChange(msgspec.Struct, frozen=True, gc=False):
-    """A value's new sighting; it may be forgotten at `expires_at`."""
+    """A value's new sighting; `at` is its latest event's time. It is needed for `seconds` after that, and from now on."""
 
     guard: str
     value_hash: bytes
     state: Sighting
-    expires_at: datetime
+    at: datetime
+    seconds: int
 
 
 class Trip(msgspec.Struct, frozen=True, gc=False):

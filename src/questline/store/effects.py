@@ -119,7 +119,7 @@ class Effects:
         if self._records:
             await records.put(conn, self._records)
         if self._sightings:
-            await sightings.put(conn, self._sightings)
+            await sightings.put(conn, self._sightings, self._at)
         if self._stocks:
             await stocks.move(conn, self._stocks)
         if self._codes:

@@ -183,7 +183,7 @@ _TABLES: dict[RecordKind, _Table] = {
         "load_blocks",
         "put_blocks",
         BlockState,
-        lambda block: (block.blocked, block.hidden, block.reason, block.at),
+        lambda block: (block.blocked, block.off_boards, block.reason, block.at),
     ),
     RecordKind.REVIEW: _Table(
         "load_reviews",

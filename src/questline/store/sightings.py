@@ -1,7 +1,7 @@
 """Sightings: which users bore a value that guards compare users by, shared by all users of a project."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from asyncpg import Connection
@@ -32,15 +32,18 @@ async def load(conn: Connection, keys: Collection[ProjectKey], now: datetime) ->
     return found
 
 
-async def put(conn: Connection, changes: Mapping[ProjectKey, SightingChange]) -> None:
-    """Write who bore the values now, in the transaction that locked them."""
+async def put(conn: Connection, changes: Mapping[ProjectKey, SightingChange], now: datetime) -> None:
+    """Write who bore the values now, in the transaction that locked them.
+
+    A value is kept as long from now on as from its latest event: events of long ago that are sent in one go are compared.
+    """
     await conn.execute(
         SQL["put"],
         [key[0] for key in changes],
         [key[1] for key in changes],
         [key[2] for key in changes],
         [_encode(change.state.users).decode() for change in changes.values()],
-        [change.expires_at for change in changes.values()],
+        [max(change.at, now) + timedelta(seconds=change.seconds) for change in changes.values()],
     )
 
 

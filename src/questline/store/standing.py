@@ -22,7 +22,7 @@ class Standing:
         """Add a decision; of a user's decisions the last one counts."""
         for record in decision.records:
             if isinstance(record.state, BlockState):
-                self._hidden[project_id, user_id] = record.state.hidden
+                self._hidden[project_id, user_id] = record.state.off_boards
 
     async def restore(self, conn: Connection, shard: int) -> None:
         """Put back what was removed of these users, in the caller's transaction, which has locked them."""

@@ -24,6 +24,7 @@ _TAGS = {
     "apps": "Projects, each a tenant of its own.",
     "users": "Users, what they have, and why.",
     "events": "Facts about users: sending them, and what became of them.",
+    "reviews": "Held events: approved or denied by a person.",
     "currency": "Commands on balances.",
     "referrals": "Codes, and who brought whom.",
     "daily": "The daily loop: check-ins, items, inventories.",
@@ -48,6 +49,7 @@ _PROBLEMS = {
 _FURTHER_PROBLEMS = {
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
     "revokeGrant": ["409"], "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
+    "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
 _PARAMETERS: dict[str, Json] = {

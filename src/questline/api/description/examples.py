@@ -19,6 +19,7 @@ OUTCOME: dict[str, Any] = {
     "streaks": [{"streak": "daily", "before": 0, "after": 1, "longest": 1}],
     "unlocks": [{"achievement": "first-hard", "tier": 1, "times": 1}],
     "records": [],
+    "guards": [],
     "programVersion": 3,
 }
 RULE: dict[str, Any] = {
@@ -79,6 +80,14 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         "grant": "claim",
         "expiresAfter": {"duration": 7, "unit": "days"},
     },
+    "Guard": {
+        "kind": "rate",
+        "on": "task_completed",
+        "times": 10,
+        "window": {"duration": 1, "unit": "minutes"},
+        "action": "hold",
+        "score": 20,
+    },
     "Tiers": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1_000}]},
     "Commission": {
         "on": "purchase",
@@ -91,7 +100,7 @@ NAMES = {
     "Currency": "XP", "Metric": "hard_tasks", "Rule": "hard-task", "Streak": "daily", "Achievement": "ten-hard", "Board": "xp",
     "Vital": "energy", "Item": "coffee",
     "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
-    "Season": "winter", "League": "weekly", "Quest": "first-week",
+    "Season": "winter", "League": "weekly", "Quest": "first-week", "Guard": "burst",
     "NamedReward": "welcome",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
@@ -154,6 +163,7 @@ SCHEMAS: dict[str, Any] = {
         "badges": [{"badge": "founder", "title": "Founder", "earnedAt": AT}],
         "rewards": [_GRANT],
         "items": [_ITEM],
+        "suspicion": 20,
         "tiers": [{"tier": "club", "title": "Club", "step": "bronze", "next": "silver", "progress": 0.4}],
         "segments": ["regulars"],
         "boosts": [{"boost": "weekend", "title": "", "by": 2, "until": "2026-12-07T00:00:00Z", "personal": False}],
@@ -177,6 +187,24 @@ SCHEMAS: dict[str, Any] = {
         "code": "7KX2M9QA", "referrer": None, "brought": 1, "qualified": 1, "nextCursor": None,
         "items": [{"userId": "bob", "at": AT, "status": "QUALIFIED"}],
     },
+    "ReviewPage": {
+        "items": [
+            {
+                "eventId": ID, "externalId": "task-1", "userId": "ada", "type": "task_completed",
+                "payload": EVENT["payload"],
+                "occurredAt": AT, "receivedAt": AT, "status": "waiting", "reason": "", "decidedBy": None,
+                "guards": [
+                    {"guard": "burst", "kind": "rate", "action": "hold", "values": {"count": 11, "times": 10}, "score": 20}
+                ],
+            }
+        ],
+        "nextCursor": None,
+    },
+    "ReviewDecision": {"reason": "a known customer"},
+    "Reviewed": {"eventId": ID, "status": "approved", "decidedBy": ID, "duplicate": False, "outcome": OUTCOME},
+    "Block": {"reason": "a bot", "standing": "remove"},
+    "Unblock": {"reason": "it was none"},
+    "Blocked": {"userId": "ada", "blocked": True, "eventId": ID, "duplicate": False},
     "CheckIn": {"userId": "ada"},
     "Claim": {"userId": "ada"},
     "Revoke": {"policy": "debt", "reason": "fraud"},
@@ -239,6 +267,7 @@ SCHEMAS: dict[str, Any] = {
                 },
             ],
         },
+        "review": None,
     },
     "EventPage": {"items": [_SUMMARY], "nextCursor": None},
     "LeaderboardPage": {

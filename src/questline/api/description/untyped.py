@@ -28,7 +28,7 @@ SECTIONS = {
     "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
     "segments": "Segment", "boosts": "Boost", "tiers": "Tiers", "commissions": "Commission",
     "seasons": "Season", "leagues": "League", "quests": "Quest",
-    "rewards": "NamedReward",
+    "rewards": "NamedReward", "guards": "Guard",
 }  # fmt: skip
 """What one entry of each part of a program is called."""
 
@@ -108,7 +108,7 @@ def schemas() -> Json:
         "Applied": _object(
             {
                 **_ACCEPTED,
-                "status": {"enum": ["processed", "refused", "failed"]},
+                "status": {"enum": ["processed", "refused", "held", "failed"]},
                 "reason": {"type": "string"},
                 "message": {"type": "string"},
                 "outcome": {"type": "object", "description": "Transfers, balances, levels, streaks and unlocks."},

@@ -10,7 +10,7 @@ import msgspec
 from questline.api import bodies
 from questline.api.hot.body import Receive, Scope, header, read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
-from questline.api.problems import Problem, Send, of_reason
+from questline.api.problems import NOT_DONE, Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import (
     BUY,
@@ -207,7 +207,7 @@ class CommandHandlers:
         result = await run_command(self._commands, event)
         assert result is not None  # without a time limit there is always a result
         id_ = str(result.event_id)
-        if result.status in ("refused", "failed"):
+        if result.status in NOT_DONE:
             raise of_reason(Reason(result.reason), result.message, eventId=id_, duplicate=result.duplicate)
         done = Done(result.status, id_, result.duplicate, result.outcome)
         await respond(send, 200, _encode(done), (b"x-correlation-id", id_.encode()))

@@ -46,6 +46,7 @@ SELECT e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at, e
        e.spec_version, e.partition_key, e.correlation_id,
        d.status, d.reason, d.program_version, d.trace,
        l.reason AS dead_reason, l.message AS dead_message, l.failed_at,
+       r.status AS review_status, r.reason AS review_reason, r.decided_by AS review_by,
        (SELECT json_agg(json_build_object('number', a.number, 'status', a.status, 'reason', a.reason, 'message', a.message,
                                           'durationUs', a.duration_us, 'at', a.at) ORDER BY a.number)
         FROM attempts a WHERE a.project_id = e.project_id AND a.event_id = e.id) AS attempts,
@@ -56,6 +57,7 @@ SELECT e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at, e
 FROM events e
 LEFT JOIN decisions d ON d.project_id = e.project_id AND d.event_id = e.id
 LEFT JOIN dead_letters l ON l.project_id = e.project_id AND l.event_id = e.id
+LEFT JOIN reviews r ON r.project_id = e.project_id AND r.event_id = e.id
 LEFT JOIN users u ON u.project_id = e.project_id AND u.external_id = e.external_user
 WHERE e.project_id = $1 AND e.id = $2;
 
