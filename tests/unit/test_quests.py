@@ -1,6 +1,6 @@
 """Quests: steps, prerequisites, ends and periods, as tables of events and what they do."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -229,6 +229,16 @@ def test_the_sweeps_event_expires_a_run_once_and_touches_no_other() -> None:
     ])  # fmt: skip
 
 
+def test_the_runs_of_a_blocked_user_end_in_time_and_pay_nothing() -> None:
+    scenario = program(q={"type": "daily", "steps": [{"id": "s", "on": "e"}, {"id": "m"}], "rewards": TEN})
+    scenario.play([("2026-01-05T08:00Z", "e", {})])
+    scenario.user().blocked = True
+    holds(scenario, [
+        ("2026-01-05T09:00Z", "$quest_step", {"quest": "q", "step": "m"}, "refused USER_BLOCKED"),
+        ("2026-01-06T00:00Z", "$quest_expire", {"quest": "q"},            "quest q IN_PROGRESS s → EXPIRED s"),
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("type_", "zone", "first", "same", "next_"),
     [
@@ -252,6 +262,20 @@ def test_a_repeating_quest_begins_anew_with_the_users_own_period(type_: str, zon
         (next_, "task", {}, "coins +10 quest:q", "quest q IN_PROGRESS → COMPLETED s"),
     ])  # fmt: skip
     assert scenario.user().records[RecordKind.QUEST, "q"].times == 2
+
+
+def test_a_journey_west_leaves_a_run_as_it_is_until_the_date_it_is_of_is_over() -> None:
+    scenario = program(q={"type": "daily", "rewards": TEN, "steps": [{"id": "s", "on": "e", "count": 3}]})
+    scenario.user().timezone = "Pacific/Honolulu"  # UTC-10, from noon on
+    scenario.user().zone_history = ((datetime(2026, 1, 5, 12, tzinfo=UTC), "Asia/Tokyo"),)  # UTC+9
+    holds(scenario, [
+        ("2026-01-05T08:00Z", "e", {}, "quest q - → IN_PROGRESS"),
+        ("2026-01-04T08:00Z", "e", {}),
+        ("2026-01-05T08:30Z", "e", {}, "quest q IN_PROGRESS → IN_PROGRESS"),
+        ("2026-01-05T14:59Z", "e", {}, "coins +10 quest:q", "quest q IN_PROGRESS → COMPLETED s"),
+        ("2026-01-06T09:59Z", "e", {}),
+        ("2026-01-06T10:00Z", "e", {}, "quest q COMPLETED s → IN_PROGRESS"),
+    ])  # fmt: skip
 
 
 def test_an_event_may_fail_a_quest_under_way() -> None:

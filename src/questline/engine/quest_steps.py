@@ -40,12 +40,16 @@ def baselines(
     """Return what each requirement that counts since the start counts from: a value, or the number of a streak's period."""
     return {
         key_of(requirement): str(
-            calendar.period_number(streaks[requirement.streak].every, at, zone)
+            _period(streaks[requirement.streak], at, zone)
             if requirement.streak is not None
             else value_of(requirement, reader)
         )
         for requirement in _from_start(quest)
     }
+
+
+def _period(streak: Streak, at: datetime, zone: tzinfo) -> int:
+    return calendar.period_number(streak.every, at, zone, streak.day_start_hours)
 
 
 def _from_start(quest: Quest) -> Iterator[StepRequirement]:

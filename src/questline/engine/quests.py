@@ -115,8 +115,8 @@ def found(draft: "Draft", quest: CompiledQuest) -> QuestState | None:
     state = cast(QuestState | None, draft.record(RecordKind.QUEST, quest.name)) or NEVER
     at, every = draft.event.occurred_at, quest.definition.every
     period = calendar.period_number(every, at, draft.zone) if every is not None else None
-    if period is not None and period < state.period:
-        return None
+    if period is not None and period < state.period and (state.started_at is None or at < state.started_at):
+        return None  # later than the start, it is of this run: the user's clock went back a date on a journey west
     lapsed = lapse(state, at, period)
     if lapsed is not state:
         expire(draft, quest.name, lapsed)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -180,8 +180,11 @@ class CommandHandlers:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer a request for one of the commands; False: it is for none of them."""
+        # As it was sent, so that a slash inside a name (%2F) is no border between two.
+        raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        path = raw.partition(b"?")[0].decode("latin-1")
         for route in self._routes:
-            found = route.pattern.fullmatch(scope["path"])
+            found = route.pattern.fullmatch(path)
             if found is not None:
                 await self._run(route, [unquote(name) for name in found.groups()], scope, receive, send)
                 return True
