@@ -34,6 +34,7 @@ ENTRIES = {
     "items": "coffee",
     "rewards": "welcome",
     "guards": "burst",
+    "store": "mug",
     "segments": "regulars",
     "boosts": "weekend",
     "tiers": "club",
@@ -196,6 +197,7 @@ async def _filled(app: App, path: str) -> str:
         "streak": "daily",
         "grant": "none-0",
         "grantId": "none-0",
+        "fulfilmentId": "none",
         "pool": "spring",
     }
     if "{name}" in path:

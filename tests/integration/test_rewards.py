@@ -4,14 +4,18 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 from conftest_api import App, Instance, until
 from test_processing import ledger_agrees
 
-from questline.assembly import now
+from questline.assembly import now, running_api
 from questline.model.event import REWARD_EXPIRE
 from questline.processing.expiries import Expiries
+from questline.settings import Settings
 from questline.store.ids import EventIds
+from questline.store.statements import statements
 
 PROGRAM: dict[str, Any] = {
     "currencies": {"coins": {"kind": "currency"}, "gems": {"kind": "currency"}},
@@ -201,3 +205,134 @@ async def test_an_upload_of_what_are_no_codes_is_refused_whole(questline: Instan
     app = await questline.app(PROGRAM)
     answer = await app.post("/v1/coupons/spring", content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, (await app.get("/v1/coupons/spring")).status_code) == (status, 404)
+
+
+STORE: dict[str, Any] = {
+    **PROGRAM,
+    "store": {
+        "mug": {"title": "Mug", "price": {"coins": 10}, "fulfilment": "manual", "stock": 10},
+        "ticket": {"price": {"coins": 10, "gems": 1}, "fulfilment": "webhook", "badge": "rare"},
+        "month": {"price": {"coins": 5}, "fulfilment": "code", "pool": "spring"},
+    },
+}
+
+
+async def rich(app: App, *users: str, amount: int = 100) -> None:
+    await asyncio.gather(*(app.send("gift", user, {"amount": amount}, headers=WAIT) for user in users))
+
+
+async def escrow(questline: Instance, app: App) -> int:
+    total = """SELECT coalesce(sum(amount * ((credit = 'escrow')::int - (debit = 'escrow')::int)), 0)
+               FROM transfers t JOIN projects p ON p.id = t.project_id WHERE p.app_id = $1"""
+    return int(await questline.owner.fetchval(total, app.app_id))
+
+
+async def test_of_64_redeems_at_once_ten_get_one_of_a_stock_of_ten(questline: Instance, database: Any) -> None:
+    app = await questline.app(STORE)
+    users = [f"u{n}" for n in range(64)]
+    await rich(app, *users)
+    other_settings = Settings(dsn=database.app_dsn, dev=True)
+    async with running_api(other_settings) as second:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=second), base_url="http://t", timeout=60
+        ) as http:
+            headers = {"X-API-Key": app.key}
+            answers = await asyncio.gather(
+                *(
+                    app.post("/v1/store/mug/redeem", json={"userId": user})
+                    if n % 2
+                    else http.post("/v1/store/mug/redeem", json={"userId": user}, headers=headers)
+                    for n, user in enumerate(users)
+                )
+            )
+    assert Counter(a.status_code for a in answers) == {200: 10, 409: 54}
+    assert {a.json()["code"] for a in answers if a.status_code == 409} == {"out-of-stock"}
+    balances = Counter([await app.balance(user, "coins") for user in users])
+    assert (balances, await escrow(questline, app)) == ({90: 10, 100: 54}, 100)
+    assert await ledger_agrees(questline)
+
+
+async def test_a_failed_fulfilment_refunds_once_and_the_unit_can_be_redeemed_again(questline: Instance) -> None:
+    app = await questline.app({**STORE, "store": {"mug": {**STORE["store"]["mug"], "stock": 1}}})
+    await rich(app, "ada", "bob")
+    redeemed = (await app.post("/v1/store/mug/redeem", json={"userId": "ada"})).json()
+    gone = await app.post("/v1/store/mug/redeem", json={"userId": "bob"})
+    [one] = (await app.get("/v1/fulfilments?status=pending")).json()["items"]
+    assert (one["fulfilment"], one["userId"], one["title"], one["price"]) == (
+        redeemed["eventId"], "ada", "Mug", {"coins": 10},
+    )  # fmt: skip
+    path = f"/v1/fulfilments/{one['fulfilment']}"
+    failed = await asyncio.gather(*(app.post(f"{path}/fail", json={"note": "broken"}) for _ in range(16)))
+    completed = await app.post(f"{path}/complete", json={})
+    assert Counter(a.status_code for a in failed) == {200: 1, 409: 15}
+    assert (gone.json()["code"], completed.json()["code"]) == ("out-of-stock", "not-pending")
+    assert (await app.balance("ada", "coins"), await escrow(questline, app)) == (100, 0)
+    [ended] = (await app.get("/v1/fulfilments?userId=ada&status=failed")).json()["items"]
+    assert (ended["note"], ended["settledAt"] is not None) == ("broken", True)
+    again = await app.post("/v1/store/mug/redeem", json={"userId": "bob"})
+    done = await app.post(f"/v1/fulfilments/{again.json()['eventId']}/complete", json={"note": "sent"})
+    moved = [(t["debit"], t["credit"], t["amount"]) for t in done.json()["outcome"]["transfers"]]
+    assert (done.status_code, moved, await escrow(questline, app)) == (200, [("escrow", "burn", 10)], 0)
+    types = [n["type"] for n in (await app.get("/v1/users/ada/notices")).json()["items"]]
+    assert types == ["store.failed", "store.redeemed"]
+    assert await ledger_agrees(questline)
+
+
+async def test_a_store_code_is_told_once_to_each_and_again_under_the_same_key(questline: Instance) -> None:
+    app = await questline.app(STORE)
+    await app.post("/v1/coupons/spring", json=[f"M{n}" for n in range(5)])
+    users = [f"u{n}" for n in range(16)]
+    await rich(app, *users)
+    path = "/v1/store/month/redeem"
+    keyed = [{"userId": user, "idempotencyKey": user} for user in users]
+    answers = await asyncio.gather(*(app.post(path, json=body) for body in keyed))
+    repeats = await asyncio.gather(*(app.post(path, json=body) for body in keyed))
+    told = [a.json()["outcome"]["codes"] for a in answers if a.status_code == 200]
+    assert sorted(code["code"] for codes in told for code in codes) == [f"M{n}" for n in range(5)]
+    assert [a.json()["outcome"]["codes"] for a in repeats if a.status_code == 200] == told
+    assert [a.status_code for a in repeats] == [a.status_code for a in answers]
+    [first] = (await app.get(f"/v1/fulfilments?userId={users[[a.status_code for a in answers].index(200)]}")).json()[
+        "items"
+    ]
+    assert (first["status"], first["code"]) == ("FULFILLED", told[0][0]["code"])
+
+
+async def test_the_store_asks_for_a_badge_and_takes_several_currencies_together(questline: Instance) -> None:
+    app = await questline.app(STORE)
+    await rich(app, "ada")
+    refused = await app.post("/v1/store/ticket/redeem", json={"userId": "ada"})
+    await granted(app, "ada", "rare")
+    poor = await app.post("/v1/store/ticket/redeem", json={"userId": "ada"})
+    unknown = await app.post("/v1/store/none/redeem", json={"userId": "ada"})
+    assert [a.json()["code"] for a in (refused, poor, unknown)] == [
+        "requirement-not-met", "insufficient-balance", "unknown-item",
+    ]  # fmt: skip
+    assert await app.balance("ada", "coins") == 100
+
+
+@pytest.mark.parametrize(
+    "statement", ["stocks.lock", "stocks.move", "coupons.draw", "records.put_grants", "effects.add_notices"]
+)
+async def test_a_crash_after_any_statement_converges_to_one_grant_with_one_code(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.post("/v1/coupons/spring", json=["A", "B", "C"])
+    aggregate, name = statement.split(".")
+    sql, crashed = statements(aggregate)[name], asyncio.Event()
+    execute = asyncpg.Connection._execute
+
+    async def crashing(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
+        result = await execute(self, query, *arguments, **more)
+        if query == sql and not crashed.is_set():
+            crashed.set()
+            self.terminate()  # the process is gone right after the statement
+            raise ConnectionError("crashed")
+        return result
+
+    monkeypatch.setattr(asyncpg.Connection, "_execute", crashing)
+    await app.post("/v1/events/batch", json=[{"type": "spring", "userId": "ada", "eventId": str(n)} for n in range(2)])
+    await questline.drain()
+    assert crashed.is_set()
+    assert sorted(str(g["code"]) for g in await grants(app, "ada")) == ["A", "B"]
+    assert (await app.get("/v1/coupons/spring")).json()["left"] == 1

@@ -1,13 +1,20 @@
 """Named rewards: granted within stock and limit, claimed once, expired in time, taken back by policy."""
 
 import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from questline.engine.validate import validate
-from questline.model.rewards import TRANSITIONS, GrantStatus
+from questline.model.event import Event
+from questline.model.redemptions import FULFILMENT_TRANSITIONS, FulfilmentState
+from questline.model.rewards import TRANSITIONS, GrantState, GrantStatus
 from questline.model.stocks import StockState
 from questline.testing.scenario import Scenario
 
@@ -238,7 +245,147 @@ def test_a_rule_that_names_a_reward_which_is_not_there_is_told() -> None:
     assert (error.path, "did you mean 'cash'?" in error.message) == ("rules.r.rewards[0].reward", True)
 
 
-def test_the_diagram_in_the_docs_is_the_table_of_transitions() -> None:
+@pytest.mark.parametrize("table", [TRANSITIONS, FULFILMENT_TRANSITIONS], ids=["grants", "fulfilments"])
+def test_the_diagrams_in_the_docs_are_the_tables_of_transitions(table: dict[Any, tuple[Any, ...]]) -> None:
     page = (Path(__file__).parents[2] / "docs/explanation/rewards.md").read_text(encoding="utf-8")
-    drawn = re.findall(r"^    (PENDING|CLAIMED|EXPIRED|REVOKED) --> (\w+)$", page, re.MULTILINE)
-    assert drawn == [(before.value, after.value) for before, afters in TRANSITIONS.items() for after in afters]
+    drawn = [re.findall(r"^    ([A-Z]+) --> (\w+)$", block, re.MULTILINE) for block in page.split("```mermaid")[1:]]
+    assert [(before.value, after.value) for before, afters in table.items() for after in afters] in drawn
+
+
+STORE: dict[str, Any] = {
+    **PROGRAM,
+    "store": {
+        "mug": {"price": {"coins": 30}, "fulfilment": "manual", "stock": 2, "limit": 1},
+        "ticket": {"price": {"coins": 10}, "fulfilment": "webhook", "badge": "founder", "level": {"xp": 2}},
+        "month": {"price": {"coins": 5}, "fulfilment": "code", "pool": "spring"},
+    },
+}  # fmt: skip
+
+
+def redemption(number: int) -> dict[str, Any]:
+    return {"fulfilment": grant(number).removesuffix("-0")}
+
+
+def test_a_redemption_takes_the_price_into_escrow_and_is_fulfilled_or_refunded_once() -> None:
+    scenario = Scenario(STORE)
+    scenario.user().balances["coins"] = 100
+    scenario.user("bob").balances["coins"] = 100
+    at = "2026-01-05T08:00Z"
+    f1, f3 = redemption(1)["fulfilment"], redemption(3)["fulfilment"]
+    table = [
+        ("ada", "$redeem", {"item": "mug"},               ("coins -30 store:mug", "allowance store:mug - → 1", f"fulfilment {f1} - → mug PENDING")),
+        ("ada", "$redeem", {"item": "mug"},               ("refused LIMIT_REACHED",)),
+        ("bob", "$redeem", {"item": "mug"},               ("coins -30 store:mug", "allowance store:mug - → 1", f"fulfilment {f3} - → mug PENDING")),
+        ("cem", "$redeem", {"item": "mug"},               ("refused OUT_OF_STOCK",)),
+        ("ada", "$fulfilment_fail", redemption(1),        ("coins +30 store:mug:refund", "allowance store:mug 1 → 0", f"fulfilment {f1} mug PENDING → mug FAILED")),
+        ("ada", "$fulfilment_fail", redemption(1),        ("refused NOT_PENDING",)),
+        ("ada", "$fulfilment_complete", redemption(1),    ("refused NOT_PENDING",)),
+        ("bob", "$fulfilment_complete", redemption(3),    ("coins escrow→burn 30 store:mug:fulfilled", f"fulfilment {f3} mug PENDING → mug FULFILLED")),
+        ("bob", "$fulfilment_fail", redemption(3),        ("refused NOT_PENDING",)),
+        ("bob", "$fulfilment_fail", redemption(1),        ("refused UNKNOWN_REWARD",)),
+        ("cem", "$redeem", {"item": "mug"},               ("refused INSUFFICIENT_BALANCE",)),
+        ("ada", "$redeem", {"item": "hat"},               ("refused UNKNOWN_ITEM",)),
+    ]  # fmt: skip
+    played = scenario.play([(at, *row[:3]) for row in table])
+    assert [p.effects for p in played] == [row[3] for row in table]
+    assert scenario.stocks["store:mug"] == StockState(taken=1)
+    assert [n.type for p in played for n in p.decision.notices] == [
+        "store.redeemed",
+        "store.redeemed",
+        "store.failed",
+        "store.fulfilled",
+    ]
+
+
+def test_the_store_asks_for_a_badge_and_a_level() -> None:
+    scenario = Scenario(STORE)
+    scenario.user().balances["coins"] = 20
+    at = "2026-01-05T08:00Z"
+    rows = [(at, "$redeem", {"item": "ticket"}), (at, "founder", {}), (at, "$redeem", {"item": "ticket"}), (at, "boost", {}), (at, "$redeem", {"item": "ticket"})]  # fmt: skip
+    done = effects(scenario, *rows)
+    assert [done[n][0] for n in (0, 2, 4)] == [
+        "refused REQUIREMENT_NOT_MET", "refused REQUIREMENT_NOT_MET", "coins -10 store:ticket",
+    ]  # fmt: skip
+
+
+def test_a_code_of_the_store_is_told_at_once_and_its_price_is_burnt() -> None:
+    scenario = Scenario(STORE)
+    scenario.user().balances["coins"] = 10
+    scenario.stocks["pool:spring"] = StockState(added=1)
+    at = "2026-01-05T08:00Z"
+    first, second = scenario.play([(at, "$redeem", {"item": "month"}), (at, "$redeem", {"item": "month"})])
+    assert [c.use.value for c in first.decision.codes] == ["draw", "show"]
+    assert [(t.debit, t.credit) for t in first.decision.transfers] == [("user", "burn")]
+    assert second.effects == ("refused OUT_OF_STOCK",)
+
+
+@pytest.mark.parametrize(
+    ("item", "path", "part"),
+    [
+        ({"price": {"gold": 5}, "fulfilment": "manual"}, "store.i.price.gold", "there is no currency 'gold'"),
+        (
+            {"price": {"coins": 5}, "fulfilment": "manual", "badge": "founde"},
+            "store.i.badge",
+            "did you mean 'founder'?",
+        ),
+        ({"price": {"coins": 5}, "fulfilment": "manual", "level": {"coins": 2}}, "store.i.level.coins", "with levels"),
+        ({"price": {"coins": 5}, "fulfilment": "manual", "pool": "spring"}, "store.i.pool", "no code is drawn"),
+        ({"price": {}, "fulfilment": "manual"}, "store.i.price", ""),
+        ({"price": {"coins": 5}}, "store.i", "fulfilment"),
+    ],
+)
+def test_an_error_of_the_store_names_its_path(item: dict[str, Any], path: str, part: str) -> None:
+    errors = [error for error in validate({**STORE, "store": {"i": item}}) if error.path == path]
+    assert [part in error.message for error in errors[:1]] == [True]
+
+
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(("ada", "bob")),
+        st.sampled_from(("cash", "welcome", "spring", "swag", "sticker", "gift", "$spend", "$redeem", "$reward_claim", "$reward_expire",
+                         "$reward_revoke", "$fulfilment_complete", "$fulfilment_fail")),
+        st.integers(1, 30), st.integers(0, 3 * 24), st.sampled_from(("zero", "debt", "refuse")),
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(moves, st.randoms(use_true_random=False))
+def test_whatever_happens_the_books_balance_nothing_is_oversold_and_a_repeat_changes_nothing(
+    facts: Any, chance: Any
+) -> None:
+    scenario = Scenario(STORE)
+    scenario.stocks["pool:spring"] = StockState(added=2)
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    decisions: list[tuple[str, Any]] = []
+    for number, (user, type_, n, hours, policy) in enumerate(facts, 1):
+        payload = {"amount": n, "currency": "coins", "policy": policy, **of(n % 12 + 1), **redemption(n % 12 + 1)}
+        payload["item"] = ("mug", "month")[n % 2]
+        event = Event(UUID(int=number), 1, type_, user, payload, at + timedelta(hours=hours))
+        decisions.append((user, scenario.apply(event)))
+        if chance.random() < 0.2:
+            assert scenario.apply(event) is decisions[-1][1]
+    pending = Counter[str]()
+    for user, state in scenario.users.items():
+        transfers = [
+            t for who, decision in decisions if who == user for t in decision.transfers if t.currency == "coins"
+        ]
+        for account, amount in (("user", state.balances.get("coins", 0)), ("debt", -state.debts.get("coins", 0))):
+            inward = sum(t.amount for t in transfers if t.credit == account)
+            assert inward - sum(t.amount for t in transfers if t.debit == account) == amount
+        assert state.balances.get("coins", 0) >= 0 <= state.debts.get("coins", 0)
+        escrow = sum(t.amount * ((t.credit == "escrow") - (t.debit == "escrow")) for t in transfers)
+        waiting = [r for r in state.records.values() if isinstance(r, FulfilmentState) and r.status == "PENDING"]
+        assert escrow == sum(r.price["coins"] for r in waiting)
+        for record in state.records.values():
+            kept = isinstance(record, GrantState) and record.status in ("PENDING", "CLAIMED")
+            if kept or (isinstance(record, FulfilmentState) and record.status != "FAILED"):
+                pending.update(stock for stock in record.holds if not stock.startswith("pool:"))
+    bounds = {"reward:swag": 2, "reward:welcome": 3, "store:mug": 2}
+    assert {name: scenario.stocks.get(name, StockState()).taken for name in bounds} == {n: pending[n] for n in bounds}
+    assert all(scenario.stocks.get(name, StockState()).taken <= bound for name, bound in bounds.items())
+    codes = [move for _, decision in decisions for move in decision.codes]
+    drawn = Counter(move.use.value for move in codes)
+    assert drawn["draw"] - drawn["return"] == scenario.stocks["pool:spring"].taken <= 2
+    assert not {m.holder for m in codes if m.use == "show"} & {m.holder for m in codes if m.use == "return"}

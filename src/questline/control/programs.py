@@ -17,7 +17,7 @@ Edit = Callable[[dict[str, Any]], dict[str, Any]]
 SECTIONS = (
     "currencies", "metrics", "rules", "streaks", "achievements", "boards", "vitals", "items", "segments", "boosts", "tiers",
     "commissions", "seasons", "leagues", "quests",
-    "rewards", "guards",
+    "rewards", "guards", "store",
 )  # fmt: skip
 
 __all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]

@@ -8,8 +8,10 @@ import msgspec
 from questline.engine.compile import Program
 from questline.engine.named_rewards import badge_of
 from questline.model.records import RecordKind
+from questline.model.redemptions import FulfilmentStatus
 from questline.model.rewards import BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
+from questline.store.fulfilments import FulfilmentRow
 from questline.store.grants import GrantRow
 
 
@@ -75,3 +77,37 @@ def badges_of(program: Program, state: UserState) -> list[BadgeView]:
         if kind is RecordKind.BADGE and cast(BadgeState, badge).times
     ]
     return sorted(held, key=lambda view: (view.earned_at, view.badge))
+
+
+class FulfilmentView(msgspec.Struct, frozen=True, rename="camel"):
+    """A redemption: what was paid for it, how it is fulfilled, and how far that is; `code` is what a code item told."""
+
+    fulfilment: str
+    user_id: str
+    item: str
+    title: str
+    method: str
+    status: FulfilmentStatus
+    price: dict[str, int]
+    redeemed_at: datetime
+    settled_at: datetime | None
+    note: str
+    code: str | None
+
+
+def fulfilment_view(program: Program, row: FulfilmentRow) -> FulfilmentView:
+    """Return a redemption; one of an item that the store has no more keeps its name only."""
+    state, item = row.state, program.store.get(row.state.item)
+    return FulfilmentView(
+        row.id,
+        row.user,
+        state.item,
+        item.title if item is not None else "",
+        state.method,
+        state.status,
+        state.price,
+        state.at,
+        state.settled_at,
+        state.note,
+        row.code,
+    )

@@ -81,6 +81,7 @@ class Program:
         self.season_scores = SeasonScores(document.seasons, self.zone) if document.seasons else None
         self.league_scores = LeagueScores(document.leagues, self.timezone) if document.leagues else None
         self.rewards = document.rewards
+        self.store = document.store
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)
         self.suspicion = document.suspicion or Suspicion()

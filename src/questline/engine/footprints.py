@@ -118,6 +118,10 @@ class Touched:
         """Add a record that is there once for a user."""
         self._read.add((key[0].value, key[1]))
 
+    def stock(self, name: str) -> None:
+        """Add a stock that may be taken of or put back to."""
+        self._stocks.add(name)
+
     def vital(self, name: str) -> None:
         """Add a vital that may change, and what its top gives."""
         vital = self._program.vitals.get(name)
@@ -156,9 +160,9 @@ class Touched:
     def held(self, name: str, reward: NamedReward) -> None:
         """Add what a grant takes and may put back."""
         if reward.stock is not None:
-            self._stocks.add(reward_stock(name))
+            self.stock(reward_stock(name))
         if reward.type == "coupon":
-            self._stocks.add(pool_stock(reward.pool or name))
+            self.stock(pool_stock(reward.pool or name))
         if reward.limit is not None:
             self._read.add(("allowance", reward_stock(name)))
 

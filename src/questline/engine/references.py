@@ -11,6 +11,7 @@ from questline.engine import (
     leagues,
     named_rewards,
     quest_forms,
+    redemptions,
     referrals,
     seasons,
     segments,
@@ -40,6 +41,7 @@ MECHANICS = (
     guards.references,
     named_rewards.references,
     quest_forms.references,
+    redemptions.references,
 )
 
 

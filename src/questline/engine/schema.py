@@ -10,6 +10,7 @@ from questline.engine import (
     leagues,
     named_rewards,
     quest_forms,
+    redemptions,
     referrals,
     seasons,
     segments,
@@ -248,6 +249,7 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "suspicion": guards.SUSPICION_SCHEMA,
             "rewards": named_rewards.SCHEMA,
             "quests": quest_forms.SCHEMA,
+            "store": redemptions.SCHEMA,
             "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
         }
     ),

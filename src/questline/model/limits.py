@@ -64,6 +64,7 @@ GUARD_WINDOW_SECONDS_MAX = 366 * 86_400
 GUARD_SCORE_MAX = 1_000_000  # of one guard; and a user's suspicion does not rise above
 COUPONS_UPLOAD_MAX = 50_000  # codes in one upload; send more in further ones
 COUPON_CHARS_MAX = 256  # of one code
+FULFILMENT_NOTE_CHARS_MAX = 1_000  # a tracking number, or why a fulfilment failed
 STOCK_MAX = 1_000_000_000  # units of one named reward or store item
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident

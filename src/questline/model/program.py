@@ -11,6 +11,7 @@ from questline.model.definition import Award, Condition, Definition, Gains, Per,
 from questline.model.guards import Guard, Suspicion
 from questline.model.items import Inventory, Item
 from questline.model.quests import Quest
+from questline.model.redemptions import StoreItem
 from questline.model.referrals import Commission, Referrals
 from questline.model.requirements import Requirement
 from questline.model.rewards import NamedReward
@@ -195,6 +196,7 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     suspicion: Suspicion | None = None
     rewards: dict[str, NamedReward] = {}
     quests: dict[str, Quest] = {}
+    store: dict[str, StoreItem] = {}
     event_types: dict[str, EventType] = {}
 
 

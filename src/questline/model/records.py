@@ -10,6 +10,7 @@ from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, ReviewState, SuspicionState
 from questline.model.items import ItemState
 from questline.model.quests import QuestState
+from questline.model.redemptions import FulfilmentState
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, GrantState
 from questline.model.streaks import StreakChoices
@@ -39,6 +40,7 @@ class RecordKind(StrEnum):
     BADGE = "badge"
     ALLOWANCE = "allowance"
     QUEST = "quest"
+    FULFILMENT = "fulfilment"
 
 
 UNTOLD = frozenset({RecordKind.WINDOW, RecordKind.GUARD, RecordKind.STREAK_CHOICES})
@@ -75,6 +77,7 @@ Record = (
     | BadgeState
     | AllowanceState
     | QuestState
+    | FulfilmentState
 )
 RecordKey = tuple[RecordKind, str]  # kind, name
 

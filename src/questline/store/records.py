@@ -13,6 +13,7 @@ from questline.model.guards import BlockState, GuardState, Mark, ReviewState, Su
 from questline.model.items import ItemState, Lot
 from questline.model.quests import QuestState, QuestStatus
 from questline.model.records import CheckInState, Record, RecordKey, RecordKind
+from questline.model.redemptions import FulfilmentState, FulfilmentStatus, Method
 from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
@@ -36,6 +37,7 @@ class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_price = msgspec.json.Decoder(dict[str, int]).decode
 _decode_given = msgspec.json.Decoder(tuple[Given, ...]).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _encode = msgspec.json.encode
@@ -80,6 +82,29 @@ def grant_of(
         limited,
         _decode_given(given),
     )
+
+
+def fulfilment_of(
+    item: str, method: Method, status: str, price: str, at: datetime, settled_at: datetime | None, note: str, holds: str,
+    limited: bool,
+) -> FulfilmentState:  # fmt: skip
+    """Return a fulfilment of its row's columns."""
+    return FulfilmentState(
+        item,
+        method,
+        FulfilmentStatus(status),
+        _decode_price(price),
+        at,
+        settled_at,
+        note,
+        _decode_names(holds),
+        limited,
+    )
+
+
+def _fulfilment_row(one: FulfilmentState) -> tuple[object, ...]:
+    price, holds = _encode(one.price).decode(), _encode(one.holds).decode()
+    return one.item, one.method, one.status.value, price, one.at, one.settled_at, one.note, holds, one.limited
 
 
 def _grant_row(grant: GrantState) -> tuple[object, ...]:
@@ -195,6 +220,7 @@ _TABLES: dict[RecordKind, _Table] = {
     RecordKind.BADGE: _Table(
         "load_badges", "put_badges", BadgeState, lambda badge: (badge.at, badge.times), "badges_of_user"
     ),
+    RecordKind.FULFILMENT: _Table("load_fulfilments", "put_fulfilments", fulfilment_of, _fulfilment_row),
     RecordKind.ALLOWANCE: _Table("load_allowances", "put_allowances", AllowanceState, lambda taken: (taken.units,)),
     RecordKind.QUEST: _Table("load_quests", "put_quests", _quest, _quest_row, "quests_of_user"),
 }

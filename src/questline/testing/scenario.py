@@ -20,6 +20,7 @@ from questline.model.guards import BlockState, ReviewState, Sighting, SightingKe
 from questline.model.items import ItemState
 from questline.model.quests import QuestState
 from questline.model.records import UNTOLD, Record, RecordKind
+from questline.model.redemptions import FulfilmentState
 from questline.model.referrals import CodeOwner, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, GrantState
 from questline.model.state import UserState
@@ -178,6 +179,8 @@ def _short(record: Record | None) -> str:
             return str(record.times)
         case AllowanceState():
             return str(record.units)
+        case FulfilmentState():
+            return f"{record.item} {record.status.value}"
         case GrantState():
             return f"{record.reward} {record.status.value}"
         case QuestState():

@@ -30,6 +30,7 @@ _TAGS = {
     "daily": "The daily loop: check-ins, items, inventories.",
     "progress": "What users strive for: progress, awards, and care for their streaks.",
     "grants": "Rewards given to users: claimed, revoked.",
+    "fulfilments": "The reward store: redeeming, and what becomes of it.",
     "coupons": "Pools of codes that rewards and the store draw from.",
     "leaderboards": "Boards: pages, ranks, neighbours.",
     "program": "A project's rules as one versioned document.",
@@ -48,8 +49,9 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
-    "revokeGrant": ["409"], "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
+    "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
+    "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
 _PARAMETERS: dict[str, Json] = {
@@ -58,6 +60,7 @@ _PARAMETERS: dict[str, Json] = {
     "appId": {"description": "The app's id."},
     "project": {"description": "The app's id: that of the key."},
     "pool": {"description": "The pool's name."},
+    "fulfilmentId": {"description": "The fulfilment's id: that of the event that redeemed."},
     "grantId": {"description": "The grant's id."},
     "keyId": {"description": "The key's id."},
     "name": {"description": "The definition's name."},

@@ -73,6 +73,14 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         "demote": 5,
         "tiers": [{"title": "Bronze"}, {"title": "Silver"}, {"title": "Gold"}],
     },
+    "StoreItem": {
+        "title": "Mug",
+        "price": {"coins": 500},
+        "fulfilment": "manual",
+        "stock": 100,
+        "limit": 1,
+        "badge": "founder",
+    },
     "NamedReward": {
         "type": "currency",
         "currency": "coins",
@@ -101,7 +109,7 @@ NAMES = {
     "Vital": "energy", "Item": "coffee",
     "Segment": "regulars", "Boost": "weekend", "Tiers": "club", "Commission": "sales",
     "Season": "winter", "League": "weekly", "Quest": "first-week", "Guard": "burst",
-    "NamedReward": "welcome",
+    "NamedReward": "welcome", "StoreItem": "mug",
 }  # fmt: skip
 PROGRAM: dict[str, Any] = {
     "timezone": "Europe/Berlin",
@@ -207,6 +215,18 @@ SCHEMAS: dict[str, Any] = {
     "Blocked": {"userId": "ada", "blocked": True, "eventId": ID, "duplicate": False},
     "CheckIn": {"userId": "ada"},
     "Claim": {"userId": "ada"},
+    "Redeem": {"userId": "ada"},
+    "Settle": {"note": "DHL 00340434161094042557"},
+    "FulfilmentList": {
+        "items": [
+            {
+                "fulfilment": ID, "userId": "ada", "item": "mug", "title": "Mug", "method": "manual",
+                "status": "PENDING", "price": {"coins": 500}, "redeemedAt": AT, "settledAt": None, "note": "",
+                "code": None,
+            }
+        ],
+        "nextCursor": None,
+    },
     "Revoke": {"policy": "debt", "reason": "fraud"},
     "Codes": ["SPRING-7F3K", "SPRING-9QXM"],
     "Uploaded": {"pool": "spring", "codes": 2, "new": 2, "total": 2, "left": 2},

@@ -28,7 +28,7 @@ SECTIONS = {
     "achievements": "Achievement", "boards": "Board", "vitals": "Vital", "items": "Item",
     "segments": "Segment", "boosts": "Boost", "tiers": "Tiers", "commissions": "Commission",
     "seasons": "Season", "leagues": "League", "quests": "Quest",
-    "rewards": "NamedReward", "guards": "Guard",
+    "rewards": "NamedReward", "guards": "Guard", "store": "StoreItem",
 }  # fmt: skip
 """What one entry of each part of a program is called."""
 

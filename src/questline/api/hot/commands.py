@@ -19,6 +19,7 @@ from questline.model.event import (
     QUEST_COMPLETE,
     QUEST_START,
     QUEST_STEP,
+    REDEEM,
     REWARD_CLAIM,
     USE,
 )
@@ -56,6 +57,13 @@ class Progress(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     user_id: str
     amount: float | int | None = None
     value: float | int | None = None
+    idempotency_key: str | None = None
+
+
+class Redeem(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Redeem an item of the reward store. Repeat it under the same key: it is redeemed once."""
+
+    user_id: str
     idempotency_key: str | None = None
 
 
@@ -119,6 +127,7 @@ HOT_COMMANDS: tuple[HotCommand, ...] = (
     HotCommand(
         "/items/{item}/buy", "buyItem", "daily", BUY, Buy, lambda body, item: {"item": item, "quantity": body.quantity}
     ),
+    HotCommand("/store/{item}/redeem", "redeemItem", "fulfilments", REDEEM, Redeem, lambda _, item: {"item": item}),
     HotCommand(
         "/rewards/{grant}/claim", "claimReward", "grants", REWARD_CLAIM, Claim, lambda _, grant: {"grant": grant}
     ),

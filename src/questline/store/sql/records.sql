@@ -342,3 +342,19 @@ ON CONFLICT ON CONSTRAINT quests_pk DO UPDATE
 -- name: quests_of_user
 -- $1 project, $2 user.
 SELECT quest, status, times, period, started_at, deadline, ended_at, progress FROM quests WHERE project_id = $1 AND user_id = $2;
+
+-- name: load_fulfilments
+-- $1 projects, $2 users, $3 fulfilments.
+SELECT f.user_id, f.fulfilment_id, f.item, f.method, f.status, f.price, f.at, f.settled_at, f.note, f.holds, f.limited
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
+JOIN fulfilments f ON f.project_id = i.project_id AND f.fulfilment_id = i.name AND f.user_id = i.user_id;
+
+-- name: put_fulfilments
+-- A new redemption, or what became of one. Arrays, a column each.
+INSERT INTO fulfilments (project_id, user_id, fulfilment_id, item, method, status, price, at, settled_at, note, holds, limited)
+SELECT project_id, user_id, fulfilment_id, item, method, status, price::json, at, settled_at, note, holds::json, limited
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+            $9::timestamptz[], $10::text[], $11::text[], $12::boolean[])
+     AS i (project_id, user_id, fulfilment_id, item, method, status, price, at, settled_at, note, holds, limited)
+ON CONFLICT ON CONSTRAINT fulfilments_pk DO UPDATE SET
+    status = excluded.status, settled_at = excluded.settled_at, note = excluded.note;

@@ -1,0 +1,19 @@
+-- Redemptions of the reward store as they are listed; the engine's loads and writes of them stand in records.sql.
+
+-- name: page
+-- Redemptions, newest first, with the codes they told. $1 project, $2 before this id, $3 status or NULL, $4 customer's user
+-- id or NULL, $5 limit.
+SELECT u.external_id, c.code, f.fulfilment_id, f.item, f.method, f.status, f.price, f.at, f.settled_at, f.note, f.holds, f.limited
+FROM fulfilments f
+JOIN users u ON u.project_id = f.project_id AND u.id = f.user_id
+LEFT JOIN coupons c ON c.project_id = f.project_id AND c.holder = f.fulfilment_id
+WHERE f.project_id = $1 AND f.fulfilment_id < $2 AND ($3::text IS NULL OR f.status = $3)
+    AND ($4::text IS NULL
+         OR f.user_id = (SELECT o.id FROM users o WHERE o.project_id = $1 AND o.external_id = $4))
+ORDER BY f.fulfilment_id DESC
+LIMIT $5;
+
+-- name: owner
+-- The customer's id of the user who redeemed. $1 project, $2 fulfilment.
+SELECT u.external_id FROM fulfilments f JOIN users u ON u.project_id = f.project_id AND u.id = f.user_id
+WHERE f.project_id = $1 AND f.fulfilment_id = $2;
