@@ -22,6 +22,7 @@ BENCHMARKS = {
     "steady": "bench.steady",
     "spend": "bench.spend",
     "daily": "bench.daily",
+    "mechanics": "bench.mechanics",
     "hot": "bench.hot",
     "ranks": "bench.boards",
     "growth": "bench.growth",

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 
 from bench.frame import Bench, Figure
-from bench.traffic import all_applied, fill_queue, waiting
+from bench.traffic import Drawn, a_task, all_applied, fill_queue, waiting
 from questline.model.limits import APPLY_BATCH_EVENTS, PARTITIONS
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
@@ -53,12 +53,14 @@ class Drained(msgspec.Struct, frozen=True):
     processor_us: float
 
 
-async def watch_drain(bench: Bench, conn: Any, events: int, active: int | None = None) -> Drained:
+async def watch_drain(
+    bench: Bench, conn: Any, events: int, active: int | None = None, draw: Callable[[], Drawn] = a_task
+) -> Drained:
     """Drain a backlog; measured from a tenth done to all done, because a worker's start is no part of its speed.
 
-    `active`: only the first so many users have events.
+    `active`: only the first so many users have events. `draw` makes what an event says.
     """
-    await fill_queue(conn, bench.state, events, active)
+    await fill_queue(conn, bench.state, events, active, draw)
     async with bench.processes.worker() as worker:
         while (left := await waiting(conn)) > events * 0.9:  # noqa: ASYNC110 - the queue is another process's
             await asyncio.sleep(0.01)

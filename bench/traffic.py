@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,16 +21,29 @@ _ids = EventIds()
 _encode = msgspec.json.Encoder().encode
 
 
-def accepted(number_of_user: int) -> AcceptedEvent:
-    """A task of `user-N`, as the edge hands it to the store."""
+class Drawn(msgspec.Struct, frozen=True):
+    """What an event says: its type and payload."""
+
+    type: str
+    payload: dict[str, Any]
+
+
+def a_task() -> Drawn:
+    """The event that most benchmarks run on."""
+    return Drawn(EVENT_TYPE, {"difficulty": random.choice(("easy", "hard")), "minutes": random.randint(1, 60)})
+
+
+def accepted(number_of_user: int, draw: Callable[[], Drawn] = a_task) -> AcceptedEvent:
+    """An event of `user-N`, as the edge hands it to the store."""
     id_: UUID = _ids.new()
     now = datetime.now(UTC)
     project, user = project_of(number_of_user), f"user-{number_of_user}"
-    payload = _encode({"difficulty": random.choice(("easy", "hard")), "minutes": random.randint(1, 60)})
+    drawn = draw()
+    payload = _encode(drawn.payload)
     return AcceptedEvent(
         id=id_,
         project_id=project,
-        type=EVENT_TYPE,
+        type=drawn.type,
         user=user,
         payload=payload.decode(),
         occurred_at=now,
@@ -46,10 +60,14 @@ def project_of(number_of_user: int) -> int:
     return 1 + number_of_user % 3
 
 
-async def fill_queue(conn: Any, state: State, events: int, active: int | None = None) -> None:
+async def fill_queue(
+    conn: Any, state: State, events: int, active: int | None = None, draw: Callable[[], Drawn] = a_task
+) -> None:
     """Accept events of random users (of the first `active`, if given), a thousand a statement."""
     for start in range(0, events, 1_000):
-        batch = [accepted(random.randint(1, active or state.size.users)) for _ in range(min(1_000, events - start))]
+        batch = [
+            accepted(random.randint(1, active or state.size.users), draw) for _ in range(min(1_000, events - start))
+        ]
         await accept.accept(conn, batch)
 
 
