@@ -193,6 +193,8 @@ async def test_a_held_command_is_answered_409_and_runs_when_it_is_approved(quest
     assert await app.balance("ada", "coins") == 5
     approved = await app.post(f"/v1/reviews/{answers[0].json()['eventId']}/approve", json={})
     assert (approved.json()["outcome"]["balances"], await app.balance("ada", "coins")) == ({"coins": 1}, 1)
+    again = await app.post("/v1/currency/spend", json=body)
+    assert (again.status_code, again.json()["balance"], again.json()["duplicate"]) == (201, 1, True)
 
 
 async def test_an_approval_that_cannot_be_applied_leaves_the_event_waiting(questline: Instance) -> None:
@@ -310,6 +312,52 @@ async def test_users_who_come_at_once_from_one_device_see_each_other(questline: 
     await questline.drain()
     events = (await app.get("/v1/events?limit=200")).json()["items"]
     assert Counter(e["reason"] for e in events) == {"PROCESSED": 3, "GUARD_REFUSED": 37}
+
+
+async def test_many_users_with_many_shared_values_at_once_are_judged_right_and_none_fails(questline: Instance) -> None:
+    """Users are locked before values, and both in one order, so that no two transactions wait for each other."""
+    guards = {
+        "devices": {**PROGRAM["guards"]["farm"], "users": 2},
+        "orders": {
+            "kind": "duplicate",
+            "on": "visit",
+            "fields": ["order"],
+            "across": "users",
+            "window": HOUR,
+            "action": "refuse",
+        },
+        "own": {"kind": "spread", "on": "visit", "field": "device", "values": 3, "window": HOUR, "action": "refuse"},
+    }
+    metrics = {**PROGRAM["metrics"], "visits": {"on": "visit", "count": True}}
+    app = await questline.app({**PROGRAM, "guards": guards, "metrics": metrics})
+    facts = [(f"user-{n % 12}", f"device-{n * 7 % 9}", n * 5 % 80) for n in range(240)]
+    async with questline.worker():
+        sent = [
+            app.send("visit", user, {"device": device, "order": order}, eventId=str(n), occurredAt=THEN.isoformat(),
+                     headers={"Prefer": "wait=20"} if n % 3 == 0 else {})
+            for n, (user, device, order) in enumerate(facts)
+        ]  # fmt: skip
+        assert {answer.status_code for answer in await asyncio.gather(*sent)} <= {200, 202}
+    await questline.drain()
+    applied = await questline.owner.fetch(
+        """SELECT e.external_user, e.payload->>'device', e.payload->>'order' FROM decisions d
+           JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id JOIN projects p ON p.id = d.project_id
+           WHERE p.app_id = $1 AND e.type = 'visit' AND d.status = 'processed'""",
+        app.app_id,
+    )
+    users_of: dict[str, set[str]] = {}
+    devices_of: dict[str, set[str]] = {}
+    for user, device, _ in applied:
+        users_of.setdefault(device, set()).add(user)
+        devices_of.setdefault(user, set()).add(device)
+    assert max(map(len, users_of.values())) <= 2
+    assert max(map(len, devices_of.values())) <= 3
+    assert max(Counter(order for _, _, order in applied).values()) == 1
+    assert (await app.get("/v1/events?status=failed")).json()["items"] == []
+    counted = [(await app.profile(f"user-{n}"))["metrics"] for n in range(12)]
+    assert sum(found[0]["value"] for found in counted if found) == len(applied) > 10
+    database = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await questline.owner.fetchval(database) == 0
 
 
 async def test_what_guards_know_of_shared_values_is_forgotten_when_its_time_is_over(questline: Instance) -> None:

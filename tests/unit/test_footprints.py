@@ -80,6 +80,7 @@ def sometimes(value: Any) -> st.SearchStrategy[Any]:
 
 on = st.one_of(st.sampled_from(("a", "b", "*")), st.just(["a", "b"]))
 names = st.sampled_from(NAMES)
+actions = st.sampled_from(("flag", "flag", "flag", "hold", "refuse"))
 awards = st.dictionaries(names, st.integers(1, 30), min_size=1, max_size=2)
 leaves = st.builds(
     lambda field, value: {"field": field, "op": "gte", "value": value},
@@ -118,6 +119,15 @@ def programs(draw: st.DrawFn) -> Program:
             name: {"on": draw(on), **({"count": True} if name == "two" else draw(kinds)), **when()} for name in NAMES
         },
         "streaks": {name: {"on": draw(on), "milestones": {"2": {"award": draw(awards)}}, **when()} for name in NAMES},
+        "guards": {
+            "few": {"kind": "rate", "on": draw(on), "times": 1, "window": {"duration": 9, "unit": "hours"}, "score": 2,
+                    "action": draw(actions), **when()},
+            "near": {"kind": "jump", "on": draw(on), "field": "v", "by": 1, "score": 3, "action": draw(actions), **when()},
+            "own": {"kind": "spread", "on": draw(on), "field": "v", "values": 1, "window": {"duration": 9, "unit": "hours"}},
+            "all": {"kind": "duplicate", "on": draw(on), "fields": ["v"], "across": "users",
+                    "window": {"duration": 1, "unit": "hours"}, "action": draw(actions)},
+        },
+        "suspicion": {"decay": {"points": 1, "every": 5}, "actions": {"9": draw(actions), "15": "block"}},
         "rules": {
             name: {"on": draw(on), "award": draw(awards), "limit": {"times": 2, "per": "day"}, **when(),
                    "multiply": [{"streak": draw(names), "from": 2, "by": 2}]}
@@ -164,6 +174,7 @@ def loaded(program: Program, whole: UserState, event: Event) -> UserState:
         achievements={n: v for n, v in whole.achievements.items() if n in footprint.achievements},
         rule_uses={k: v for k, v in whole.rule_uses.items() if k in windows},
         seen_values={k for k in whole.seen_values if k in keys},
+        sightings={k: v for k, v in whole.sightings.items() if k in set(program.sighting_keys(event))},
         records={k: v for k, v in whole.records.items() if k in records},
     )
 

@@ -40,6 +40,7 @@ _NOTES = {
     ("remove", "metrics"): "values stay, dormant",
     ("remove", "streaks"): "streaks stay, dormant",
     ("remove", "achievements"): "unlocks stay",
+    ("remove", "guards"): "what it holds goes on waiting for review",
     ("remove", "quests"): "runs stay, dormant",
 }
 
