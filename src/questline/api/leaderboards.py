@@ -9,6 +9,7 @@ from questline.api.callers import Reader
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.boards import BoardScope, LeaderboardPage, LeaderboardQuery, leaderboard
+from questline.control.league_pages import cohort_page
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 
 
@@ -26,13 +27,13 @@ async def get_leaderboard(
     user_id: Annotated[str | None, QueryParameter(name="userId")] = None,
     around: int = 0,
 ) -> LeaderboardPage:
-    """Show a board by its name, or by the track, currency or metric it ranks."""
-    name = metric or board
+    """Show a board by its name, or by the track, currency or metric it ranks; or the cohort of a user in a league."""
+    name = metric or board or league_id
     if name is None:
         raise Problem(400, "invalid-parameter", "say which board: metric=NAME", parameter="metric")
-    if league_id is not None:
-        raise Problem(404, "not-found", f"there is no league {league_id!r}")
     async with services.pool.acquire() as conn:
         program = await services.program(conn, reader.project)
     query = LeaderboardQuery(name, board_scope, period_key, limit, after, user_id, around)
+    if league_id is not None:
+        return await cohort_page(services.pool, reader.project, program, league_id, query, services.now())
     return await leaderboard(services.pool, reader.project, program, query, services.now())

@@ -12,6 +12,7 @@ from questline.api.callers import Admin, Reader
 from questline.api.commands import execute
 from questline.api.problems import Problem
 from questline.api.services import Services
+from questline.control import leagues, seasons
 from questline.control.profiles import Profile, profile_of
 from questline.model.event import PROFILE_UPDATE
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
@@ -81,7 +82,10 @@ async def get_profile(user_id: str, reader: Reader, services: Services) -> Profi
         if found is None:
             raise no_user(user_id)
         program = await services.program(conn, reader.project)
-    return profile_of(program, *found, services.now())
+        now, project_id = services.now(), reader.project.id
+        standings = await leagues.views(conn, program, project_id, found[0], now)
+        shown = await seasons.views(conn, program, project_id, found[0], now)
+    return profile_of(program, *found, now, standings, shown)
 
 
 @get("/users/{user_id:str}/history", tags=["users"])

@@ -32,7 +32,7 @@ async def rebuild(conn: Any, project: Project, program: Program) -> int:
     async with conn.transaction():
         await boards.lock_alone(conn, project.id)
         await _gather(conn, project, program)
-        return await store.replace(conn, project.id, list(program.boards))
+        return await store.replace(conn, project.id, _names(program))
 
 
 async def compare(conn: Any, project: Project, program: Program, limit: int = 100) -> list[Difference]:
@@ -45,35 +45,47 @@ async def compare(conn: Any, project: Project, program: Program, limit: int = 10
     try:
         await boards.lock_alone(conn, project.id)
         await _gather(conn, project, program)
-        counts = await store.wrong_counts(conn, project.id, list(program.boards), limit)
+        counts = await store.wrong_counts(conn, project.id, _names(program), limit)
         await store.show_hidden(conn, project.id)
-        entries = await store.wrong_entries(conn, project.id, list(program.boards), limit)
+        entries = await store.wrong_entries(conn, project.id, _names(program), limit)
         return [*entries, *counts]
     finally:
         await transaction.rollback()
 
 
+def _names(program: Program) -> list[str]:
+    """Return the names that the program's boards are stored under, those of its seasons included."""
+    scores = program.season_scores
+    return [*program.boards, *(() if scores is None else sorted(scores.names))]
+
+
 async def _gather(conn: Any, project: Project, program: Program) -> None:
     await store.open_gathering(conn)
     await _gather_earned(conn, project, program)
-    if program.boards_by_metric:
+    if program.boards_by_metric or (program.season_scores is not None and program.season_scores.by_metric):
         await _gather_counted(conn, project, program)
     await store.settle(conn)
 
 
 async def _gather_earned(conn: Any, project: Project, program: Program) -> None:
     by_currency = program.boards_by_currency
+    seasons = {} if program.season_scores is None else program.season_scores.by_currency
     keys = PeriodKeys(program.zone)
     rows = BoardRows()
-    async for user_id, currency, amount, at in store.earned(conn, project.id, list(by_currency)):
+    async for user_id, currency, amount, at in store.earned(conn, project.id, list({*by_currency, *seasons})):
         of_instant = keys.of(at)
         rows.add(
             project.id,
             user_id,
             [
                 BoardPoints(name, of_instant[period], BoardMode.ADD, amount, at)
-                for name, board in by_currency[currency]
+                for name, board in by_currency.get(currency, ())
                 for period in board.periods
+            ]
+            + [
+                BoardPoints(score.name, score.season, BoardMode.ADD, amount, at)
+                for score in seasons.get(currency, ())
+                if score.start <= at < score.end
             ],
         )
         if len(rows) >= _GATHERED:
@@ -84,6 +96,8 @@ async def _gather_earned(conn: Any, project: Project, program: Program) -> None:
 
 async def _gather_counted(conn: Any, project: Project, program: Program) -> None:
     ranked = {name for named in program.boards_by_metric.values() for name, _ in named}
+    if program.season_scores is not None:
+        ranked |= {score.name for scores in program.season_scores.by_metric.values() for score in scores}
     last = ""
     while users := await store.users_after(conn, project.id, last, _USERS):
         last = list(users.values())[-1]

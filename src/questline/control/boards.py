@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from questline.engine.compile import Program
+from questline.engine.seasons import span_of, stored_name
 from questline.model import calendar
+from questline.model.contests import SeasonBoard
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from questline.model.principal import Project
 from questline.model.program import Board
@@ -65,13 +67,24 @@ class LeaderboardEntry(msgspec.Struct, frozen=True, rename="camel"):
     app_id: str
 
 
+class CohortView(msgspec.Struct, frozen=True, rename="camel"):
+    """Which cohort of a league a page shows; `zone` is where the user's rank would lead: promotion, demotion or stay."""
+
+    tier: int
+    tier_title: str
+    cohort: int
+    promote: int
+    demote: int
+    zone: str | None
+
+
 class LeaderboardPage(msgspec.Struct, frozen=True, rename="camel"):
     """A leaderboard's page, ready to be sent. `total` counts all entries of the period."""
 
     board: str
     metric: str  # what the board ranks
     scope: BoardScope
-    period: str  # daily | weekly | monthly | yearly | all-time
+    period: str  # daily | weekly | monthly | yearly | all-time | season
     period_key: str
     ties: str  # first | competition | dense
     decimals: int  # a score is in units of 10 to the minus this
@@ -80,6 +93,17 @@ class LeaderboardPage(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None = None
     me: LeaderboardEntry | None = None
     around_me: list[LeaderboardEntry] = []
+    league: CohortView | None = None  # of a league's cohort
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """The board and period that a query means; `stored` is the board's name in the database."""
+
+    name: str
+    stored: str
+    board: Board | SeasonBoard
+    kind: str
+    key: str
 
 
 async def leaderboard(
@@ -89,28 +113,20 @@ async def leaderboard(
 
     `pool` holds connections that may take the tenant role. Raises BoardNotFound and BoardQueryInvalid.
     """
-    kind = _period_kind(query.period_key)
-    name, board = _find(program, query.metric, kind)
-    kind = kind or board.periods[0]
-    if kind not in board.periods:
-        raise BoardQueryInvalid(
-            "periodKey", f"board {name!r} keeps {', '.join(board.periods)} periods, not {kind} ones"
-        )
-    key = query.period_key or calendar.period_key(kind, now, program.zone)
-    scope = query.scope or BoardScope(board.scope)
-    if scope is BoardScope.GLOBAL and board.scope != "GLOBAL":
+    asked = _asked(program, query, now)
+    name, board = asked.name, asked.board
+    own_scope = board.scope if isinstance(board, Board) else "APP"
+    scope = query.scope or BoardScope(own_scope)
+    if scope is BoardScope.GLOBAL and own_scope != "GLOBAL":
         raise BoardQueryInvalid("scope", f"board {name!r} does not opt in to GLOBAL; set its scope in the program")
-    if not 1 <= query.limit <= PAGE_ITEMS_MAX:
-        raise BoardQueryInvalid("limit", f"limit must be from 1 to {PAGE_ITEMS_MAX}")
-    if not 0 <= query.around <= AROUND_MAX:
-        raise BoardQueryInvalid("around", f"around must be from 0 to {AROUND_MAX}")
-    after = None if query.after is None else _place(query.after)
+    bounded(query)
+    after = None if query.after is None else place_of(query.after)
 
     async with _reading(pool, project, scope) as conn:
         apps = {project.id: project.app_id}
         if scope is BoardScope.GLOBAL:
             apps = await store.global_projects(conn, project.organization_id, name)
-        sources = await store.find_sources(conn, list(apps), name, key)
+        sources = await store.find_sources(conn, list(apps), asked.stored, asked.key)
         entries: list[RankedEntry] = []
         around: list[RankedEntry] = []
         total = 0
@@ -127,16 +143,64 @@ async def leaderboard(
         board=name,
         metric=board.ranks,
         scope=scope,
-        period=kind,
-        period_key=key,
+        period=asked.kind,
+        period_key=asked.key,
         ties=board.ties,
         decimals=board.decimals,
         total=total,
         entries=[_entry(entry, apps) for entry in entries],
-        next_cursor=_cursor(entries[-1]) if more else None,
+        next_cursor=cursor_of(_place_at(entries[-1])) if more else None,
         me=None if own is None else _entry(own, apps),
         around_me=[_entry(entry, apps) for entry in around] if query.around else [],
     )
+
+
+def bounded(query: LeaderboardQuery) -> None:
+    """Raise BoardQueryInvalid where a page is asked for that is too large, or none."""
+    if not 1 <= query.limit <= PAGE_ITEMS_MAX:
+        raise BoardQueryInvalid("limit", f"limit must be from 1 to {PAGE_ITEMS_MAX}")
+    if not 0 <= query.around <= AROUND_MAX:
+        raise BoardQueryInvalid("around", f"around must be from 0 to {AROUND_MAX}")
+
+
+def _asked(program: Program, query: LeaderboardQuery, now: datetime) -> _Asked:
+    """Return the board and period a query means: of a season where it names one, or where only a season has the board."""
+    seasons = program.document.seasons
+    if query.period_key in seasons:
+        return _of_season(program, query.period_key, query.metric)
+    kind = _period_kind(query.period_key)
+    try:
+        name, board = _find(program, query.metric, kind)
+    except BoardNotFound:
+        running = _running(program, query.metric, now) if query.period_key is None else None
+        if running is None:
+            raise
+        return _of_season(program, running, query.metric)
+    kind = kind or board.periods[0]
+    if kind not in board.periods:
+        raise BoardQueryInvalid(
+            "periodKey", f"board {name!r} keeps {', '.join(board.periods)} periods, not {kind} ones"
+        )
+    return _Asked(name, name, board, kind, query.period_key or calendar.period_key(kind, now, program.zone))
+
+
+def _of_season(program: Program, season: str, metric: str) -> _Asked:
+    boards = program.document.seasons[season].boards
+    ranking = [metric] if metric in boards else [name for name, board in boards.items() if board.ranks == metric]
+    if not ranking:
+        raise BoardNotFound(f"the season {season!r} has no board {metric!r}, and no board that ranks it")
+    name = ranking[0]
+    return _Asked(name, stored_name(season, name), boards[name], "season", season)
+
+
+def _running(program: Program, metric: str, now: datetime) -> str | None:
+    """Return the season that began last of those that run now and have such a board."""
+    found = []
+    for name, season in program.document.seasons.items():
+        start, end = span_of(season, program.zone)
+        if start <= now < end and any(metric in (board, one.ranks) for board, one in season.boards.items()):
+            found.append((start, name))
+    return max(found)[1] if found else None
 
 
 def _find(program: Program, metric: str, kind: str | None) -> tuple[str, Board]:
@@ -180,12 +244,17 @@ def _entry(entry: RankedEntry, apps: dict[int, str]) -> LeaderboardEntry:
     )
 
 
-def _cursor(entry: RankedEntry) -> str:
-    place = Place(entry.score, entry.reached_at, entry.user_id)
+def _place_at(entry: RankedEntry) -> Place:
+    return Place(entry.score, entry.reached_at, entry.user_id)
+
+
+def cursor_of(place: Place) -> str:
+    """Return the text that stands for a place, for the page after it."""
     return urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
 
 
-def _place(cursor: str) -> Place:
+def place_of(cursor: str) -> Place:
+    """Return the place that a cursor stands for; raises BoardQueryInvalid."""
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         place = msgspec.msgpack.decode(raw, type=Place)

@@ -1,13 +1,16 @@
 """A user as their profile shows them: levels, streaks as of now, balances, achievements with progress."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
+from questline.control.leagues import LeagueView
 from questline.control.quest_views import QuestView, quest_views
 from questline.control.rewards import BadgeView, GrantView, badges_of, pending_of
+from questline.control.seasons import SeasonView
 from questline.engine import achievements, choices, streaks, vitals
 from questline.engine.boosts import holds
 from questline.engine.compile import Program
@@ -150,11 +153,20 @@ class Profile(msgspec.Struct, frozen=True, rename="camel"):
     segments: list[str]
     boosts: list[BoostView]
     quests: list[QuestView]
+    leagues: list[LeagueView]
+    seasons: list[SeasonView]
     program_version: int
 
 
-def profile_of(program: Program, state: UserState, created_at: datetime, now: datetime) -> Profile:
-    """Return the profile of a whole state, as of `now`."""
+def profile_of(
+    program: Program,
+    state: UserState,
+    created_at: datetime,
+    now: datetime,
+    leagues: Sequence[LeagueView] = (),
+    seasons: Sequence[SeasonView] = (),
+) -> Profile:
+    """Return the profile of a whole state, as of `now`; `leagues` and `seasons` are shown as they are given."""
     # The engine's own view of a state, by an event that does nothing: what conditions see is what the profile shows.
     reader = Draft(program, state, Event(UUID(int=0), 0, "", state.user, {}, now))
     user = UserView(
@@ -184,6 +196,8 @@ def profile_of(program: Program, state: UserState, created_at: datetime, now: da
         [name for name in program.segments if reader.segment(name)],
         [_boost(name, boost, reader) for name, boost in program.document.boosts.items() if holds(reader, name, boost)],
         quest_views(program, state, reader, now, reader.zone),
+        list(leagues),
+        list(seasons),
         program.version,
     )
 

@@ -64,6 +64,12 @@ class SeasonScores:
                 scores = self.by_metric if board.currency is None else self.by_currency
                 scores[board.ranks].append(SeasonScore(stored_name(name, board_name), name, start, end, board))
 
+    @property
+    def names(self) -> set[str]:
+        """The names that the boards are stored under."""
+        ranking = (*self.by_currency.values(), *self.by_metric.values())
+        return {score.name for scores in ranking for score in scores}
+
 
 def stored_name(season: str, board: str) -> str:
     """Return the name that a season's board is stored under: its own, whatever other boards are called."""

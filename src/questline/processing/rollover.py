@@ -117,7 +117,7 @@ class Rollover:
         await system_events.send(conn, [system_event(week.project_id, one, self._new_id, now) for one in told])
         await leagues.seat(
             conn,
-            [(week.project_id, week.league, r.user_id, league.cohorts.size, len(league.tiers)) for r in results],
+            [(week.project_id, r.user_id, week.league, league.cohorts.size, len(league.tiers)) for r in results],
         )
         return len(results)
 

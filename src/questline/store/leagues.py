@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 from asyncpg import Connection
@@ -15,10 +14,11 @@ from questline.store.statements import statements
 SQL = statements("leagues")
 
 
-class Week(NamedTuple):
-    """One week of a league on the clocks of a zone; `week` is its number."""
+class Week(msgspec.Struct, frozen=True):
+    """One week of a league on the clocks of a zone. `week` is the calendar's number, `id` the row's."""
 
     project_id: int
+    id: int
     league: str
     week: int
     zone: str
@@ -65,6 +65,7 @@ class UserWeek(msgspec.Struct, frozen=True):
     league: str
     week: int
     zone: str
+    league_week: int
     tier: int | None
     cohort: int | None
     score: int
@@ -131,37 +132,37 @@ async def add_scores(conn: Connection, rows: LeagueRows) -> None:
         return
     places = {row[0] for row in found}
     new = [item for place, item in enumerate(items, 1) if place not in places]
-    weeks = {Week(*key[:3], first.zone): first.closes_at for key, _, first in new}
+    weeks = {(*key[:3], first.zone): first.closes_at for key, _, first in new}
     await conn.execute(
         SQL["open_weeks"], *map(list, zip(*((*week, closes_at) for week, closes_at in weeks.items()), strict=True))
     )
     held = await conn.fetch(SQL["hold_weeks"], *map(list, zip(*weeks, strict=True)))
-    open_ = {Week(*row) for row in held}
-    joining = [item for item in new if Week(*item[0][:3], item[2].zone) in open_]
+    numbers = {tuple(row[:4]): row[4] for row in held}
+    joining = [item for item in new if (*item[0][:3], item[2].zone) in numbers]
     if not joining:
         return
     await conn.execute(
         SQL["join"],
         [key[0] for key, _, _ in joining],
+        [key[3] for key, _, _ in joining],
         [key[1] for key, _, _ in joining],
         [key[2] for key, _, _ in joining],
-        [first.zone for _, _, first in joining],
-        [key[3] for key, _, _ in joining],
+        [numbers[(*key[:3], first.zone)] for key, _, first in joining],
         [_bounded(change[1]) for _, change, _ in joining],
         [change[2] for _, change, _ in joining],
     )
-    await seat(conn, [(key[0], key[1], key[3], first.size, first.top) for key, _, first in joining])
+    await seat(conn, [(key[0], key[3], key[1], first.size, first.top) for key, _, first in joining])
 
 
-async def seat(conn: Connection, users: Sequence[tuple[int, str, int, int, int]]) -> None:
-    """Seat the users who can be: (project id, league, user id, size of cohorts, highest tier). They are locked."""
+async def seat(conn: Connection, users: Sequence[tuple[int, int, str, int, int]]) -> None:
+    """Seat the users who can be: (project id, user id, league, size of cohorts, highest tier). They are locked."""
     if users:
         await conn.execute(SQL["seat"], *map(list, zip(*users, strict=True)))
 
 
 async def due(conn: Connection, now: datetime) -> list[DueWeek]:
     """Return the weeks of all projects that are to be closed or settled at a time, the oldest first."""
-    return [DueWeek(Week(*row[:4]), row[4], row[5]) for row in await conn.fetch(SQL["due"], now)]
+    return [DueWeek(Week(*row[:5]), row[5], row[6]) for row in await conn.fetch(SQL["due"], now)]
 
 
 async def close(conn: Connection, week: Week, now: datetime) -> bool:
@@ -173,8 +174,8 @@ async def close(conn: Connection, week: Week, now: datetime) -> bool:
     await transaction.start()
     closed = False
     try:
-        await conn.execute(SQL["close"], *week, now)
-        closed = not await conn.fetchval(SQL["somebody_waits"], *week)
+        await conn.execute(SQL["close"], week.project_id, week.id, now)
+        closed = not await conn.fetchval(SQL["somebody_waits"], week.project_id, week.id)
     finally:
         await (transaction.commit() if closed else transaction.rollback())
     return closed
@@ -182,13 +183,16 @@ async def close(conn: Connection, week: Week, now: datetime) -> bool:
 
 async def hold_progress(conn: Connection, week: Week) -> Progress | None:
     """Lock a closed week until the transaction ends; None where another worker has it, or it is settled."""
-    row = await conn.fetchrow(SQL["hold_progress"], *week)
+    row = await conn.fetchrow(SQL["hold_progress"], week.project_id, week.id)
     return None if row is None else Progress(*row)
 
 
 async def next_members(conn: Connection, week: Week, after: Progress, limit: int) -> list[tuple[int, int, str]]:
     """Return (tier, cohort, customer's user id) of the next whole cohorts, about `limit` users."""
-    rows = [tuple(row) for row in await conn.fetch(SQL["next_members"], *week, after.tier, after.cohort, limit)]
+    rows = [
+        tuple(row)
+        for row in await conn.fetch(SQL["next_members"], week.project_id, week.id, after.tier, after.cohort, limit)
+    ]
     if len(rows) == limit:  # the last cohort may go on beyond the limit
         whole = [row for row in rows if row[:2] != rows[-1][:2]]
         rows = whole or rows
@@ -197,7 +201,7 @@ async def next_members(conn: Connection, week: Week, after: Progress, limit: int
 
 async def scores(conn: Connection, week: Week, after: Progress, tier: int, cohort: int) -> list[Score]:
     """Return the members of the cohorts after some and up to one."""
-    rows = await conn.fetch(SQL["scores"], *week, after.tier, after.cohort, tier, cohort)
+    rows = await conn.fetch(SQL["scores"], week.project_id, week.id, after.tier, after.cohort, tier, cohort)
     return [Score(*row) for row in rows]
 
 
@@ -205,8 +209,10 @@ async def put_results(conn: Connection, week: Week, results: Sequence[Result]) -
     """Write results; they are written once."""
     await conn.execute(
         SQL["put_results"],
-        *week[:3],
+        [week.project_id] * len(results),
         [r.user_id for r in results],
+        [week.league] * len(results),
+        [week.week] * len(results),
         [r.rank for r in results],
         [r.outcome for r in results],
         [r.next_tier for r in results],
@@ -215,12 +221,12 @@ async def put_results(conn: Connection, week: Week, results: Sequence[Result]) -
 
 async def advance(conn: Connection, week: Week, tier: int, cohort: int) -> None:
     """Note that all cohorts up to one have their results."""
-    await conn.execute(SQL["advance"], *week, tier, cohort)
+    await conn.execute(SQL["advance"], week.project_id, week.id, tier, cohort)
 
 
 async def settle(conn: Connection, week: Week, now: datetime) -> None:
     """Note that a week has all its results."""
-    await conn.execute(SQL["settle"], *week, now)
+    await conn.execute(SQL["settle"], week.project_id, week.id, now)
 
 
 async def weeks_of_user(
@@ -233,9 +239,15 @@ async def weeks_of_user(
     return found
 
 
-async def cohort(conn: Connection, week: Week, tier: int, number: int) -> list[CohortMember]:
+async def week_of_user(conn: Connection, project_id: int, user_id: int, league: str, week: int) -> UserWeek | None:
+    """Return a user's own week of a league; None where they did not score in it."""
+    row = await conn.fetchrow(SQL["week_of_user"], project_id, user_id, league, week)
+    return None if row is None else UserWeek(*row)
+
+
+async def cohort(conn: Connection, project_id: int, league_week: int, tier: int, number: int) -> list[CohortMember]:
     """Return the members of a cohort, in any order."""
-    return [CohortMember(*row) for row in await conn.fetch(SQL["cohort"], *week, tier, number)]
+    return [CohortMember(*row) for row in await conn.fetch(SQL["cohort"], project_id, league_week, tier, number)]
 
 
 def _bounded(points: int) -> int:

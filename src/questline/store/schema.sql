@@ -562,10 +562,10 @@ CREATE TABLE season_results (
     reset       jsonb NOT NULL DEFAULT '{}',          -- {currency: what of its balance the end takes}
     CONSTRAINT season_results_pk PRIMARY KEY (project_id, season, user_id)
 );
-CREATE INDEX season_results_by_user ON season_results (project_id, user_id);
 
--- One week of a league, on the clocks of one zone: open → closed (nobody joins, no score moves) → settled.
+-- One week of a league, on the clocks of one zone; members carry its number: open → closed (nobody joins, no score moves) → settled.
 CREATE TABLE league_weeks (
+    id           integer GENERATED ALWAYS AS IDENTITY,
     project_id   integer NOT NULL,
     league       text COLLATE "C" NOT NULL,
     week         integer NOT NULL,                    -- its number, see model/calendar.py
@@ -575,45 +575,44 @@ CREATE TABLE league_weeks (
     done_tier    smallint NOT NULL DEFAULT 0,         -- cohorts up to this one have their results
     done_cohort  integer NOT NULL DEFAULT 0,
     settled_at   timestamptz,
-    CONSTRAINT league_weeks_pk PRIMARY KEY (project_id, league, week, zone),
+    CONSTRAINT league_weeks_pk PRIMARY KEY (id),
+    CONSTRAINT league_weeks_are_unique UNIQUE (project_id, league, week, zone),
     CONSTRAINT league_weeks_close_before_they_settle CHECK (settled_at IS NULL OR closed_at IS NOT NULL)
 );
 CREATE INDEX league_weeks_due ON league_weeks (closes_at) WHERE settled_at IS NULL;
 
 -- The cohort of a tier that newcomers join, and how many it has. Taken after all other locks, and held until the commit.
 CREATE TABLE league_tiers (
-    project_id  integer NOT NULL,
-    league      text COLLATE "C" NOT NULL,
-    week        integer NOT NULL,
-    zone        text COLLATE "C" NOT NULL,
-    tier        smallint NOT NULL,                    -- from 1, the lowest
-    cohort      integer NOT NULL,                     -- from 0
-    members     integer NOT NULL,
-    size        integer NOT NULL,                     -- how many a cohort could have when somebody joined last
-    CONSTRAINT league_tiers_pk PRIMARY KEY (project_id, league, week, zone, tier),
+    project_id   integer NOT NULL,
+    league_week  integer NOT NULL,
+    tier         smallint NOT NULL,                   -- from 1, the lowest
+    cohort       integer NOT NULL,                    -- from 0
+    members      integer NOT NULL,
+    size         integer NOT NULL,                    -- how many a cohort could have when somebody joined last
+    CONSTRAINT league_tiers_pk PRIMARY KEY (project_id, league_week, tier),
     CONSTRAINT league_tiers_never_overfull CHECK (members BETWEEN 1 AND size)
 ) WITH (fillfactor = 50);
 
 -- A user in a week of a league. Without a cohort they wait for the result of their last week, which decides their tier.
 CREATE TABLE league_members (
-    project_id  integer NOT NULL,
-    league      text COLLATE "C" NOT NULL,
-    user_id     bigint NOT NULL,
-    week        integer NOT NULL,
-    zone        text COLLATE "C" NOT NULL,
-    tier        smallint,
-    cohort      integer,
-    score       bigint NOT NULL,
-    reached_at  timestamptz NOT NULL,                 -- as on boards
-    rank        integer,                              -- the result, kept for ever; NULL with an outcome: blocked, not ranked
-    outcome     text COLLATE "C",                     -- promoted | demoted | stayed
-    next_tier   smallint,
-    CONSTRAINT league_members_pk PRIMARY KEY (project_id, league, user_id, week),
+    project_id   integer NOT NULL,
+    user_id      bigint NOT NULL,
+    league       text COLLATE "C" NOT NULL,
+    week         integer NOT NULL,
+    league_week  integer NOT NULL,
+    tier         smallint,
+    cohort       integer,
+    score        bigint NOT NULL,
+    reached_at   timestamptz NOT NULL,                -- as on boards
+    rank         integer,                             -- the result, kept for ever; NULL with an outcome: blocked, not ranked
+    outcome      text COLLATE "C",                    -- promoted | demoted | stayed
+    next_tier    smallint,
+    CONSTRAINT league_members_pk PRIMARY KEY (project_id, user_id, league, week),
     CONSTRAINT league_members_are_seated_whole CHECK ((tier IS NULL) = (cohort IS NULL)),
     CONSTRAINT league_members_outcome_is_known CHECK (outcome IN ('promoted', 'demoted', 'stayed')),
     CONSTRAINT league_members_outcome_has_a_tier CHECK ((outcome IS NULL) = (next_tier IS NULL))
 ) WITH (fillfactor = 80);
-CREATE INDEX league_members_by_cohort ON league_members (project_id, league, week, zone, tier, cohort);
+CREATE INDEX league_members_by_cohort ON league_members (league_week, tier, cohort);
 
 -- Where the last week left a user, as the event that told them wrote it down.
 CREATE TABLE league_standings (

@@ -94,7 +94,9 @@ async def settle(conn: Connection, project_id: int, season: str, now: datetime) 
     await conn.execute(SQL["settle"], project_id, season, now)
 
 
-async def results_of_user(conn: Connection, project_id: int, user_id: int) -> dict[str, list[dict[str, Any]]]:
+async def results_of_user(
+    conn: Connection, project_id: int, names: Iterable[str], user_id: int
+) -> dict[str, list[dict[str, Any]]]:
     """Return a user's places by season."""
-    rows = await conn.fetch(SQL["results_of_user"], project_id, user_id)
+    rows = await conn.fetch(SQL["results_of_user"], project_id, list(names), user_id)
     return {row["season"]: msgspec.json.decode(row["places"]) for row in rows}

@@ -78,8 +78,10 @@ _PARAMETERS: dict[str, Json] = {
     "metric": {"description": "A board's name, or the track, currency or metric it ranks."},
     "board": {"description": "A board's name; the same as `metric`."},
     "scope": {"description": "APP, or GLOBAL over the organization's projects that opt in; default: the board's own."},
-    "periodKey": {"description": "2026-11-21, 2026-W47, 2026-11, 2026 or all-time; default: the current period."},
-    "leagueId": {"description": "A league of the board."},
+    "periodKey": {
+        "description": "2026-11-21, 2026-W47, 2026-11, 2026, all-time or a season; default: the current period."
+    },
+    "leagueId": {"description": "A league: the cohort of `userId` in it, this week or in the week of `periodKey`."},
     "around": {"description": "With `userId`: so many neighbours above and below."},
 }
 _IF_MATCH = {

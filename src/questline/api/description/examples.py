@@ -136,6 +136,17 @@ _SUMMARY = {
 }  # fmt: skip
 _TRANSFER = OUTCOME["transfers"][0]
 _PLACE = {"rank": 1, "userId": "ada", "displayName": "Ada", "score": 400, "reachedAt": AT, "appId": "todo"}
+_LEAGUE = {
+    "league": "weekly", "title": "", "tier": 2, "tierTitle": "Silver", "tiers": 3, "week": "2026-W47",
+    "endsAt": "2026-11-23T00:00:00Z", "cohort": 14, "members": 30, "rank": 1, "score": 400, "zone": "promotion",
+    "results": [
+        {"week": "2026-W46", "tier": 1, "cohort": 3, "score": 310, "rank": 2, "outcome": "promoted"},
+    ],
+}  # fmt: skip
+_SEASON = {
+    "season": "winter", "title": "", "start": "2026-12-01T00:00:00Z", "end": "2027-03-01T00:00:00Z", "ended": False,
+    "places": [{"board": "xp", "rank": 1, "score": 400}],
+}  # fmt: skip
 _VERSION = {"version": 3, "appliedBy": f"key:{ID}", "appliedAt": AT}
 
 SCHEMAS: dict[str, Any] = {
@@ -188,6 +199,8 @@ SCHEMAS: dict[str, Any] = {
                 ],
             }
         ],
+        "leagues": [_LEAGUE],
+        "seasons": [_SEASON],
         "programVersion": 3,
     },
     "ReferralCode": {"code": "7KX2M9QA"},
@@ -293,7 +306,10 @@ SCHEMAS: dict[str, Any] = {
     "LeaderboardPage": {
         "board": "xp", "metric": "XP", "scope": "APP", "period": "weekly", "periodKey": "2026-W47", "ties": "first",
         "decimals": 0, "total": 1, "entries": [_PLACE], "nextCursor": None, "me": _PLACE, "aroundMe": [_PLACE],
+        "league": None,
     },
+    "CohortView": {"tier": 2, "tierTitle": "Silver", "cohort": 14, "promote": 5, "demote": 5, "zone": "promotion"},
+    "LeagueList": {"items": [_LEAGUE]},
     "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till"},
     "NewKey": {**_KEY, "key": f"sk_live_{'1f3a' * 16}"},
     "KeyList": {"items": [{**_KEY, "createdAt": AT, "lastUsedAt": AT, "revokedAt": None}]},

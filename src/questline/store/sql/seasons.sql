@@ -54,7 +54,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- name: next_results
 -- The next results to send. $1 project, $2 season, $3 last user done, $4 limit.
 SELECT r.user_id, u.external_id, r.places, r.reset
-FROM season_results r JOIN users u ON u.project_id = r.project_id AND u.id = r.user_id
+FROM season_results r JOIN users u ON u.id = r.user_id
 WHERE r.project_id = $1 AND r.season = $2 AND r.user_id > $3
 ORDER BY r.user_id
 LIMIT $4::integer;
@@ -68,5 +68,7 @@ UPDATE season_ends SET sent_to = $3 WHERE project_id = $1 AND season = $2;
 UPDATE season_ends SET settled_at = $3 WHERE project_id = $1 AND season = $2;
 
 -- name: results_of_user
--- What ended seasons came to for a user. $1 project, $2 user.
-SELECT season, places FROM season_results WHERE project_id = $1 AND user_id = $2;
+-- What ended seasons came to for a user. $1 project, $2 seasons, $3 user.
+SELECT r.season, r.places
+FROM unnest($2::text[]) AS i (season)
+JOIN season_results r ON r.project_id = $1 AND r.season = i.season AND r.user_id = $3;
