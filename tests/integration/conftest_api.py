@@ -141,6 +141,7 @@ PROGRAM: dict[str, Any] = {
     "segments": {"regulars": {"when": {"field": "level.XP", "op": "gte", "value": 2}}},
     "boosts": {"weekend": {"by": 2, "currencies": ["XP"], "until": "2020-01-01T00:00:00Z"}},
     "tiers": {"club": {"earned": "XP", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 1000}]}},
+    "quests": {"tour": {"title": "Tour", "autoStart": False, "steps": [{"id": "look"}, {"id": "buy", "on": "bought"}]}},
     "commissions": {
         "sales": {"on": "sale", "currency": "coins", "to": "affiliate", "plans": [{"name": "one", "basisPoints": 500}]}
     },

@@ -23,6 +23,11 @@ OF_ONE_THING = [o for o in OPERATIONS if "{" in o[1]]
 PUBLIC = ["/v1/apps", "/v1/program/schema", "/health", "/ready"]
 SCHEMAS = DOCUMENT["components"]["schemas"]
 REGISTRY: Registry[Any] = Registry().with_resource("urn:doc", Resource(DOCUMENT, DRAFT202012))
+WHOLE: dict[str, Any] = {
+    **PROGRAM,
+    "seasons": {"winter": {"start": "2036-12-01", "end": "2037-03-01", "boards": {"xp": {"currency": "XP"}}}},
+    "leagues": {"weekly": {"currency": "XP", "promote": 1, "demote": 1, "tiers": [{"title": "One"}, {"title": "Two"}]}},
+}
 ENTRIES = {
     "currencies": "coins",
     "metrics": "tasks",
@@ -39,6 +44,9 @@ ENTRIES = {
     "boosts": "weekend",
     "tiers": "club",
     "commissions": "sales",
+    "quests": "tour",
+    "seasons": "winter",
+    "leagues": "weekly",
 }
 
 
@@ -81,7 +89,7 @@ async def test_a_role_may_what_the_document_says_and_nothing_else(
     if "x-roles" not in operation:
         assert path in PUBLIC
         return
-    app = await questline.app(PROGRAM)
+    app = await questline.app(WHOLE)
     for role in ("ADMIN", "INGEST", "READONLY"):
         key = (await app.post("/v1/keys", json={"role": role})).json()["key"]
         answer = await app.request(method, await _filled(app, path), json=_body(operation), key=key)
@@ -97,7 +105,7 @@ async def test_a_role_may_what_the_document_says_and_nothing_else(
 async def test_another_tenants_key_finds_nothing_and_changes_nothing(
     questline: Instance, method: str, path: str, operation: dict[str, Any]
 ) -> None:
-    mine, other = await questline.app(PROGRAM), await questline.app()
+    mine, other = await questline.app(WHOLE), await questline.app()
     await mine.send("task", "ada", eventId="first", headers={"Prefer": "wait=5"})
     filled = await _filled(mine, path)
     before = await _shown(mine)
@@ -110,7 +118,7 @@ async def test_another_tenants_key_finds_nothing_and_changes_nothing(
 
 
 async def test_answers_are_as_the_document_says(questline: Instance) -> None:
-    app = await questline.app(PROGRAM)
+    app = await questline.app(WHOLE)
     await app.send("task", "ada", {"difficulty": "hard"}, eventId="first", headers={"Prefer": "wait=5"})
     await app.send("gift", "ada", {"amount": 2**62}, headers={"Prefer": "wait=5"})
     await app.send("task", "bob", eventId="waiting")
@@ -139,7 +147,7 @@ async def test_the_document_is_served(questline: Instance, path: str) -> None:
 
 
 async def test_metrics_of_the_program_and_of_the_process_are_told_apart_by_the_prefix(questline: Instance) -> None:
-    app = await questline.app(PROGRAM)
+    app = await questline.app(WHOLE)
     assert (await app.get("/v1/metrics")).json()["items"] == PROGRAM["metrics"]
     assert "questline_http_requests_total" in (await app.get("/metrics")).text
 
@@ -193,6 +201,8 @@ async def _filled(app: App, path: str) -> str:
         "project": app.app_id,
         "number": "1",
         "item": "coffee",
+        "quest": "tour",
+        "step": "look",
         "achievement": "told",
         "streak": "daily",
         "grant": "none-0",

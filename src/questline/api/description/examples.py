@@ -228,6 +228,9 @@ SCHEMAS: dict[str, Any] = {
     "Blocked": {"userId": "ada", "blocked": True, "eventId": ID, "duplicate": False},
     "CheckIn": {"userId": "ada"},
     "Claim": {"userId": "ada"},
+    "StartQuest": {"userId": "ada"},
+    "CompleteStep": {"userId": "ada"},
+    "CompleteQuest": {"userId": "ada"},
     "Redeem": {"userId": "ada"},
     "Settle": {"note": "DHL 00340434161094042557"},
     "FulfilmentList": {
