@@ -209,6 +209,7 @@ async def _filled(app: App, path: str) -> str:
         "grantId": "none-0",
         "fulfilmentId": "none",
         "pool": "spring",
+        "incident": "outage-1",
     }
     if "{name}" in path:
         values["name"] = ENTRIES[path.split("/")[2]]

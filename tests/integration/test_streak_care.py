@@ -5,6 +5,11 @@ from typing import Any
 
 from conftest_api import App, Instance
 
+from questline.assembly import now
+from questline.processing.programs import ProgramCache
+from questline.processing.sweeps import Sweeps
+from questline.store.ids import EventIds
+
 PROGRAM: dict[str, Any] = {
     "currencies": {"coins": {"kind": "currency"}},
     "streaks": {
@@ -71,3 +76,65 @@ async def test_a_users_own_target_and_day_start_are_kept(questline: Instance) ->
     row = await questline.owner.fetchrow("SELECT * FROM streak_choices ORDER BY user_id DESC LIMIT 1")
     assert row["targets"].endswith(",5]]")
     assert row["day_starts"].endswith(",0]]")
+
+
+def incident(first: int, last: int, **more: Any) -> dict[str, Any]:
+    """The days from so many ago to so many ago, whole."""
+    begin, end = (
+        (datetime.now(UTC) - timedelta(days=n)).replace(hour=0, minute=0, second=0, microsecond=0)
+        for n in (first, last - 1)
+    )
+    return {"from": begin.isoformat(), "until": end.isoformat(), "reason": "down", "id": "outage", **more}
+
+
+async def test_an_incident_is_looked_at_first_and_then_mends_every_streak_it_broke_once(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    await active(app, "broken", 5, 4, 1, 0)  # three and two days ago were the outage
+    await active(app, "again", 4, 0)
+    await active(app, "whole", 5, 4, 3, 2, 1, 0)
+    await active(app, "long-gone", 90, 89)
+    body = incident(3, 2)
+    seen = (await app.post("/v1/incidents?preview=true", json=body)).json()
+    assert (seen["examined"], seen["found"], seen["sample"], seen["cost"]) == (4, 1, ["broken"], {"coins": 7})
+    assert (seen["sweep"], (await streak(app, "broken"))["current"]) == (None, 2)
+
+    started = await app.post("/v1/incidents", json=body)
+    assert (started.status_code, started.json()["status"]) == (202, "running")
+    await service(questline).run_once(batches=1)
+    assert (await app.get("/v1/incidents/outage")).json()["status"] == "running"
+    assert (await app.post("/v1/incidents", json=body)).status_code == 202  # the same, asked again
+    assert (await app.post("/v1/incidents", json=incident(9, 8))).json()["code"] == "conflict"
+    await service(questline).run_once()
+    await questline.drain()
+    assert [(await streak(app, user))["current"] for user in ("broken", "again", "whole", "long-gone")] == [4, 1, 6, 0]
+    assert await app.balance("broken", "coins") == 7
+    shown = (await app.get("/v1/incidents")).json()["items"]
+    assert [(one["name"], one["status"], one["examined"], one["sent"]) for one in shown] == [
+        ("outage", "finished", 4, 3)
+    ]
+    assert shown[0]["startedBy"].startswith("key:")
+
+    await active(app, "again", 1)  # late: the day before yesterday and the one before that are excused already
+    assert (await streak(app, "again"))["current"] == 3
+    await app.post("/v1/incidents", json=body)
+    assert await service(questline).run_once() == 0
+
+
+async def test_an_incident_that_cannot_be_is_a_problem(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    table = [
+        (incident(2, 3),                                  422, "invalid-request"),
+        (incident(2, 0),                                  422, "invalid-request"),  # until midnight to come
+        (incident(400, 2),                                422, "invalid-request"),
+        (incident(3, 2, streaks=["nightly"]),             404, "unknown-streak"),
+        (incident(3, 2, reason=""),                       422, "invalid-request"),
+        ({"from": "2026-01-01", "until": "2026-01-02", "reason": "r"}, 422, "invalid-request"),
+    ]  # fmt: skip
+    for body, status, code in table:
+        answer = await app.post("/v1/incidents", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), body
+    assert (await app.get("/v1/incidents/none")).status_code == 404
+
+
+def service(questline: Instance) -> Sweeps:
+    return Sweeps(questline.settings.dsn, ProgramCache(), now, EventIds().new, batch_users=2)

@@ -15,6 +15,7 @@ ALL_TENANTS = {
     "health.queue": "counts for the operator, and shows no row",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "outbox.backlog": "counts for the operator, and shows no row",
+    "sweeps.hold_next": "finds a worker its next work, and the row it returns names its project",
 }
 MIGRATIONS = files("questline.store").joinpath("migrations")
 

@@ -92,7 +92,7 @@ def test_every_reason_code_is_in_the_reference_with_its_line() -> None:
 
 def routes(handlers: list[Any], prefix: str) -> set[str]:
     """Return routes as the reference writes them: the six sections of a program as one."""
-    sections = re.compile(rf"^/v1/({'|'.join(SECTIONS)})(?=/{{name}}|$)")
+    sections = re.compile(rf"^/v1/({'|'.join(SECTIONS)})(?=(/{{name}})?$)")
     found = set()
     for route in Router(prefix, route_handlers=handlers).routes:
         path = sections.sub("/v1/{section}", re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))

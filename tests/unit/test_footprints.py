@@ -24,6 +24,9 @@ TYPES = (
     "$spend",
     "$profile_update",
     "$progress",
+    "$evaluate",
+    "$streak_pause",
+    "$streak_mend",
     "$quest_start",
     "$quest_step",
     "$quest_complete",
@@ -184,6 +187,9 @@ PAYLOADS = {
     "$profile_update": {"timezone": "Pacific/Kiritimati"},
     "$progress": {"achievement": "one", "amount": 2},
     **{type_: {"quest": "two", "step": "m"} for type_ in TYPES[-4:]},
+    "$evaluate": {"achievement": "two", "version": 1},
+    "$streak_pause": {"streak": "three", "until": "2026-01-12"},
+    "$streak_mend": {"incident": "i", "from": "2026-01-06T00:00:00+00:00", "until": "2026-01-07T00:00:00+00:00"},
 }
 played = st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 5 * 24), st.integers(0, 4)), min_size=1, max_size=12)
 

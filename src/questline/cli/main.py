@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import boards, keys, program
+from questline.cli import achievements, boards, keys, program
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(boards.app, name="boards")
+app.add_typer(achievements.app, name="achievements")
 app.command()(program.apply)
 app.command()(program.plan)
 app.command()(program.template)

@@ -82,6 +82,7 @@ class Program:
         self.league_scores = LeagueScores(document.leagues, self.timezone) if document.leagues else None
         self.rewards = document.rewards
         self.store = document.store
+        self.unlock_steps = {n: achievements.compile_achievement(n, a) for n, a in document.achievements.items()}
         self.windows = windows.spans_of(document)
         self.reported = progress.reported(document)
         self.suspicion = document.suspicion or Suspicion()
@@ -196,10 +197,7 @@ class Program:
 
     def _unlockers(self) -> dict[Source, list[tuple[Source, Unlocker]]]:
         """Return, by what they look at, the achievements and quests that may follow when it changes."""
-        steps: dict[Source, Unlocker] = {
-            ("achievement", name): achievements.compile_achievement(name, achievement)
-            for name, achievement in self.achievements.items()
-        }
+        steps: dict[Source, Unlocker] = {("achievement", name): step for name, step in self.unlock_steps.items()}
         steps |= {("quest", name): quests.compile_settling(quest) for name, quest in self.quests.items()}
         return {source: [(what, steps[what]) for what in readers] for source, readers in self._readers.items()}
 

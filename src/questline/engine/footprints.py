@@ -222,6 +222,11 @@ class Touched:
         for listening in (*quest.steps, *([quest.fails] if quest.fails is not None else ())):
             self.condition(listening.when)
 
+    def achievement(self, name: str) -> None:
+        """Add an achievement that may unlock without anything it looks at changing."""
+        if ("achievement", name) not in self._changed:
+            self._achievement(name, self._program.achievements[name])
+
     def follow(self) -> None:
         """Add level rewards, and achievements and quests that may follow with what they read and pay, until nothing is new."""
         while self._due:

@@ -47,6 +47,12 @@ def excuse(name: str, definition: Streak, state: StreakState | None, excused: It
     return _refold(name, definition, state, [], fresh)
 
 
+def first_excused(change: StreakChange) -> int:
+    """Return the first period that a change excuses; a change that excuses none begins with its last active one."""
+    added = periods.parse(change.added_excused)
+    return added[0][0] if added else change.state.last_period
+
+
 def activate(name: str, definition: Streak, state: StreakState | None, active: Iterable[int]) -> StreakChange | None:
     """Return the change that any active periods make, however late they are found to be."""
     return _refold(name, definition, state or _NEVER_ACTIVE, active, ())

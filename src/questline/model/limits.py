@@ -46,6 +46,14 @@ IDLE_POLL_SECONDS = 0.04  # how soon a worker looks again when nothing waits
 APPLY_TRIES_MAX = 5  # of one batch on one living connection, before it is split to find the event at fault
 RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
 
+SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
+SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview
+SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
+SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
+SWEEP_PAUSE_SECONDS = 0.5  # before a sweep looks again whether the queue is shorter
+SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for sweeps
+INCIDENT_NAME_CHARS_MAX = 128
+
 # ── engine
 CONDITION_DEPTH_MAX = 16
 CONDITION_LEAVES_MAX = 256  # in one condition
@@ -68,6 +76,7 @@ FULFILMENT_NOTE_CHARS_MAX = 1_000  # a tracking number, or why a fulfilment fail
 STOCK_MAX = 1_000_000_000  # units of one named reward or store item
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident
+INCIDENT_REACH_PERIODS = 31  # before an incident: who was active then is mended too, in case more of theirs is late
 STREAK_CHOICES_MAX = 32  # of one user's targets or day starts of a streak; older ones are taken as the oldest kept
 WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000

@@ -198,7 +198,7 @@ def _wanted(
         footprint = program.footprint(event.type)
         want = wanted.get(user.id)
         if want is None:
-            want = wanted[user.id] = _first(event.project_id, footprint)
+            want = wanted[user.id] = state.wanted_of(event.project_id, footprint)
             seen.add((user.id, id(footprint)))
         elif (user.id, id(footprint)) not in seen:
             seen.add((user.id, id(footprint)))
@@ -212,18 +212,6 @@ def _wanted(
         if footprint.distinct_metrics:
             want.distinct_keys = chain(want.distinct_keys, program.distinct_keys(event))
     return wanted
-
-
-def _first(project_id: int, footprint: Footprint) -> state.Wanted:
-    return state.Wanted(
-        project_id,
-        footprint.currencies,
-        footprint.metrics,
-        footprint.streaks,
-        footprint.achievements,
-        records=footprint.records,
-        stocks=footprint.stocks,
-    )
 
 
 def _widen(want: state.Wanted, footprint: Footprint) -> None:

@@ -18,6 +18,7 @@ from questline.processing.quest_ends import QuestEnds
 from questline.processing.rollover import Rollover
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
+from questline.processing.sweeps import Sweeps
 from questline.transport.postgres import PostgresTransport
 
 
@@ -44,6 +45,7 @@ class Worker:
             Sightings(dsn, clock),
             QuestEnds(dsn, clock, new_id),
             *contests,
+            Sweeps(dsn, programs, clock, new_id),
         )
         self._lanes = [
             Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)

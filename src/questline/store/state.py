@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from asyncpg import Connection
 
+from questline.model.footprint import Footprint
 from questline.model.records import RecordKey
 from questline.model.state import AchievementState, MetricState, StreakState, UserState
 from questline.store import records
@@ -29,6 +30,19 @@ class Wanted(msgspec.Struct):
     distinct_keys: Iterable[tuple[str, bytes]] = ()
     records: frozenset[RecordKey] = frozenset()
     stocks: frozenset[str] = frozenset()
+
+
+def wanted_of(project_id: int, footprint: Footprint) -> Wanted:
+    """Return what an event of a footprint may touch, whatever the event itself names."""
+    return Wanted(
+        project_id,
+        footprint.currencies,
+        footprint.metrics,
+        footprint.streaks,
+        footprint.achievements,
+        records=footprint.records,
+        stocks=footprint.stocks,
+    )
 
 
 async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[int, UserState]) -> None:

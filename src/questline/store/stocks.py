@@ -25,6 +25,12 @@ async def lock(conn: Connection, keys: Collection[StockKey]) -> dict[int, dict[s
     return found
 
 
+async def look(conn: Connection, project_id: int, names: Collection[str]) -> dict[str, StockState]:
+    """Return stocks as they are now, without a lock, by name; those that nobody has taken of may be missing."""
+    rows = await conn.fetch(SQL["look"], project_id, list(names))
+    return {name: StockState(taken, added) for name, taken, added in rows}
+
+
 async def move(conn: Connection, units: Mapping[StockKey, int]) -> None:
     """Take units of stocks (above zero), or put them back."""
     moved = sorted((*key, delta) for key, delta in units.items() if delta)

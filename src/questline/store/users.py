@@ -54,8 +54,14 @@ async def _lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, Us
 
 
 def _entry(row: Record) -> tuple[UserKey, UserState]:
-    id_, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at = row
-    state = UserState(
+    state = state_of(row)
+    return (row["project_id"], state.user), state
+
+
+def state_of(row: Record) -> UserState:
+    """Return the state of a row of users, as far as that row tells it."""
+    id_, _, external_id, attributes, display_name, timezone, zone_history, blocked_at = row
+    return UserState(
         id=id_,
         user=external_id,
         attributes=decode_object(attributes),
@@ -64,7 +70,6 @@ def _entry(row: Record) -> tuple[UserKey, UserState]:
         zone_history=decode_zone_history(zone_history),
         blocked=blocked_at is not None,
     )
-    return (project_id, external_id), state
 
 
 def decode_object(text: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
+    "reportIncident": ["404", "409"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
     "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
@@ -66,6 +67,8 @@ _PARAMETERS: dict[str, Json] = {
     "name": {"description": "The definition's name."},
     "achievement": {"description": "The achievement's name."},
     "streak": {"description": "The streak's name."},
+    "incident": {"description": "The incident's id."},
+    "preview": {"description": "Show what it would do, and do nothing."},
     "number": {"description": "The version."},
     "limit": {
         "description": "How many at most.",

@@ -149,6 +149,15 @@ _SEASON = {
 }  # fmt: skip
 _VERSION = {"version": 3, "appliedBy": f"key:{ID}", "appliedAt": AT}
 
+_SWEEP = {
+    "id": ID, "kind": "incident", "name": "outage-1", "programVersion": 0, "status": "finished", "progress": 1.0,
+    "users": 1200, "examined": 800, "sent": 40, "reason": "our app was down", "startedBy": f"key:{ID}", "startedAt": AT,
+    "finishedAt": AT,
+    "payload": {
+        "incident": "outage-1", "from": "2025-11-02T20:00:00+00:00", "until": "2025-11-03T01:30:00+00:00", "streaks": [],
+    },
+}  # fmt: skip
+
 SCHEMAS: dict[str, Any] = {
     "AppCreate": {"id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin"},
     "App": _APP,
@@ -251,6 +260,15 @@ SCHEMAS: dict[str, Any] = {
     "Buy": {"userId": "ada", "quantity": 2},
     "Use": {"userId": "ada"},
     "Progress": {"userId": "ada", "amount": 1},
+    "Preview": {
+        "name": "ten-hard", "programVersion": 3, "users": 1200, "examined": 1200, "found": 2, "cost": {"coins": 200},
+        "sample": ["ada", "bob"], "nextCursor": None, "sweep": None,
+    },
+    "SweepView": _SWEEP,
+    "Incident": {
+        "id": "outage-1", "from": "2025-11-02T20:00:00Z", "until": "2025-11-03T01:30:00Z", "reason": "our app was down",
+    },
+    "IncidentList": {"items": [_SWEEP], "nextCursor": None},
     "Pause": {"from": "2026-12-24", "until": "2026-12-31"},
     "Restore": {"reason": "was in hospital", "from": "2026-11-02", "until": "2026-11-04"},
     "Target": {"days": 5},

@@ -204,6 +204,12 @@ OPERATIONS: dict[str, Json] = {
             "content": {_JSON: {"schema": ref("Codes")}, "application/x-ndjson": {"schema": {"type": "string"}}},
         }
     },
+    "reportIncident": {
+        "responses": {
+            "202": _answer("Under way.", _JSON, schema="SweepView"),
+            "200": _answer("With `preview`: what it would do.", _JSON, schema="Preview"),
+        },
+    },
     "health": {"responses": {"200": _answer("Alive.", _JSON, schema="Alive")}},
     "ready": {"responses": {"200": _answer("Every dependency can be used.", _JSON, schema="Ready")}},
 }

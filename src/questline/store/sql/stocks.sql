@@ -14,6 +14,10 @@ JOIN stocks s ON s.project_id = i.project_id AND s.name = i.name
 ORDER BY s.project_id, s.name
 FOR NO KEY UPDATE OF s;
 
+-- name: look
+-- $1 project, $2 names.
+SELECT name, taken, added FROM stocks WHERE project_id = $1 AND name = ANY($2::text[]);
+
 -- name: move
 -- Add to what is taken: a sum and never an absolute write, so the constraints have the last word. $1 projects, $2 names,
 -- $3 units, which are below zero where they are put back.

@@ -1,0 +1,49 @@
+"""/v1/achievements/{name}/retroactive: an achievement for users who meet it already; looked at first, then awarded."""
+
+from litestar import get, post
+
+from questline.api.callers import Admin
+from questline.api.problems import Problem
+from questline.api.services import Services
+from questline.api.sweeps import NOBODY, Preview, SweepView, preview_of, start
+from questline.model.limits import SWEEP_LOOK_USERS
+from questline.model.sweeps import Sweep, SweepKind
+from questline.processing.programs import Program
+from questline.store.pool import tenant_transaction
+
+
+@get("/achievements/{name:str}/retroactive", tags=["progress"])
+async def preview_award(
+    name: str, admin: Admin, services: Services, cursor: str | None = None, limit: int = SWEEP_LOOK_USERS
+) -> Preview:
+    """Show who of a page of users meets an achievement that they do not have, and what awarding it would give them."""
+    async with tenant_transaction(services.pool, admin.project.id) as conn:
+        program = await services.program(conn, admin.project)
+        return await preview_of(services, conn, program, _sweep(services, admin, program, name), cursor, limit)
+
+
+@post("/achievements/{name:str}/retroactive", status_code=202, tags=["progress"])
+async def start_award(name: str, admin: Admin, services: Services) -> SweepView:
+    """Award an achievement to all who meet it; workers do so in batches. Asked again, it reaches who has joined since."""
+    async with tenant_transaction(services.pool, admin.project.id) as conn:
+        program = await services.program(conn, admin.project)
+        return await start(services, conn, _sweep(services, admin, program, name))
+
+
+def _sweep(services: Services, admin: Admin, program: Program, name: str) -> Sweep:
+    if name not in program.achievements:
+        raise Problem(404, "not-found", f"the program has no achievement {name!r}")
+    now = services.now()
+    return Sweep(
+        admin.project.id,
+        NOBODY,
+        SweepKind.AWARD,
+        name,
+        program.version,
+        {"achievement": name, "version": program.version},
+        now,
+        f"key:{admin.principal.key_id}",
+        "",
+        now,
+        0,
+    )

@@ -1,0 +1,171 @@
+"""An achievement for users who meet it already: looked at first, then awarded once, in batches that any worker goes on with."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from conftest_api import App, Instance, until
+from test_processing import ledger_agrees
+from typer.testing import CliRunner
+
+from questline.assembly import now
+from questline.cli import achievements, client
+from questline.cli.main import app as command
+from questline.processing.programs import ProgramCache
+from questline.processing.sweeps import Sweeps
+from questline.store.ids import EventIds
+
+PROGRAM: dict[str, Any] = {
+    "currencies": {"coins": {"kind": "currency"}, "XP": {"kind": "xp", "levels": {"curve": "linear", "base": 10}}},
+    "items": {"medal": {"title": "Medal"}},
+    "metrics": {"tasks": {"on": "task", "count": True}},
+}
+THREE: dict[str, Any] = {
+    "title": "Three",
+    "requirements": [{"metric": "tasks", "threshold": 3}],
+    "rewards": [{"currency": "coins", "value": 100}, {"currency": "XP", "value": 10}, {"item": "medal"}],
+}
+LEVEL_TWO: dict[str, Any] = {"title": "Two", "requirements": [{"level": "XP", "threshold": 2}]}
+PATH = "/v1/achievements/three/retroactive"
+
+
+async def played(questline: Instance, users: int = 9) -> App:
+    """A project whose users n have n tasks, and then the achievement."""
+    app = await questline.app(PROGRAM)
+    events = [{"type": "task", "userId": f"u{n}", "eventId": f"{n}-{k}"} for n in range(users) for k in range(n)]
+    await app.post("/v1/events/batch", json={"events": events})
+    await questline.drain()
+    for name, definition in (("three", THREE), ("two", LEVEL_TWO)):
+        assert (await app.put(f"/v1/achievements/{name}", json=definition)).status_code == 200
+    return app
+
+
+def service(questline: Instance, batch_users: int = 2) -> Sweeps:
+    return Sweeps(questline.settings.dsn, ProgramCache(), now, EventIds().new, batch_users=batch_users)
+
+
+async def unlocked(app: App, users: int = 9) -> list[str]:
+    found = []
+    for n in range(1, users):
+        names = [a["achievement"] for a in (await app.profile(f"u{n}"))["achievements"] if a["unlocked"]]
+        found += [f"u{n}"] if names == ["three", "two"] else []
+    return found
+
+
+async def test_a_preview_says_who_and_what_it_would_cost_and_changes_nothing(questline: Instance) -> None:
+    app = await played(questline)
+    whole = (await app.get(PATH)).json()
+    expected = {"examined": 8, "found": 6, "cost": {"coins": 600, "XP": 60, "medal": 6}}
+    assert {name: whole[name] for name in expected} == expected
+    assert sorted(whole["sample"]) == [f"u{n}" for n in range(3, 9)]
+    assert (whole["users"], whole["nextCursor"], whole["sweep"]) == (8, None, None)
+    pages, cursor = [], "0"
+    while cursor is not None:
+        page = (await app.get(f"{PATH}?limit=3&cursor={cursor}")).json()
+        pages.append(page["found"])
+        cursor = page["nextCursor"]
+    assert sum(pages) == 6
+    assert await unlocked(app) == []
+    assert (await app.get("/v1/achievements/four/retroactive")).status_code == 404
+    assert (await app.get(f"{PATH}?limit=5001")).json()["parameter"] == "limit"
+    assert (await app.get(f"{PATH}?cursor=x")).json()["parameter"] == "cursor"
+
+
+async def test_an_award_goes_on_where_a_worker_stopped_and_pays_once(questline: Instance) -> None:
+    app = await played(questline)
+    started = await app.post(PATH)
+    assert (started.status_code, started.json()["status"], started.json()["users"]) == (202, "running", 8)
+    assert await service(questline).run_once(batches=2) == 2  # u1 .. u4; the worker goes away here
+    half = (await app.get(f"{PATH}?limit=0")).json()["sweep"]
+    assert (half["status"], half["examined"], half["sent"], half["progress"]) == ("running", 4, 2, 0.5)
+    await app.post(PATH)  # asked again meanwhile: it is under way
+    await asyncio.gather(*(service(questline).run_once() for _ in range(3)))
+    await questline.drain()
+    assert await unlocked(app) == [f"u{n}" for n in range(3, 9)]
+    assert [await app.balance(f"u{n}", "coins") for n in (2, 3, 8)] == [0, 100, 100]
+    sweep = (await app.get(f"{PATH}?limit=0")).json()["sweep"]
+    assert (sweep["status"], sweep["examined"], sweep["sent"], sweep["progress"]) == ("finished", 8, 6, 1.0)
+    history = (await app.get("/v1/users/u3/history")).json()["items"][0]
+    assert (history["type"], history["reason"], history["programVersion"]) == ("$evaluate", "PROCESSED", 3)
+    assert await ledger_agrees(questline)
+
+
+async def test_an_award_asked_for_again_reaches_only_who_was_not_there_before(questline: Instance) -> None:
+    app = await played(questline)
+    await app.post(PATH)
+    await service(questline).run_once()
+    await questline.owner.execute("UPDATE metrics SET value = 3 WHERE value = 2 AND metric = 'tasks'")
+    again = await app.post(PATH)
+    assert (again.json()["status"], again.json()["examined"]) == ("running", 0)
+    assert await service(questline).run_once() == 1  # u2; the events of the others are still to be applied
+    await questline.drain()
+    assert [await app.balance(f"u{n}", "coins") for n in (1, 2, 3)] == [0, 100, 100]
+    await app.post(PATH)
+    assert await service(questline).run_once() == 0
+
+
+async def test_awards_of_two_projects_take_turns(questline: Instance) -> None:
+    large, small = await played(questline, 9), await played(questline, 5)
+    for app in (large, small):
+        await app.post(PATH)
+    await service(questline).run_once(batches=4)
+    assert [(await app.get(f"{PATH}?limit=0")).json()["sweep"]["examined"] for app in (large, small)] == [4, 4]
+    await service(questline).run_once()
+    await questline.drain()
+
+
+async def test_a_worker_does_it_without_being_asked_twice(questline: Instance) -> None:
+    app = await played(questline)
+    await app.post(PATH)
+
+    async def is_done() -> bool:
+        return len(await unlocked(app)) == 6
+
+    async with questline.worker():
+        await until(is_done)
+
+
+@pytest.mark.parametrize("role", ["INGEST", "READONLY"])
+async def test_only_an_admin_previews_and_awards(questline: Instance, role: str) -> None:
+    app = await played(questline, 2)
+    key = (await app.post("/v1/keys", json={"role": role})).json()["key"]
+    assert [(await app.request(method, PATH, key=key)).status_code for method in ("GET", "POST")] == [403, 403]
+
+
+async def test_the_command_line_previews_asks_and_watches(questline: Instance, monkeypatch: Any) -> None:
+    app = await played(questline)
+    loop = asyncio.get_running_loop()
+
+    class Here:
+        """The client's requests, answered by the instance of this process."""
+
+        @classmethod
+        def of(cls, url: str | None, key: str | None) -> "Here":
+            return cls()
+
+        def request(self, method: str, path: str, **more: Any) -> Any:
+            answer = asyncio.run_coroutine_threadsafe(app.request(method, path, **more), loop).result(30)
+            if answer.status_code >= 400:
+                raise client.ClientError(answer.json()["detail"], answer.json())
+            return answer
+
+    monkeypatch.setattr(achievements, "Client", Here)
+    runner = CliRunner()
+
+    async def run(*words: str, **more: Any) -> Any:
+        return await asyncio.to_thread(runner.invoke, command, ["achievements", *words], **more)
+
+    def told(result: Any) -> list[str]:
+        return [line for line in result.output.splitlines() if line and "correlation_id" not in line]
+
+    seen = await run("preview", "three")
+    assert (seen.exit_code, told(seen)[:4]) == (
+        0, ["6 of 8 users meet three and do not have it", "  60 XP", "  600 coins", "  6 medal"],
+    )  # fmt: skip
+    assert (await run("award", "three", input="n\n")).exit_code == 1
+    async with questline.worker():
+        done = await run("award", "three", "--yes")
+    assert (done.exit_code, told(done)[-1]) == (0, "6 users were sent three")
+    await questline.drain()
+    assert "0 of 8 users" in (await run("award", "three")).output
+    assert (await run("preview", "four")).exit_code == 1
