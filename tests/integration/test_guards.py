@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from conftest_api import App, Instance
 
@@ -380,3 +381,42 @@ async def test_a_block_says_why(questline: Instance, body: dict[str, Any]) -> No
     answer = await app.post("/v1/users/ada/block", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
     assert (await app.post("/v1/users/nobody/block", json={"reason": "x"})).status_code == 404
+
+
+async def test_a_crash_behind_any_statement_of_a_review_or_a_block_leaves_all_or_nothing(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request is cut behind its first, second, third ... statement, and repeated until it is answered."""
+    execute = asyncpg.Connection._execute
+    left = [0]  # statements until the crash; below zero: none
+
+    async def crashing(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
+        result = await execute(self, query, *arguments, **more)
+        if self.is_in_transaction() and not query.lstrip().upper().startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            left[0] -= 1
+            if left[0] == 0:
+                self.terminate()
+                raise ConnectionError("crashed")
+        return result
+
+    app = await questline.app(PROGRAM)
+    requests = [("/v1/reviews/{run}/approve", {}), ("/v1/users/{user}/block", {"reason": "x"}), ("/v1/users/{user}/unblock", {"reason": "x"})]  # fmt: skip
+    crashes, after = 0, 0
+    monkeypatch.setattr(asyncpg.Connection, "_execute", crashing)
+    while crashes == after:  # until a whole round went through without a crash
+        user, run_id = f"user-{after}", f"run-{after}"
+        await run(app, user, 2000, eventId=run_id)
+        after += 1
+        crashed = False
+        for path, body in requests:
+            left[0] = after
+            while (answer := await app.post(path.format(run=run_id, user=user), json=body)).status_code != 200:
+                assert answer.status_code == 503, answer.text
+                crashed = True
+            left[0] = 0
+        crashes += crashed
+        assert (await app.balance(user, "XP"), await app.balance(user, "coins")) == (2000, 5)
+    assert crashes > 10
+    assert await rows_of_boards(app, "board_hidden") == []
+    assert await rebuild(app, board_rebuild.compare) == []
+    assert len(await waiting(app)) == 0

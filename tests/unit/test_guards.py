@@ -183,6 +183,8 @@ def test_suspicion_decays_by_whole_spans_and_its_thresholds_act_on_every_guarded
         ("12:01", "e", bad,   ("flag g", "hold suspicion", "suspicion user 30 → 25", "review 00000000-0000-0000-0000-000000000007 - → waiting", "held GUARD_HELD")),
         ("12:02", "e", bad,   ("flag g", "block suspicion", "suspicion user 25 → 40", "block user - → blocked", "refused USER_BLOCKED")),
         ("23:00", "e", good,  ("refused USER_BLOCKED",)),
+        ("23:00", "$unblock", {"reason": "was none"}, ("block user blocked → free", "suspicion user 40 → 0")),
+        ("23:00", "e", good,  PAID),
     ]  # fmt: skip
     played = scenario.play([(f"2026-01-05T{when}Z", *rest) for when, *rest, _ in table])
     assert [found.effects for found in played] == [row[-1] for row in table]

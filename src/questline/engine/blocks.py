@@ -1,9 +1,9 @@
 """`$block` and `$unblock`: nothing is applied for a blocked user, and their standing can be off the boards meanwhile."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from questline.engine.refusal import Refusal
-from questline.model.guards import BlockState
+from questline.model.guards import BlockState, SuspicionState
 from questline.model.reasons import Reason
 from questline.model.records import SELF, RecordKind
 
@@ -21,8 +21,15 @@ def block(draft: "Draft") -> None:
 
 
 def unblock(draft: "Draft") -> None:
-    """`$unblock` {reason}: let the user's events count again, and their standing return as it was."""
+    """`$unblock` {reason}: let the user's events count again, and their standing return as it was.
+
+    Somebody has looked at the user, so what made them suspect is done with: else their next event would block them again.
+    """
     _put(draft, blocked=False, off_boards=False)
+    suspicion = cast(SuspicionState | None, draft.record(RecordKind.SUSPICION, SELF))
+    if suspicion is not None and suspicion.score:
+        at = max(suspicion.at, draft.event.occurred_at)
+        draft.put(RecordKind.SUSPICION, SELF, SuspicionState(0, at), "command:unblock")
     draft.notice("user.unblocked", reason=_reason(draft))
 
 

@@ -128,6 +128,7 @@ def _touch_commissions(touched: Touched, document: ProgramDocument) -> None:
 
 def _touch_block(touched: Touched, _: ProgramDocument) -> None:
     touched.record((RecordKind.BLOCK, SELF))
+    touched.record((RecordKind.SUSPICION, SELF))
 
 
 def _touch_quests(touched: Touched, document: ProgramDocument) -> None:
