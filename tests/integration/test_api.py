@@ -25,6 +25,7 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/v1/rewards/g/claim", {"userId": "u"}, {"ADMIN", "INGEST"}),
     ("POST", "/v1/rewards/g/revoke", {}, {"ADMIN"}),
     ("POST", "/v1/store/mug/redeem", {"userId": "u"}, {"ADMIN", "INGEST"}),
+    ("GET", "/v1/stocks", None, {"ADMIN", "READONLY"}),
     ("GET", "/v1/fulfilments", None, {"ADMIN", "READONLY"}),
     ("POST", "/v1/fulfilments/f/complete", {}, {"ADMIN"}),
     ("POST", "/v1/fulfilments/f/fail", {}, {"ADMIN"}),

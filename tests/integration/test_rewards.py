@@ -86,8 +86,36 @@ async def test_a_stock_of_ten_gives_ten_to_two_workers_and_commands_at_once(ques
     assert await questline.owner.fetchval(count, app.app_id) == 10
     left_out = "SELECT count(*) FROM notices n JOIN projects p ON p.id = n.project_id WHERE p.app_id = $1 AND type = 'reward.left_out'"
     assert await questline.owner.fetchval(left_out, app.app_id) == 254
-    failed = await questline.owner.fetchval("SELECT count(*) FROM dead_letters")
-    assert failed == 0
+    assert await questline.owner.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert (await app.get("/v1/stocks")).json()["items"] == [
+        {"stock": "reward:brief", "bound": 5, "taken": 0, "left": 5},
+        {"stock": "reward:rare", "bound": 10, "taken": 10, "left": 0},
+    ]
+
+
+async def test_stocks_taken_in_opposite_orders_make_nobody_wait_in_a_circle(questline: Instance) -> None:
+    names = ["a", "b", "c", "d"]
+    rewards = {name: {"type": "badge", "stock": 100} for name in names}
+    rules = {
+        f"{one}{two}": {"on": f"{one}{two}", "rewards": [{"reward": one}, {"reward": two}]}
+        for one in names
+        for two in names
+        if one != two
+    }
+    app = await questline.app({"rewards": rewards, "rules": rules})
+    kinds = list(rules)
+    items = [{"type": kinds[n % len(kinds)], "userId": f"u{n}", "eventId": str(n)} for n in range(600)]
+    async with questline.worker(), questline.worker():
+        for batch in range(0, 600, 100):
+            queued = app.post("/v1/events/batch", json=items[batch : batch + 100])
+            waited = [app.send(kinds[-n % len(kinds)], f"w{n}", headers=WAIT) for n in range(batch, batch + 16)]
+            await asyncio.gather(queued, *waited)
+        await until(questline._is_drained)
+    assert {s["left"] for s in (await app.get("/v1/stocks")).json()["items"]} == {0}
+    given = "SELECT badge, count(*) FROM badges b JOIN projects p ON p.id = b.project_id WHERE p.app_id = $1 GROUP BY 1"
+    assert {row[0]: row[1] for row in await questline.owner.fetch(given, app.app_id)} == dict.fromkeys(names, 100)
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await questline.owner.fetchval(deadlocks) == 0
 
 
 async def test_codes_are_drawn_once_each_and_told_again_to_who_repeats(questline: Instance) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from questline.engine.decide import decide
 from questline.engine.validate import validate
 from questline.model.event import Event
 from questline.model.redemptions import FULFILMENT_TRANSITIONS, FulfilmentState
 from questline.model.rewards import TRANSITIONS, GrantState, GrantStatus
+from questline.model.state import UserState
 from questline.model.stocks import StockState
 from questline.testing.scenario import Scenario
 
@@ -113,6 +116,19 @@ def test_who_is_left_out_is_told_why_and_nothing_else_stops() -> None:
     left_out = [[n.data["reason"] for n in p.decision.notices if n.type == "reward.left_out"] for p in played]
     assert left_out == [[], [], ["OUT_OF_STOCK"], ["OUT_OF_STOCK"], [], ["LIMIT_REACHED"]]
     assert {p.decision.outcome for p in played} == {"processed"}
+
+
+def test_of_many_grants_at_once_those_that_fit_are_made_and_the_rest_is_told_once() -> None:
+    rules = {"r": {"on": "e", "rewards": [{"reward": "swag", "quantity": 1_000_000}]}}
+    scenario = Scenario({**PROGRAM, "rules": rules})
+    [played] = scenario.play([("2026-01-05T08:00Z", "e", {})])
+    assert [record.name for record in played.decision.records] == [grant(1, 0), grant(1, 1)]
+    assert played.decision.notices[-1].data == {
+        "reward": "swag",
+        "left": 999_998,
+        "reason": "OUT_OF_STOCK",
+        "cause": "rule:r",
+    }
 
 
 def test_a_code_is_held_while_pending_shown_by_the_claim_and_free_again_only_while_unseen() -> None:
@@ -339,6 +355,20 @@ def test_an_error_of_the_store_names_its_path(item: dict[str, Any], path: str, p
     assert [part in error.message for error in errors[:1]] == [True]
 
 
+def loaded(scenario: Scenario, event: Event) -> UserState:
+    """The user's state as the store loads it: what the footprint and the event name, and nothing else."""
+    whole, footprint = scenario.user(event.user), scenario.program.footprint(event.type)
+    keys = footprint.records | set(scenario.program.record_keys(event, UTC))
+    return msgspec.structs.replace(
+        whole,
+        balances={n: v for n, v in whole.balances.items() if n in footprint.currencies},
+        levels={n: v for n, v in whole.levels.items() if n in footprint.currencies},
+        debts={n: v for n, v in whole.debts.items() if n in footprint.currencies},
+        records={k: v for k, v in whole.records.items() if k in keys},
+        stocks={n: v for n, v in whole.stocks.items() if n in footprint.stocks},
+    )
+
+
 moves = st.lists(
     st.tuples(
         st.sampled_from(("ada", "bob")),
@@ -363,7 +393,9 @@ def test_whatever_happens_the_books_balance_nothing_is_oversold_and_a_repeat_cha
         payload = {"amount": n, "currency": "coins", "policy": policy, **of(n % 12 + 1), **redemption(n % 12 + 1)}
         payload["item"] = ("mug", "month")[n % 2]
         event = Event(UUID(int=number), 1, type_, user, payload, at + timedelta(hours=hours))
+        cut = decide(scenario.program, loaded(scenario, event), event)
         decisions.append((user, scenario.apply(event)))
+        assert cut == decisions[-1][1]
         if chance.random() < 0.2:
             assert scenario.apply(event) is decisions[-1][1]
     pending = Counter[str]()

@@ -63,6 +63,7 @@ RESOURCES: list[Any] = [
     rewards.revoke_grant,
     coupons.upload_coupons,
     coupons.get_coupons,
+    store.list_stocks,
     store.list_fulfilments,
     store.complete_fulfilment,
     store.fail_fulfilment,

@@ -1,4 +1,4 @@
-"""/v1/fulfilments: redemptions of the reward store, settled by whoever runs the project.
+"""/v1/fulfilments and /v1/stocks: redemptions of the reward store, settled by whoever runs the project, and what is left.
 
 Redeeming is a command, see api/hot/commands.py.
 """
@@ -15,10 +15,10 @@ from questline.api.hot.commands import Done
 from questline.api.problems import Problem
 from questline.api.rewards import text_page
 from questline.api.services import Services
-from questline.control.rewards import FulfilmentView, fulfilment_view
+from questline.control.rewards import FulfilmentView, StockView, fulfilment_view, stocks_of
 from questline.model.event import FULFILMENT_COMPLETE, FULFILMENT_FAIL
 from questline.model.limits import FULFILMENT_NOTE_CHARS_MAX, PAGE_ITEMS_DEFAULT
-from questline.store import fulfilments
+from questline.store import fulfilments, stocks
 from questline.store.pool import tenant_transaction
 
 AnyRequest = Request[Any, Any, Any]
@@ -29,11 +29,23 @@ class FulfilmentList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
+class StockList(msgspec.Struct, frozen=True, rename="camel"):
+    items: list[StockView]
+
+
 class Settle(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """End a fulfilment; the note is a tracking number, or why it failed."""
 
     note: Annotated[str, msgspec.Meta(max_length=FULFILMENT_NOTE_CHARS_MAX)] = ""
     idempotency_key: str | None = None
+
+
+@get("/stocks", tags=["fulfilments"])
+async def list_stocks(reader: Reader, services: Services) -> StockList:
+    """List what is left of everything that users share: named rewards and store items with a stock, pools of codes."""
+    async with tenant_transaction(services.pool, reader.project.id) as conn:
+        program = await services.program(conn, reader.project)
+        return StockList(stocks_of(program, await stocks.of_project(conn, reader.project.id)))
 
 
 @get("/fulfilments", tags=["fulfilments"])

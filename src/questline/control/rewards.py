@@ -1,5 +1,6 @@
 """Rewards as they are shown: grants with what they gave, badges, redemptions and their fulfilment."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
@@ -11,6 +12,7 @@ from questline.model.records import RecordKind
 from questline.model.redemptions import FulfilmentStatus
 from questline.model.rewards import BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
+from questline.model.stocks import StockState, pool_stock, reward_stock, store_stock
 from questline.store.fulfilments import FulfilmentRow
 from questline.store.grants import GrantRow
 
@@ -111,3 +113,24 @@ def fulfilment_view(program: Program, row: FulfilmentRow) -> FulfilmentView:
         state.note,
         row.code,
     )
+
+
+class StockView(msgspec.Struct, frozen=True, rename="camel"):
+    """What all users share: `reward:NAME` and `store:NAME` with the program's bound, `pool:NAME` with its codes."""
+
+    stock: str
+    bound: int
+    taken: int
+    left: int
+
+
+def stocks_of(program: Program, states: Mapping[str, StockState]) -> list[StockView]:
+    """Return every stock that the program bounds, and every pool of codes, by name."""
+    bounds = {reward_stock(name): reward.stock for name, reward in program.rewards.items() if reward.stock is not None}
+    bounds |= {store_stock(name): item.stock for name, item in program.store.items() if item.stock is not None}
+    bounds |= {name: state.added for name, state in states.items() if name.startswith(pool_stock("")) and state.added}
+    views = []
+    for name, bound in sorted(bounds.items()):
+        taken = states[name].taken if name in states else 0
+        views.append(StockView(name, bound, taken, max(bound - taken, 0)))
+    return views

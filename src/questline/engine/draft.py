@@ -261,6 +261,8 @@ class Draft:
         self._move(Transfer(currency, source.value, _USER, amount, rule))
 
     def _pay_debt(self, currency: str) -> None:
+        if not self.debts and not self.state.debts:
+            return
         paid = min(self.debt(currency), self.balance(currency))
         if paid:
             self.debts[currency] = self.debt(currency) - paid

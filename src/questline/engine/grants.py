@@ -48,33 +48,15 @@ def touch_revocation(touched: "Touched", document: "ProgramDocument") -> None:
         touched.item(item)
 
 
-def grant(draft: "Draft", name: str, cause: str) -> None:
-    """Grant a named reward once; where there is none left, the user is left out and a notice says why."""
+def grant(draft: "Draft", name: str, times: int, cause: str) -> None:
+    """Grant a named reward `times` over; where there is none left, the user is left out and a notice says why."""
     reward = draft.program.rewards[name]
-    why = _why_not(draft, name, reward)
-    if why:
-        draft.notice("reward.left_out", reward=name, reason=why.value, cause=cause)
-        return
-    number = sum(1 for kind, _ in draft.records if kind is RecordKind.GRANT)
-    id_ = f"{draft.event.id}-{number}"
-    at = draft.event.occurred_at
-    holds = []
-    if reward.stock is not None:
-        stocks.move(draft, reward_stock(name), 1)
-        holds.append(reward_stock(name))
-    if reward.type == "coupon":
-        stocks.draw_code(draft, pool_of(name, reward), id_)
-        holds.append(pool_stock(pool_of(name, reward)))
-    if reward.limit is not None:
-        allowances.take(draft, reward_stock(name), cause)
-    expires_at = None
-    if reward.expires_after is not None:
-        expires_at = at + timedelta(seconds=reward.expires_after.seconds)
-    state = GrantState(name, GrantStatus.PENDING, cause, at, expires_at, None, tuple(holds), reward.limit is not None)
-    draft.put(RecordKind.GRANT, id_, state, cause)
-    draft.notice("reward.granted", grant=id_, reward=name, type=reward.type, pending=reward.grant == "claim")
-    if reward.grant == "auto":
-        _settle(draft, id_, state, reward)
+    for done in range(times):
+        why = _why_not(draft, name, reward)
+        if why is not None:
+            draft.notice("reward.left_out", reward=name, left=times - done, reason=why.value, cause=cause)
+            return
+        _grant(draft, name, reward, cause)
 
 
 def claim(draft: "Draft") -> None:
@@ -147,6 +129,29 @@ def _why_not(draft: "Draft", name: str, reward: NamedReward) -> Reason | None:
     if reward.type == "coupon" and stocks.codes_left(draft, pool_of(name, reward)) < 1:
         return Reason.OUT_OF_STOCK
     return None
+
+
+def _grant(draft: "Draft", name: str, reward: NamedReward, cause: str) -> None:
+    number = sum(1 for kind, _ in draft.records if kind is RecordKind.GRANT)
+    id_ = f"{draft.event.id}-{number}"
+    at = draft.event.occurred_at
+    holds = []
+    if reward.stock is not None:
+        stocks.move(draft, reward_stock(name), 1)
+        holds.append(reward_stock(name))
+    if reward.type == "coupon":
+        stocks.draw_code(draft, pool_of(name, reward), id_)
+        holds.append(pool_stock(pool_of(name, reward)))
+    if reward.limit is not None:
+        allowances.take(draft, reward_stock(name), cause)
+    expires_at = None
+    if reward.expires_after is not None:
+        expires_at = at + timedelta(seconds=reward.expires_after.seconds)
+    state = GrantState(name, GrantStatus.PENDING, cause, at, expires_at, None, tuple(holds), reward.limit is not None)
+    draft.put(RecordKind.GRANT, id_, state, cause)
+    draft.notice("reward.granted", grant=id_, reward=name, type=reward.type, pending=reward.grant == "claim")
+    if reward.grant == "auto":
+        _settle(draft, id_, state, reward)
 
 
 def _settle(draft: "Draft", id_: str, state: GrantState, reward: NamedReward) -> None:

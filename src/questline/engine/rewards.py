@@ -22,5 +22,4 @@ def give(draft: "Draft", rewards: Iterable[Reward], times: int, cause: str) -> N
         elif reward.boost is not None:
             boosts.begin(draft, reward.boost, cause)
         elif reward.reward is not None:
-            for _ in range(reward.quantity * times):
-                grants.grant(draft, reward.reward, cause)
+            grants.grant(draft, reward.reward, reward.quantity * times, cause)

@@ -31,6 +31,12 @@ async def look(conn: Connection, project_id: int, names: Collection[str]) -> dic
     return {name: StockState(taken, added) for name, taken, added in rows}
 
 
+async def of_project(conn: Connection, project_id: int) -> dict[str, StockState]:
+    """Return all of a project's stocks as they are now, without a lock, by name."""
+    rows = await conn.fetch(SQL["of_project"], project_id)
+    return {name: StockState(taken, added) for name, taken, added in rows}
+
+
 async def move(conn: Connection, units: Mapping[StockKey, int]) -> None:
     """Take units of stocks (above zero), or put them back."""
     moved = sorted((*key, delta) for key, delta in units.items() if delta)

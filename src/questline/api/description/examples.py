@@ -240,6 +240,7 @@ SCHEMAS: dict[str, Any] = {
     "StartQuest": {"userId": "ada"},
     "CompleteStep": {"userId": "ada"},
     "CompleteQuest": {"userId": "ada"},
+    "StockList": {"items": [{"stock": "store:mug", "bound": 100, "taken": 12, "left": 88}]},
     "Redeem": {"userId": "ada"},
     "Settle": {"note": "DHL 00340434161094042557"},
     "FulfilmentList": {

@@ -18,6 +18,10 @@ FOR NO KEY UPDATE OF s;
 -- $1 project, $2 names.
 SELECT name, taken, added FROM stocks WHERE project_id = $1 AND name = ANY($2::text[]);
 
+-- name: of_project
+-- Every stock of a project that somebody took of or may take of. $1 project.
+SELECT name, taken, added FROM stocks WHERE project_id = $1 ORDER BY name;
+
 -- name: move
 -- Add to what is taken: a sum and never an absolute write, so the constraints have the last word. $1 projects, $2 names,
 -- $3 units, which are below zero where they are put back.
