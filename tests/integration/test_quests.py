@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from conftest_api import App, Instance
+from conftest_api import App, Instance, until
 
 from questline.processing.quest_ends import QuestEnds
 from questline.store.ids import EventIds
@@ -147,6 +147,26 @@ async def test_a_run_that_an_event_has_ended_first_is_left_alone_by_the_sweep(qu
     await ends.run_once()
     await questline.drain()
     assert (await quest(other, "hour"))["status"] == "COMPLETED"
+
+
+async def test_a_worker_ends_what_is_overdue_without_being_asked(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("look", "ada", occurredAt=NINE.isoformat(), headers=WAIT)
+
+    async def ended() -> bool:
+        return await stored(questline, app) == {"EXPIRED": 1}
+
+    async with questline.worker():
+        await until(ended)
+
+
+async def test_an_event_explains_which_steps_it_could_count_for(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("look", "ada", eventId="mine", headers=WAIT)
+    explained = (await app.get("/v1/events/mine")).json()["decision"]["explanation"]
+    assert explained == [
+        {"kind": "quests", "name": "hour.s", "fired": True, "failed": None, "note": "counts where the step is open"}
+    ]
 
 
 async def stored(questline: Instance, app: App) -> dict[str, int]:

@@ -15,6 +15,7 @@ from questline.engine.evolve import evolve
 from questline.model import calendar
 from questline.model.event import Event
 from questline.model.footprint import Footprint
+from questline.model.records import RecordKind
 from questline.model.state import UserState
 
 TYPES = (
@@ -46,6 +47,27 @@ def test_an_achievement_that_another_requires_is_followed_like_any_other() -> No
     }  # fmt: skip
     assert compile_program(program, 1).footprint("e") == Footprint(
         currencies=frozenset({"coins"}), metrics=frozenset({"m1", "m2"}), achievements=frozenset({"both", "pair"})
+    )
+
+
+def test_a_quest_is_followed_to_what_it_requires_pays_and_opens() -> None:
+    program = {
+        "currencies": {**COINS, "gems": {"kind": "currency"}},
+        "metrics": {name: {"on": name, "count": True} for name in ("m1", "m2", "m3", "m4")},
+        "achievements": {"hero": {"title": "H", "requirements": [{"quest": "second"}]}},
+        "quests": {
+            "first": {"title": "F", "steps": [{"id": "a", "on": "e", "when": {"field": "metric.m3", "op": "gt", "value": 0}},
+                                              {"id": "b", "requirements": [{"metric": "m1"}], "rewards": [{"currency": "coins", "value": 1}]}]},
+            "second": {"title": "S", "prerequisites": [{"quest": "first"}], "rewards": [{"currency": "gems", "value": 1}],
+                       "steps": [{"id": "a", "requirements": [{"metric": "m2"}]}]},
+            "apart": {"title": "A", "steps": [{"id": "a", "requirements": [{"metric": "m4"}]}]},
+        },
+    }  # fmt: skip
+    assert compile_program(program, 1).footprint("e") == Footprint(
+        currencies=frozenset({"coins", "gems"}),
+        metrics=frozenset({"m1", "m2", "m3"}),
+        achievements=frozenset({"hero"}),
+        records=frozenset({(RecordKind.QUEST, "first"), (RecordKind.QUEST, "second")}),
     )
 
 

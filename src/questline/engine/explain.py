@@ -1,6 +1,6 @@
 """Why a rule fired or did not: worked out again from the event and the program of the version that decided it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
 
@@ -11,6 +11,7 @@ from questline.engine.conditions import compile_condition, compile_leaf, operato
 from questline.engine.fields import MISSING, View, compile_field
 from questline.model.event import Event
 from questline.model.program import types_of
+from questline.model.quests import Quest
 
 
 class Verdict(msgspec.Struct, frozen=True, rename="camel"):
@@ -65,7 +66,7 @@ def explain(
     reads: Mapping[str, Any],
     tripped: Mapping[str, Mapping[str, Any]],
 ) -> list[Verdict]:
-    """Return a verdict on every guard, metric, streak and rule of the event's type.
+    """Return a verdict on every guard, metric, streak, rule and step of a quest of the event's type.
 
     `program` is the version that decided, `fired`, `reads` and `tripped` (the numbers of each guard) are what
     the decision kept. Attributes of the user are
@@ -91,7 +92,20 @@ def explain(
             note = _note(name, definition, failed, fired, reads) if kind == "rules" else ""
             holds = name in fired if kind == "rules" else failed is None
             verdicts.append(Verdict(kind, name, holds, failed, note))
+    for name, quest in program.quests.items():
+        verdicts.extend(_of_quest(name, quest.definition, event.type, view))
     return verdicts
+
+
+def _of_quest(name: str, quest: Quest, event_type: str, view: View) -> Iterator[Verdict]:
+    """Yield a verdict on each step that listens to a type, `QUEST.STEP`, and on what fails the quest, `QUEST.fails`."""
+    listening = [(step.id, step.on, step.when, "counts where the step is open") for step in quest.steps]
+    if quest.fails is not None:
+        listening.append(("fails", quest.fails.on, quest.fails.when, "fails a run under way"))
+    for part, on, when, note in listening:
+        if on is not None and _concerns(on, event_type):
+            failed = first_failure(when, view) if when else None
+            yield Verdict("quests", f"{name}.{part}", failed is None, failed, note if failed is None else "")
 
 
 def _zone(program: Program) -> tzinfo:

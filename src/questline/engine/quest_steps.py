@@ -128,6 +128,6 @@ def step_progress(quest: Quest, step: QuestStep, state: QuestState, reader: Read
 
 
 def quest_progress(quest: Quest, steps: Mapping[str, float]) -> float:
-    """Return how far a quest is, from 0 to 1: the mean of its required steps, by their ids."""
+    """Return how far a quest is, from 0 to 1: the mean of its required steps, by their ids; 1 only where all are."""
     required = [steps[step.id] for step in quest.steps if not step.optional]
-    return sum(required) / len(required)
+    return 1.0 if min(required) == 1.0 else min(sum(required) / len(required), 0.999)
