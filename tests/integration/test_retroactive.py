@@ -13,6 +13,7 @@ from questline.cli import achievements, client
 from questline.cli.main import app as command
 from questline.processing.programs import ProgramCache
 from questline.processing.sweeps import Sweeps
+from questline.store import sweeps
 from questline.store.ids import EventIds
 
 PROGRAM: dict[str, Any] = {
@@ -88,6 +89,25 @@ async def test_an_award_goes_on_where_a_worker_stopped_and_pays_once(questline: 
     history = (await app.get("/v1/users/u3/history")).json()["items"][0]
     assert (history["type"], history["reason"], history["programVersion"]) == ("$evaluate", "PROCESSED", 3)
     assert await ledger_agrees(questline)
+
+
+async def test_a_worker_that_dies_within_a_batch_leaves_nothing_of_it(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await played(questline)
+    await app.post(PATH)
+
+    async def dies(*_: Any) -> None:
+        raise ConnectionError("crashed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeps, "advance", dies)  # the batch's events are stored, and not committed
+        with pytest.raises(ConnectionError):
+            await service(questline, batch_users=5).run_once()
+    assert await questline.owner.fetchval("SELECT count(*) FROM outbox") == 0
+    assert await service(questline, batch_users=5).run_once() == 6
+    await questline.drain()
+    assert await unlocked(app) == [f"u{n}" for n in range(3, 9)]
 
 
 async def test_an_award_asked_for_again_reaches_only_who_was_not_there_before(questline: Instance) -> None:

@@ -38,7 +38,8 @@ WHOLE: dict[str, Any] = {
     "vitals": {"energy": {"start": 50, "atTop": {"rewards": [{"currency": "XP", "value": 7}], "then": 10}}},
     "inventory": {"cap": 9},
     "items": {"potion": {"price": {"coins": 3}, "use": [{"boost": "potion"}, {"vital": "energy", "value": 15}]}},
-    "streaks": {"daily": {"on": ["task", "check_in"], "freezes": {"max": 1, "earnEvery": 3}, "milestones": {"3": {"award": {"coins": 9}}}}},
+    "streaks": {"daily": {"on": ["task", "check_in"], "freezes": {"max": 1, "earnEvery": 3}, "milestones": {"3": {"award": {"coins": 9}}}},
+                "training": {"on": "task", "every": "week", "days": 2, "personal": True, "milestones": {"1": {"award": {"coins": 3}}}}},
     "achievements": {
         "three": {"title": "Three", "requirements": [{"metric": "tasks", "threshold": 3}], "rewards": [{"item": "potion"}, {"currency": "coins", "value": 4}]},
         "rush": {"title": "Rush", "requirements": [{"metric": "tasks", "threshold": 2, "timeframe": {"duration": 2, "unit": "days"}}]},

@@ -154,6 +154,23 @@ def test_a_chosen_day_start_dates_what_happens_from_then_on_and_breaks_nothing()
     assert scenario.user().streaks["s"].length == 4
 
 
+def test_a_zone_change_skips_the_dates_of_days_as_they_begin() -> None:
+    scenario = Scenario(program(dayStartHours=6), timezone="Etc/GMT+12")
+    scenario.play(
+        [
+            ("2025-12-31T20:00Z", "e", {}),  # the 31st, eight in the morning
+            ("2026-01-02T05:00Z", "e", {}),  # the 1st
+            (
+                "2026-01-02T17:30Z",
+                "$profile_update",
+                {"timezone": "Pacific/Kiritimati"},
+            ),  # half past five: still the 1st; there the 3rd
+            ("2026-01-02T20:00Z", "e", {}),
+        ]
+    )
+    assert scenario.user().streaks["s"].length == 3
+
+
 def test_an_incident_mends_what_it_touched_on_the_users_own_clocks() -> None:
     scenario = Scenario(program())
     mended = {"incident": "outage", "from": "2026-01-07T20:00:00+00:00", "until": "2026-01-08T00:00:00+00:00"}

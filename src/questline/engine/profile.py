@@ -1,8 +1,10 @@
 """`$profile_update`: attributes, name and zone of a user, as of when the customer said so."""
 
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 from questline.engine import streaks
+from questline.engine.choices import choices_of, day_start_hours
 from questline.engine.refusal import Refusal
 from questline.engine.runs import milestones_of, pay_milestones
 from questline.model import calendar
@@ -31,7 +33,7 @@ def update_profile(draft: "Draft") -> None:
         new = _zone(draft.program.timezone if zone_name is None else zone_name)
         old = draft.zone
         history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
-        _excuse(draft, calendar.skipped_days(old, new, at))
+        _excuse(draft, old, new)
     draft.profile = ProfileChange(attributes, name, zone_name, history)
 
 
@@ -53,12 +55,12 @@ def _zone(name: Any) -> Any:
         raise Refusal(Reason.INVALID_COMMAND, f"timezone: {error}") from error
 
 
-def _excuse(draft: "Draft", days: tuple[int, ...]) -> None:
-    if not days:
-        return
+def _excuse(draft: "Draft", old: tzinfo, new: tzinfo) -> None:
+    at = draft.event.occurred_at
     for name, definition in draft.program.streaks.items():
         if definition.every == "day":
-            change = streaks.excuse(name, definition, draft.state.streaks.get(name), days)
+            days = calendar.skipped_days(old, new, at, day_start_hours(definition, choices_of(draft, name), at))
+            change = streaks.excuse(name, definition, draft.state.streaks.get(name), days) if days else None
             if change is not None:
                 draft.streaks[name] = change
                 pay_milestones(draft, name, milestones_of(definition), change)

@@ -180,9 +180,10 @@ def day_exists(day: int, tz: tzinfo) -> bool:
     return noon.astimezone(UTC).astimezone(tz).toordinal() == day
 
 
-def skipped_days(old: tzinfo, new: tzinfo, at: datetime) -> tuple[int, ...]:
+def skipped_days(old: tzinfo, new: tzinfo, at: datetime, day_start_hours: int = 0) -> tuple[int, ...]:
     """Return the dates a user's change of zone at an instant skips: after the old zone's date, before the new one's."""
-    return tuple(range(at.astimezone(old).toordinal() + 1, at.astimezone(new).toordinal()))
+    before, after = (period_number("day", at, tz, day_start_hours) for tz in (old, new))
+    return tuple(range(before + 1, after))
 
 
 def period_of_day(every: str, day: int) -> int:
