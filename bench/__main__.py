@@ -25,6 +25,7 @@ BENCHMARKS = {
     "mechanics": "bench.mechanics",
     "hot": "bench.hot",
     "ranks": "bench.boards",
+    "rollover": "bench.rollover",
     "growth": "bench.growth",
 }
 

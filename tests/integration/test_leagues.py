@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -18,6 +19,7 @@ from questline.model import calendar
 from questline.model.event import WaitingEvent
 from questline.model.principal import Project
 from questline.processing import rollover as rollover_module
+from questline.processing import room
 from questline.processing import season_ends as season_ends_module
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
@@ -434,6 +436,20 @@ async def test_a_blocked_user_is_left_out_and_stays(world: World) -> None:
     assert "u1" not in {user for user, _, _ in await world.notices()}
 
 
+async def test_results_leave_room_in_the_queue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await played_week(world, 100)
+    monkeypatch.setattr(room, "RESULTS_WAITING_MAX", 20)
+    monkeypatch.setattr(room, "ROOM_POLL_SECONDS", 0.001)
+    task = asyncio.create_task(world.rollover(batch_users=10).run_once(asyncio.Event()))
+    waiting = []
+    while not task.done():
+        waiting.append(await outbox.waiting_of(world.conn, world.project_id, 1_000))
+        await world.drain()
+    await world.drain()
+    assert (await task, max(waiting) <= 30) == (100, True)
+    assert len(await world.notices()) == 100
+
+
 async def test_a_league_taken_out_of_the_program_goes_on_when_it_comes_back(world: World) -> None:
     await world.play([("u1", 1, MONDAY)])
     await world.put_program({**PROGRAM, "leagues": {}})
@@ -504,6 +520,20 @@ async def test_a_seasons_end_takes_gives_and_tells_as_a_naive_count_says(world: 
     await world.drain()
     assert await coins(world) == expected
     assert Counter(type_ for _, type_, _ in await world.notices()) == {"season.ended": 120, "season.reset": 60}
+
+
+async def test_a_season_waits_for_its_end_and_for_what_was_received_before_it(world: World) -> None:
+    await played_season(world)
+    ended, world.now = world.now, MONDAY + WEEK
+    assert await world.season_ends().run_once() == 0
+    world.now = ended
+    early = UUID(int=1 << 64)  # received before all others
+    await world.owner.execute(
+        "INSERT INTO outbox (partition, project_id, event_id, user_hash) VALUES (0, $1, $2, 0)", world.project_id, early
+    )
+    assert await world.season_ends().run_once() == 0
+    await world.owner.execute("DELETE FROM outbox WHERE project_id = $1", world.project_id)
+    assert await world.season_ends().run_once() == 60
 
 
 SEASON_STEPS = ["close", "hold_progress", "next_results", "advance", "settle"]

@@ -11,16 +11,16 @@ from questline.store import reads
 from questline.store.pool import tenant_transaction
 
 
-class LeagueList(msgspec.Struct, frozen=True, rename="camel"):
+class UserLeagues(msgspec.Struct, frozen=True, rename="camel"):
     items: list[LeagueView]
 
 
 @get("/users/{user_id:str}/leagues", tags=["leaderboards"])
-async def get_user_leagues(user_id: str, reader: Reader, services: Services) -> LeagueList:
+async def get_user_leagues(user_id: str, reader: Reader, services: Services) -> UserLeagues:
     """Show a user's tier, cohort, rank and zone in each league this week, and how their last weeks ended."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:
         found = await reads.user(conn, reader.project.id, user_id)
         if found is None:
             raise no_user(user_id)
         program = await services.program(conn, reader.project)
-        return LeagueList(await views(conn, program, reader.project.id, found[0], services.now()))
+        return UserLeagues(await views(conn, program, reader.project.id, found[0], services.now()))

@@ -20,6 +20,7 @@ from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, 
 from questline.processing.apply import Clock
 from questline.processing.pauses import pause
 from questline.processing.programs import ProgramCache
+from questline.processing.room import wait_for_room
 from questline.store import leagues, outbox, system_events, users
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.leagues import DueWeek, Progress, Result, Score, Week
@@ -84,7 +85,7 @@ class Rollover:
             if not await leagues.close(conn, week, self._clock()):
                 return 0
         settled = 0
-        while not (stop is not None and stop.is_set()):
+        while await wait_for_room(conn, week.project_id, stop):
             async with conn.transaction():
                 batch = await self._batch(conn, week, league)
             if batch is None:

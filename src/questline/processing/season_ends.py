@@ -18,6 +18,7 @@ from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, 
 from questline.processing.apply import Clock
 from questline.processing.pauses import pause
 from questline.processing.programs import Program, ProgramCache
+from questline.processing.room import wait_for_room
 from questline.store import outbox, seasons, system_events
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, close, connect
@@ -86,7 +87,7 @@ class SeasonEnds:
         if not closed and not await self._close(conn, project_id, program, name, season):
             return 0
         sent = 0
-        while not (stop is not None and stop.is_set()):
+        while await wait_for_room(conn, project_id, stop):
             async with conn.transaction():
                 batch = await self._batch(conn, project_id, name)
             if batch is None:

@@ -45,6 +45,12 @@ async def waits_from_before(conn: Connection, project_id: int, at: datetime) -> 
     return found
 
 
+async def waiting_of(conn: Connection, project_id: int, count_at_most: int) -> int:
+    """Return how many events of a project wait, counted up to a bound."""
+    found: int = await conn.fetchval(SQL["waiting_of"], project_id, list(range(PARTITIONS)), count_at_most)
+    return found
+
+
 async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None]:
     """Return how many events wait, counted up to a bound, and the id of the oldest in sight."""
     row = await conn.fetchrow(SQL["backlog"], count_at_most)

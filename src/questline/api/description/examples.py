@@ -331,7 +331,7 @@ SCHEMAS: dict[str, Any] = {
         "league": None,
     },
     "CohortView": {"tier": 2, "tierTitle": "Silver", "cohort": 14, "promote": 5, "demote": 5, "zone": "promotion"},
-    "LeagueList": {"items": [_LEAGUE]},
+    "UserLeagues": {"items": [_LEAGUE]},
     "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till"},
     "NewKey": {**_KEY, "key": f"sk_live_{'1f3a' * 16}"},
     "KeyList": {"items": [{**_KEY, "createdAt": AT, "lastUsedAt": AT, "revokedAt": None}]},

@@ -68,3 +68,11 @@ SELECT EXISTS (
     SELECT FROM unnest($2::smallint[]) AS p (partition)
     CROSS JOIN LATERAL (
         SELECT FROM outbox o WHERE o.partition = p.partition AND o.project_id = $1 AND o.event_id < $3 LIMIT 1) AS o);
+
+-- name: waiting_of
+-- How many events of a project wait. $1 project, $2 partitions, $3 as many as are counted at most.
+SELECT count(*) FROM (
+    SELECT FROM unnest($2::smallint[]) AS p (partition)
+    CROSS JOIN LATERAL (
+        SELECT FROM outbox o WHERE o.partition = p.partition AND o.project_id = $1 LIMIT $3::integer) AS o
+    LIMIT $3::integer) AS seen;
