@@ -63,6 +63,8 @@ def references(program: ProgramDocument, document: Mapping[str, Any]) -> Iterato
         yield from _rule(names, f"rules.{name}", rule)
     for name, streak in program.streaks.items():
         path = f"streaks.{name}"
+        if streak.remind is not None and streak.every != "day":
+            yield ProgramError(f"{path}.remind", "only a daily streak has an hour at which it is at risk")
         yield from names.condition(streak.when, f"{path}.when")
         days_max = {"day": 1, "week": 7, "month": 28}[streak.every]
         if streak.days > days_max:

@@ -207,6 +207,13 @@ PROGRAM_SCHEMA: dict[str, Any] = {
                         "dayStartHours": {"type": "integer", "minimum": 0, "maximum": 23},
                         "days": {"type": "integer", "minimum": 1, "maximum": 31},
                         "personal": {"type": "boolean"},
+                        "remind": object_of(
+                            {
+                                "hour": {"type": "integer", "minimum": 0, "maximum": 23},
+                                "from": {"type": "integer", "minimum": 1, "maximum": 100_000},
+                            },
+                            ("hour",),
+                        ),
                         "milestones": map_of(object_of({"award": FIXED_AWARD, "rewards": REWARDS}), 1_000, WHOLE_KEY),
                         "title": TEXT,
                     },

@@ -44,6 +44,19 @@ def pause(draft: "Draft") -> None:
     draft.notice("streak.paused", streak=name, **_dates(begin, end))
 
 
+def at_risk(draft: "Draft") -> None:
+    """`$streak_at_risk` {streak}: tell the user of a run that ends unless they are active today; nothing else changes."""
+    name, definition = _named(draft)
+    state, at = draft.state.streaks.get(name), draft.event.occurred_at
+    today = _period(definition.every, draft, name, definition, at)
+    if state is None or definition.remind is None or state.last_period >= today:
+        return
+    length, _ = streaks.as_of(definition, state, today)
+    kept = streaks.as_of(definition, state, today + 1)[0]  # by a freeze, or because today is excused
+    if length >= definition.remind.from_ and not kept:
+        draft.notice("streak.at_risk", streak=name, length=length)
+
+
 def restore(draft: "Draft") -> None:
     """`$streak_restore` {streak, reason, by, from, until}: excuse the latest break, or what the days that are named touch."""
     name, definition = _named(draft)

@@ -36,6 +36,7 @@ QUEST_START = "$quest_start"
 QUEST_STEP = "$quest_step"
 QUEST_COMPLETE = "$quest_complete"
 QUEST_EXPIRE = "$quest_expire"  # sent by a worker when a quest's time is over
+STREAK_AT_RISK = "$streak_at_risk"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 

@@ -109,6 +109,13 @@ class Milestone(Definition, frozen=True, rename="camel", omit_defaults=True):
     rewards: tuple[Reward, ...] = ()
 
 
+class Reminder(Definition, frozen=True, rename="camel", omit_defaults=True):
+    """A notice `streak.at_risk` at an hour of the user's day, where a run of at least `from` has not been kept up yet."""
+
+    hour: int
+    from_: int = msgspec.field(default=1, name="from")
+
+
 class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
     on: str | tuple[str, ...]
     every: Literal["day", "week", "month"] = "day"
@@ -120,6 +127,7 @@ class Streak(Definition, frozen=True, rename="camel", omit_defaults=True):
     day_start_hours: int = 0  # after midnight
     days: int = 1  # active days that a week or a month needs
     personal: bool = False  # users may choose days and day start for themselves
+    remind: Reminder | None = None
 
     @property
     def counts_days(self) -> bool:

@@ -15,6 +15,7 @@ from questline.processing.months import Months
 from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
 from questline.processing.quest_ends import QuestEnds
+from questline.processing.reminders import Reminders
 from questline.processing.rollover import Rollover
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
@@ -46,6 +47,7 @@ class Worker:
             QuestEnds(dsn, clock, new_id),
             *contests,
             Sweeps(dsn, programs, clock, new_id),
+            Reminders(dsn, programs, clock, new_id),
         )
         self._lanes = [
             Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)

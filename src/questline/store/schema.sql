@@ -719,6 +719,20 @@ CREATE TABLE quests (
 ) WITH (fillfactor = 80);
 CREATE INDEX quests_by_deadline ON quests (deadline, project_id, user_id, quest) WHERE status = 'IN_PROGRESS';
 
+-- ───────────────────────────────────────────────────────────── reminders
+
+-- How far the reminders of a streak have come, on the latest day of each zone.
+CREATE TABLE reminders (
+    project_id  integer NOT NULL,
+    streak      text COLLATE "C" NOT NULL,
+    zone        text COLLATE "C" NOT NULL,            -- '' for users without one of their own
+    day         integer NOT NULL,                     -- the local date's number
+    after_user  bigint NOT NULL DEFAULT 0,            -- all users up to this one are done
+    done        boolean NOT NULL DEFAULT false,
+    CONSTRAINT reminders_pk PRIMARY KEY (project_id, streak, zone)
+);
+CREATE INDEX users_by_zone ON users (project_id, timezone) WHERE timezone IS NOT NULL;
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -952,6 +966,7 @@ GRANT SELECT, INSERT, UPDATE ON season_ends, season_results, league_weeks, leagu
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_periods, board_entries, board_counts, board_parts, board_crowds TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON vitals, items, boosts, tiers TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON reminders TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
 
@@ -959,6 +974,7 @@ GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, dec
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
 GRANT SELECT ON vitals, items, check_ins, notices, boosts, tiers TO questline_tenant;
 GRANT SELECT ON referral_codes, referrals, commissions TO questline_tenant;
+GRANT SELECT ON reminders TO questline_tenant;
 GRANT SELECT ON metric_windows, achievement_progress, streak_choices, quests TO questline_tenant;
 GRANT SELECT ON season_ends, season_results, league_weeks, league_tiers, league_members, league_standings TO questline_tenant;
 GRANT SELECT ON guard_marks, suspicions, blocks, reviews, sightings TO questline_tenant;
@@ -986,6 +1002,7 @@ BEGIN
         'dead_letters', 'transfers', 'balances', 'metrics', 'metric_values', 'streaks', 'rule_uses', 'achievements',
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'referral_codes', 'referrals', 'commissions',
+        'reminders',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps', 'quests',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
         'guard_marks', 'sightings', 'suspicions', 'blocks', 'reviews', 'board_hidden',
