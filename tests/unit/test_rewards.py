@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from questline.engine.compile import compile_program
 from questline.engine.decide import decide
 from questline.engine.validate import validate
 from questline.model.event import Event
@@ -211,6 +212,26 @@ def test_items_are_taken_back_as_far_as_they_are_there() -> None:
     scenario.play(rows)
     refused, done = effects(scenario, (at, "$reward_revoke", of(1, policy="refuse")), (at, "$reward_revoke", of(1)))
     assert (refused, done[0]) == (("refused NOT_OWNED",), "item coffee 1 → 0")
+
+
+def test_a_grant_outlives_its_definition_and_ends_without_harm_to_what_the_program_no_longer_names() -> None:
+    scenario = Scenario(PROGRAM)
+    scenario.stocks["pool:spring"] = StockState(added=1)
+    at = "2026-01-05T08:00Z"
+    scenario.play([(at, "sticker", {}), (at, "$reward_claim", of(1)), (at, "welcome", {}), (at, "spring", {}), (at, "sticker", {})])  # fmt: skip
+    bare = {"currencies": PROGRAM["currencies"], "rewards": {"sticker": {"type": "badge"}}}
+    scenario.program = compile_program(bare, 2)
+    table = [
+        (at,                    "$reward_claim", of(3),   ("refused UNKNOWN_REWARD",)),
+        (at,                    "$reward_claim", of(5),   ("badge sticker - → 1", "grant #5 sticker PENDING → sticker CLAIMED")),
+        ("2026-01-09T08:00Z",   "$reward_expire", of(3),  ("allowance reward:welcome 1 → 0", "grant #3 welcome PENDING → welcome EXPIRED")),
+        ("2026-01-09T08:00Z",   "$reward_expire", of(4),  ("grant #4 spring PENDING → spring EXPIRED",)),
+    ]  # fmt: skip
+    assert effects(scenario, *(row[:3] for row in table)) == [row[3] for row in table]
+    assert scenario.stocks == {"reward:welcome": StockState(), "pool:spring": StockState(added=1)}
+    event = Event(UUID(int=99), 1, "$reward_revoke", "ada", of(1), datetime(2026, 1, 9, tzinfo=UTC))
+    decision = decide(scenario.program, loaded(scenario, event), event)
+    assert [change.kind for change in decision.records] == ["grant"]
 
 
 def test_questlines_own_commands_go_on_where_the_user_is_blocked() -> None:

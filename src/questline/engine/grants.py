@@ -193,7 +193,8 @@ def _claw_back(draft: "Draft", given: Given, policy: str, cause: str) -> None:
         raise Refusal(reason, f"of {given.units} {given.name!r} that were given, {there} are left")
     taken = min(there, given.units)
     if given.kind == "item":
-        inventory.remove(draft, given.name, taken, cause)
+        if taken:  # an item that the program has no more was not loaded, and is left as it lies
+            inventory.remove(draft, given.name, taken, cause)
     elif policy == "debt":
         draft.claw_back(given.name, given.units, Account.ISSUANCE, cause)
     elif taken:
