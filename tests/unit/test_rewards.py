@@ -442,3 +442,27 @@ def test_whatever_happens_the_books_balance_nothing_is_oversold_and_a_repeat_cha
     drawn = Counter(move.use.value for move in codes)
     assert drawn["draw"] - drawn["return"] == scenario.stocks["pool:spring"].taken <= 2
     assert not {m.holder for m in codes if m.use == "show"} & {m.holder for m in codes if m.use == "return"}
+
+
+causes = st.lists(st.tuples(st.sampled_from(("cash", "boost", "founder", "sticker")), st.integers(0, 72)), max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(causes, st.randoms(use_true_random=False))
+def test_rewards_without_stock_or_limit_are_the_same_in_whatever_order_their_events_come(
+    facts: Any, chance: Any
+) -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    sequence = [
+        Event(UUID(int=number), 1, type_, "ada", {}, at + timedelta(hours=hours))
+        for number, (type_, hours) in enumerate(facts, 1)
+    ]
+    other = sequence + chance.choices(sequence, k=3) if sequence else []
+    chance.shuffle(other)
+    states = []
+    for order in (sequence, other):
+        scenario = Scenario(PROGRAM)
+        for event in order:
+            scenario.apply(event)
+        states.append((scenario.user().balances, scenario.user().levels, scenario.user().records))
+    assert states[0] == states[1]

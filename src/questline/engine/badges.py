@@ -16,13 +16,14 @@ def has(draft: "Draft", badge: str) -> bool:
 
 
 def earn(draft: "Draft", badge: str, cause: str) -> None:
-    """Give a badge; who has it keeps the time they first earned it."""
+    """Give a badge; of several grants, whatever order they come in, the earliest says when it was earned."""
     state = _state(draft, badge)
     if state is None or not state.times:
         draft.put(RecordKind.BADGE, badge, BadgeState(draft.event.occurred_at, 1), cause)
         draft.notice("badge.earned", badge=badge)
     else:
-        draft.put(RecordKind.BADGE, badge, BadgeState(state.at, state.times + 1), cause)
+        first = min(state.at, draft.event.occurred_at)
+        draft.put(RecordKind.BADGE, badge, BadgeState(first, state.times + 1), cause)
 
 
 def lose(draft: "Draft", badge: str, cause: str) -> None:
