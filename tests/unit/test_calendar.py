@@ -94,3 +94,44 @@ def test_the_zone_in_force_when_the_event_happened_counts() -> None:
 def test_an_unknown_zone_says_what_to_use() -> None:
     with pytest.raises(calendar.UnknownZone, match="IANA name"):
         calendar.zone("Mars/Olympus")
+
+
+ZONES = (
+    "UTC",
+    "America/Santiago",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "Pacific/Chatham",
+    "America/Havana",
+)  # clocks that jump at midnight
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_week_begins_where_the_one_before_ends(zone: str) -> None:
+    tz = calendar.zone(zone)
+    first = calendar.period_number("week", datetime(2015, 1, 5, 12, tzinfo=UTC), tz)
+    for week in range(first, first + 700):
+        start = calendar.week_start(week, tz)
+        found = [calendar.period_number("week", at, tz) for at in (start - timedelta(seconds=1), start)]
+        assert found == [week - 1, week]
+        assert calendar.week_of_key(calendar.week_key(week)) == week
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("2026-12-01", "UTC", "2026-12-01T00:00:00+00:00"),
+        ("2026-12-01", "Asia/Tokyo", "2026-11-30T15:00:00+00:00"),
+        ("2026-09-06", "America/Santiago", "2026-09-06T04:00:00+00:00"),  # midnight is skipped: the day begins at one
+        ("2026-12-01T09:00:00+01:00", "Asia/Tokyo", "2026-12-01T08:00:00+00:00"),
+        ("2026-12-01T09:00:00Z", "Asia/Tokyo", "2026-12-01T09:00:00+00:00"),
+    ],
+)
+def test_a_moment_is_a_dates_first_or_an_instant(text: str, zone: str, expected: str) -> None:
+    assert calendar.moment(text, calendar.zone(zone)).isoformat() == expected
+
+
+@pytest.mark.parametrize("text", ["2026-12-01T09:00:00", "2026-13-01", "tomorrow", "0001-01-01", "2026-W47-1"])
+def test_what_is_no_moment_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="write a date such as"):
+        calendar.moment(text, calendar.zone("Asia/Tokyo"))

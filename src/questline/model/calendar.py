@@ -132,7 +132,7 @@ def moment(text: str, tz: tzinfo) -> datetime:
     """Return the instant of a text, in UTC: a date is its first moment on the zone's clocks. ValueError for others."""
     try:
         if len(text) == 10:
-            return _midnight(date.fromisoformat(text), tz)
+            return _midnight(datetime.strptime(text, "%Y-%m-%d").date(), tz)  # noqa: DTZ007 - a date, no instant
         at = datetime.fromisoformat(text)
         if at.tzinfo is not None:
             return at.astimezone(UTC)
