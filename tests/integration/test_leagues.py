@@ -361,6 +361,27 @@ async def test_who_scores_before_their_last_week_is_settled_is_seated_with_its_r
     assert await world.rollover().run_once() == 0 or all(r["outcome"] for r in await world.members(1))
 
 
+async def test_users_score_in_the_new_week_while_the_old_one_is_settled(world: World, database: Any) -> None:
+    _, expected = await played_week(world, 300)
+    conns = [await connect(database.app_dsn) for _ in range(3)]
+    new_week = [(f"u{n}", 1, MONDAY + WEEK + timedelta(seconds=n)) for n in range(400)]
+    settled, *_ = await asyncio.gather(
+        world.rollover(batch_users=10).run_once(),
+        *(world.play(new_week[lane::3], conn, batch=7) for lane, conn in enumerate(conns)),
+    )
+    for conn in conns:
+        await conn.close()
+    assert settled == 300
+    last, this = await world.members(0), await world.members(1)
+    assert told(last) == expected
+    tiers = {r["user"]: r["next_tier"] for r in last}
+    assert {r["user"]: r["tier"] for r in this} == {user: tiers.get(user, 1) for user, _, _ in new_week}
+    sizes: dict[int, list[int]] = defaultdict(list)
+    for (tier, _), size in sorted(Counter((r["tier"], r["cohort"]) for r in this).items()):
+        sizes[tier].append(size)
+    assert all(found[:-1] == [10] * (len(found) - 1) and found[-1] <= 10 for found in sizes.values())
+
+
 async def test_two_weeks_missed_are_settled_in_their_order(world: World) -> None:
     for week in range(3):
         await world.play([(f"u{n}", n + 1, MONDAY + week * WEEK + timedelta(hours=1)) for n in range(10)])
@@ -564,6 +585,23 @@ async def test_a_crash_after_any_step_of_a_seasons_end_leaves_the_same(
         break
     await world.drain()
     assert crashes > 0
+    assert await coins(world) == expected
+
+
+async def test_a_crash_between_the_statements_that_close_a_season_closes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await played_season(world)
+    sql = season_ends_module.seasons.SQL
+    with monkeypatch.context() as broken:
+        broken.setitem(sql, "add_resets", "SELECT $1::integer, $2::text, $3::text[], $4::timestamptz, $5::uuid, 1 / 0")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await world.season_ends().run_once()
+    assert (
+        await world.owner.fetchval("SELECT count(*) FROM season_results WHERE project_id = $1", world.project_id) == 0
+    )
+    assert await world.season_ends().run_once() == 60
+    await world.drain()
     assert await coins(world) == expected
 
 
