@@ -33,6 +33,8 @@ PATH = "/v1/achievements/three/retroactive"
 async def played(questline: Instance, users: int = 9) -> App:
     """A project whose users n have n tasks, and then the achievement."""
     app = await questline.app(PROGRAM)
+    for n in range(1, users):  # one after another, so that sweeps come to them in this order
+        await app.send("hello", f"u{n}", headers={"Prefer": "wait=10"})
     events = [{"type": "task", "userId": f"u{n}", "eventId": f"{n}-{k}"} for n in range(users) for k in range(n)]
     await app.post("/v1/events/batch", json={"events": events})
     await questline.drain()
@@ -122,6 +124,17 @@ async def test_an_award_asked_for_again_reaches_only_who_was_not_there_before(qu
     assert [await app.balance(f"u{n}", "coins") for n in (1, 2, 3)] == [0, 100, 100]
     await app.post(PATH)
     assert await service(questline).run_once() == 0
+
+
+async def test_a_sweep_waits_while_the_queue_is_long(questline: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = await played(questline)
+    await app.post(PATH)
+    monkeypatch.setattr("questline.processing.sweeps.SWEEP_BACKLOG_MAX", 3)
+    assert await service(questline).run_once() == 4  # two batches, and then four of its own events wait
+    assert await service(questline).run_once() == 0
+    await questline.drain()
+    assert await service(questline).run_once() == 2
+    await questline.drain()
 
 
 async def test_awards_of_two_projects_take_turns(questline: Instance) -> None:

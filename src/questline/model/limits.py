@@ -52,7 +52,6 @@ SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
 REMINDER_BATCH_USERS = 1_000  # reminded in one transaction
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
-SWEEP_PAUSE_SECONDS = 0.5  # before a sweep looks again whether the queue is shorter
 SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for sweeps
 INCIDENT_NAME_CHARS_MAX = 128
 

@@ -23,7 +23,6 @@ from questline.model.limits import (
     INCIDENT_REACH_PERIODS,
     SWEEP_BACKLOG_MAX,
     SWEEP_BATCH_USERS,
-    SWEEP_PAUSE_SECONDS,
     SWEEPS_CHECKED_SECONDS,
 )
 from questline.model.records import RecordKind
@@ -109,15 +108,17 @@ class Sweeps:
             await pause(stop, self._every_seconds)
 
     async def run_once(self, stop: asyncio.Event | None = None, batches: int | None = None) -> int:
-        """Work on all sweeps under way to their end, until `stop`, or for so many batches; return how many events were sent."""
+        """Work on all sweeps under way and return how many events were sent.
+
+        It ends when they do, when too many events wait, with `stop`, or after so many batches.
+        """
         conn = await connect(self._dsn)
         sent, done = 0, 0
         try:
             while not (stop is not None and stop.is_set()) and done != batches:
                 waiting, _ = await outbox.backlog(conn, SWEEP_BACKLOG_MAX)
                 if waiting >= SWEEP_BACKLOG_MAX:  # customers' events come first
-                    await pause(stop or asyncio.Event(), SWEEP_PAUSE_SECONDS)
-                    continue
+                    break
                 async with conn.transaction():
                     batch = await self._batch(conn)
                 if batch is None:
