@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg import Connection, Pool
 
+from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
 __all__ = ["Connection", "Pool", "close", "connect", "open_pool", "tenant_transaction"]  # nobody else names the driver
@@ -28,6 +29,7 @@ async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS)
         timeout=_CONNECT_SECONDS,
         command_timeout=command_seconds,
     )
+    await use_arrays(conn)
     return conn
 
 
@@ -51,6 +53,7 @@ async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
         max_inactive_connection_lifetime=0,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
+        init=use_arrays,
     )
     return pool
 
