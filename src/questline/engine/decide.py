@@ -75,9 +75,12 @@ def _consequences(draft: Draft) -> None:
         return
     changed = [("metric", name) for name in draft.metrics]
     changed += [("streak", name) for name in draft.streaks]
-    changed += [("progress", name) for kind, name in draft.records if kind is RecordKind.PROGRESS]
-    changed += [("achievement", name) for name in draft.unlocks]
-    changed += [("quest", name) for name in sorted(draft.quests)]
+    if draft.records:
+        changed += [("progress", name) for kind, name in draft.records if kind is RecordKind.PROGRESS]
+    if draft.unlocks:
+        changed += [("achievement", name) for name in draft.unlocks]
+    if draft.quests:
+        changed += [("quest", name) for name in sorted(draft.quests)]
     moved: dict[str, int] = {}  # balances as the last round saw them
     for _ in range(CHAIN_ROUNDS_MAX):
         for currency, amount in list(draft.balances.items()):
@@ -96,7 +99,7 @@ def _consequences(draft: Draft) -> None:
                 if unlock(draft):
                     changed.append(what)
         changed = []
-        if all(moved.get(currency) == amount for currency, amount in draft.balances.items()):
+        if moved == draft.balances:
             return
     raise Refusal(Reason.CHAIN_TOO_LONG, f"consequences went on for more than {CHAIN_ROUNDS_MAX} rounds")
 

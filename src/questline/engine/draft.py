@@ -46,7 +46,7 @@ class Draft:
     """The state as this event has left it so far; the state it was made from is never written to."""
 
     __slots__ = (
-        "_zone", "balances", "codes", "debts", "earned", "event", "fired", "follow_ups", "league_points", "levels",
+        "_before", "_zone", "balances", "codes", "debts", "earned", "event", "fired", "follow_ups", "league_points", "levels",
         "metrics", "notices", "operands", "points", "profile", "program", "quests", "records", "rule_uses", "sightings",
         "state", "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
     )  # fmt: skip
@@ -79,6 +79,7 @@ class Draft:
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
         self._zone: tzinfo | None = None
+        self._before: Draft | None = None
         self.view = View(event, state.attributes, self, program.zone)
 
     @property
@@ -93,7 +94,9 @@ class Draft:
 
     def before(self) -> "Draft":
         """Return what this event has found, to read."""
-        return Draft(self.program, self.state, self.event)
+        if self._before is None:
+            self._before = Draft(self.program, self.state, self.event)
+        return self._before
 
     # What conditions, multipliers and requirements read.
 

@@ -1,6 +1,6 @@
 """Steps of a quest: what each counts and requires, whether it is met, and how far the user is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
@@ -26,37 +26,35 @@ def key_of(requirement: StepRequirement) -> str:
     return ":".join(requirement.source)
 
 
-def baseline_keys(quest: Quest) -> frozenset[str]:
-    """Return the names under which a run keeps what its requirements count from.
+def counted_from_start(quest: Quest) -> dict[str, StepRequirement]:
+    """Return the requirements that count from a run's start, by the name under which a run keeps where that was.
 
     Achievements need none: they know when they were unlocked.
     """
-    return frozenset(key_of(requirement) for requirement in _from_start(quest))
+    return {
+        key_of(requirement): requirement
+        for step in quest.steps
+        for requirement in step.requirements
+        if requirement.achievement is None and counts_since_start(quest, requirement)
+    }
 
 
 def baselines(
-    quest: Quest, streaks: Mapping[str, Streak], reader: Reader, at: datetime, zone: tzinfo
+    counted: Mapping[str, StepRequirement], streaks: Mapping[str, Streak], reader: Reader, at: datetime, zone: tzinfo
 ) -> dict[str, str]:
     """Return what each requirement that counts since the start counts from: a value, or the number of a streak's period."""
     return {
-        key_of(requirement): str(
+        key: str(
             _period(streaks[requirement.streak], at, zone)
             if requirement.streak is not None
             else value_of(requirement, reader)
         )
-        for requirement in _from_start(quest)
+        for key, requirement in counted.items()
     }
 
 
 def _period(streak: Streak, at: datetime, zone: tzinfo) -> int:
     return calendar.period_number(streak.every, at, zone, streak.day_start_hours)
-
-
-def _from_start(quest: Quest) -> Iterator[StepRequirement]:
-    for step in quest.steps:
-        for requirement in step.requirements:
-            if requirement.achievement is None and counts_since_start(quest, requirement):
-                yield requirement
 
 
 def step_value(quest: Quest, requirement: StepRequirement, state: QuestState, reader: Reader) -> Number:

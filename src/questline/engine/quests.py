@@ -12,7 +12,7 @@ import msgspec
 
 from questline.engine.conditions import Test, compile_condition
 from questline.engine.quest_states import after
-from questline.engine.quest_steps import baseline_keys, baselines, first_missing, is_met, is_open
+from questline.engine.quest_steps import baselines, counted_from_start, first_missing, is_met, is_open
 from questline.engine.requirements import Reader, meets, value_of
 from questline.engine.rewards import give
 from questline.model import calendar
@@ -41,7 +41,7 @@ class CompiledQuest:
         self._counting = [(s, frozenset(types_of(s.on)), _test(s.when)) for s in quest.steps if s.on is not None]
         self._failing = (frozenset(types_of(quest.fails.on)), _test(quest.fails.when)) if quest.fails else None
         heard = [types for _, types, _ in self._counting] + ([self._failing[0]] if self._failing else [])
-        self.baseline_keys = baseline_keys(quest)
+        self.counted_from_start = counted_from_start(quest)
         self.on = tuple(sorted(frozenset().union(*heard)))  # the event types it listens to
 
     def within_dates(self, at: datetime) -> bool:
@@ -234,7 +234,7 @@ def start(draft: "Draft", quest: CompiledQuest, state: QuestState, reader: Reade
         period=period,
         started_at=at,
         deadline=None if deadline is _FOREVER else deadline,
-        since=baselines(definition, draft.program.streaks, reader, at, zone),
+        since=baselines(quest.counted_from_start, draft.program.streaks, reader, at, zone),
     )
     put(draft, quest.name, begun)
     draft.notice("quest.started", quest=quest.name, expiresAt=begun.deadline)
@@ -244,10 +244,10 @@ def start(draft: "Draft", quest: CompiledQuest, state: QuestState, reader: Reade
 
 def _with_new_baselines(draft: "Draft", quest: CompiledQuest, state: QuestState) -> QuestState:
     """A requirement that a newer program added counts from before this event on."""
-    if quest.baseline_keys <= state.since.keys():
+    if quest.counted_from_start.keys() <= state.since.keys():
         return state
     at = draft.event.occurred_at
-    wanted = baselines(quest.definition, draft.program.streaks, draft.before(), at, draft.zone)
+    wanted = baselines(quest.counted_from_start, draft.program.streaks, draft.before(), at, draft.zone)
     state = _replace(state, since=wanted | state.since)
     put(draft, quest.name, state)
     return state
