@@ -108,7 +108,9 @@ async def _bare(bench: Bench, rich: list[int]) -> float:
                 sql["add_transfers"], projects, id_column, [0] * count, of_events, ["coins"] * count,
                 ["user"] * count, ["burn"] * count, [1] * count, ["command:spend"] * count, [1] * count, [now] * count,
             )  # fmt: skip
-            await conn.execute(sql["move_balances"], projects, of_events, ["coins"] * count, [-1] * count, [-1] * count)
+            await conn.execute(
+                sql["move_balances"], projects, of_events, ["coins"] * count, [-1] * count, [-1] * count, [0] * count
+            )
         done += count
         if time.perf_counter() - started > bench.seconds:
             break
