@@ -55,7 +55,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
         ):
             loads = []
             for number in range(bench.repeats + 1):
-                users = await _ready(conn)
+                users = await _ready(conn, bench.state.size.users)
                 await settle(conn)
                 loads.append(await _load(bench, users, path, bench.seconds if number else 1.0))
             figures += _figures(what, loads[1:])
@@ -76,8 +76,11 @@ def _figures(what: str, loads: list[Load]) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _ready(conn: Any) -> list[int]:
-    """Let every user of project 1 who has money check in again today, buy, and use: they hold ten of the item."""
+async def _ready(conn: Any, users: int) -> list[int]:
+    """Let every user of project 1 who has money check in again today, buy, and use: they hold ten of the item.
+
+    Returns their numbers, which are their ids: those after the first `users` have others.
+    """
     await all_answered(conn)
     await conn.execute("DELETE FROM check_ins")
     await conn.execute(
@@ -87,7 +90,9 @@ async def _ready(conn: Any) -> list[int]:
         ON CONFLICT ON CONSTRAINT items_pk DO UPDATE SET units = 10, lots = '[[10,null]]'"""
     )
     rows = await conn.fetch(
-        "SELECT user_id FROM balances WHERE project_id = 1 AND currency = 'coins' AND amount >= 20 ORDER BY random()"
+        """SELECT user_id FROM balances
+        WHERE project_id = 1 AND currency = 'coins' AND amount >= 20 AND user_id <= $1 ORDER BY random()""",
+        users,
     )
     return [row[0] for row in rows]
 

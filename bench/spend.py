@@ -39,14 +39,14 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     rates, slowest, refused = [], [], []
     async with bench.processes.api(), bench.processes.worker():
-        await _load(bench, await _rich(conn), 1.0)
+        await _load(bench, await _rich(conn, bench.state.size.users), 1.0)
         for _ in range(bench.repeats):
             await settle(conn)
-            load = await _load(bench, await _rich(conn), bench.seconds)
+            load = await _load(bench, await _rich(conn, bench.state.size.users), bench.seconds)
             rates.append(load.per_second)
             slowest.append(load.p99_ms)
             refused.append(float(load.refused))
-    bare = [await _bare(bench, await _rich(conn)) for _ in range(bench.repeats)]
+    bare = [await _bare(bench, await _rich(conn, bench.state.size.users)) for _ in range(bench.repeats)]
     await conn.close()
     return [
         Figure(
@@ -68,10 +68,12 @@ async def _load(bench: Bench, rich: list[int], seconds: float) -> Load:
     return await wrk(bench.processes.url, script, connections=CONNECTIONS, seconds=seconds)
 
 
-async def _rich(conn: Any) -> list[int]:
-    """Numbers of users of project 1 who can pay, shuffled."""
+async def _rich(conn: Any, users: int) -> list[int]:
+    """Numbers of users of project 1 who can pay, shuffled; those after the first `users` have other numbers than ids."""
     rows = await conn.fetch(
-        "SELECT user_id FROM balances WHERE project_id = 1 AND currency = 'coins' AND amount >= 20 ORDER BY random()"
+        """SELECT user_id FROM balances
+        WHERE project_id = 1 AND currency = 'coins' AND amount >= 20 AND user_id <= $1 ORDER BY random()""",
+        users,
     )
     return [row[0] for row in rows]
 
