@@ -131,12 +131,13 @@ run. Each value is the median of short runs. Repeat all with `python -m bench --
 _TAIL = """
 ## How to read it
 
-The processors of this machine are shared with others: the same commit on the same database is up to twice as fast in one minute as in
-another, and the floor, measured beside each figure, moves with it. So a ratio says more than a figure, and a figure is to be
-read beside its floor: a floor of 26,000 single events a second in a good minute, of 13,000 in a bad one.
+The processors of this machine are shared with others: the same commit on the same database is up to twice as fast in
+one minute as in another, and the floor, measured beside each figure, moves with it. So a ratio says more than a figure,
+and a figure is to be read beside its floor: one of 26,000 single events a second in a good minute, of 13,000 in a bad one.
 
-Applying costs some 80 µs of an event in Python and 120 in PostgreSQL, for two cores together: two board rows a third of the latter, then
-transfers, decisions and balances. With a whole program, a fifth of Python's part goes into quests that begin anew with each user's day.
+Applying costs some 80 µs of an event in Python and 120 in PostgreSQL, for two cores together: two board rows a third of
+the latter, then transfers, decisions and balances. With a whole program, a fifth of Python's part goes into quests that
+begin anew with each user's day.
 """
 
 
