@@ -2,14 +2,10 @@
 
 import asyncio
 
-import structlog
-
 from questline.model.limits import BOARD_CROWDS_SECONDS
+from questline.processing.services import keep_doing
 from questline.store import boards
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
-
-log = structlog.get_logger(__name__)
 
 
 class Crowds:
@@ -21,17 +17,8 @@ class Crowds:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.run_once()
-            except TRANSIENT_FAULTS as fault:
-                log.warning("crowds.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("crowds.failed")  # ranks get slower without it; events must go on
-            try:
-                await asyncio.wait_for(stop.wait(), self._every_seconds)
-            except TimeoutError:
-                continue
+        # When it fails, ranks get slower.
+        await keep_doing("crowds", self.run_once, stop, self._every_seconds)
 
     async def run_once(self) -> int:
         """Split what is reported now; return how many ranges were looked at."""

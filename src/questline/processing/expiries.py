@@ -2,18 +2,14 @@
 
 import asyncio
 
-import structlog
-
 from questline.model.decision import FollowUp
 from questline.model.event import REWARD_EXPIRE
 from questline.model.limits import EXPIRIES_AT_ONCE, EXPIRIES_SECONDS
 from questline.processing.apply import Clock
+from questline.processing.services import keep_doing
 from questline.store import grants, system_events
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
 from questline.store.system_events import NewId, system_event
-
-log = structlog.get_logger(__name__)
 
 
 class Expiries:
@@ -27,18 +23,12 @@ class Expiries:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
-        while not stop.is_set():
-            try:
-                while await self.run_once() == EXPIRIES_AT_ONCE and not stop.is_set():
-                    continue
-            except TRANSIENT_FAULTS as fault:
-                log.warning("expiries.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("expiries.failed")  # reads are right without it; events must go on
-            try:
-                await asyncio.wait_for(stop.wait(), self._every_seconds)
-            except TimeoutError:
-                continue
+        # When it fails, reads are right all the same.
+        await keep_doing("expiries", lambda: self._all(stop), stop, self._every_seconds)
+
+    async def _all(self, stop: asyncio.Event) -> None:
+        while await self.run_once() == EXPIRIES_AT_ONCE and not stop.is_set():
+            continue
 
     async def run_once(self) -> int:
         """Send an event for each of a bounded number of grants that are due; return how many."""

@@ -2,15 +2,11 @@
 
 import asyncio
 
-import structlog
-
 from questline.model.limits import PARTITIONS_CHECKED_SECONDS
 from questline.processing.apply import Clock
-from questline.store.faults import TRANSIENT_FAULTS
+from questline.processing.services import keep_doing
 from questline.store.migrate import ensure_partitions
 from questline.store.pool import connect
-
-log = structlog.get_logger(__name__)
 
 
 class Months:
@@ -23,17 +19,8 @@ class Months:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.run_once()
-            except TRANSIENT_FAULTS as fault:
-                log.warning("months.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("months.failed")  # events go to the default partition without it; they must go on
-            try:
-                await asyncio.wait_for(stop.wait(), self._every_seconds)
-            except TimeoutError:
-                continue
+        # When it fails, events go to the default partition.
+        await keep_doing("months", self.run_once, stop, self._every_seconds)
 
     async def run_once(self) -> None:
         """Make what is missing now."""

@@ -6,22 +6,17 @@ keys of the streak, the day and the user. So a worker that dies leaves whole bat
 
 import asyncio
 
-import structlog
-
 from questline.model import calendar
 from questline.model.decision import FollowUp
 from questline.model.event import STREAK_AT_RISK
 from questline.model.limits import REMINDER_BATCH_USERS, REMINDERS_CHECKED_SECONDS
 from questline.model.program import Reminder
 from questline.processing.apply import Clock
-from questline.processing.pauses import pause
 from questline.processing.programs import Program, ProgramCache
+from questline.processing.services import keep_doing
 from questline.store import reminders, system_events
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
-
-log = structlog.get_logger(__name__)
 
 
 class Reminders:
@@ -45,14 +40,8 @@ class Reminders:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
-        while not stop.is_set():
-            try:
-                await self.run_once(stop)
-            except TRANSIENT_FAULTS as fault:
-                log.warning("reminders.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("reminders.failed")  # users are reminded later; events must go on
-            await pause(stop, self._every_seconds)
+        # When it fails, users are reminded later.
+        await keep_doing("reminders", lambda: self.run_once(stop), stop, self._every_seconds)
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
         """Remind all whose hour has come, or as many as can be until `stop`; return how many were sent an event."""

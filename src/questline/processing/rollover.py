@@ -9,8 +9,6 @@ import asyncio
 from datetime import datetime, timedelta
 from itertools import groupby
 
-import structlog
-
 from questline.engine import leagues as engine
 from questline.model import calendar
 from questline.model.contests import League
@@ -18,17 +16,14 @@ from questline.model.decision import FollowUp
 from questline.model.event import LEAGUE_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, LEAGUES_CHECKED_SECONDS
 from questline.processing.apply import Clock
-from questline.processing.pauses import pause
 from questline.processing.programs import ProgramCache
 from questline.processing.room import wait_for_room
+from questline.processing.services import keep_doing
 from questline.store import leagues, outbox, system_events, users
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.leagues import DueWeek, Progress, Result, Score, Week
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
 from questline.store.users import UserKey
-
-log = structlog.get_logger(__name__)
 
 _MARGIN = timedelta(seconds=CONTEST_MARGIN_SECONDS)
 
@@ -54,14 +49,8 @@ class Rollover:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
-        while not stop.is_set():
-            try:
-                await self.run_once(stop)
-            except TRANSIENT_FAULTS as fault:
-                log.warning("rollover.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("rollover.failed")  # weeks are settled later; events must go on
-            await pause(stop, self._every_seconds)
+        # When it fails, weeks are settled later.
+        await keep_doing("rollover", lambda: self.run_once(stop), stop, self._every_seconds)
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
         """Settle all that is due now, or as much as can be until `stop`; return how many users got a result."""

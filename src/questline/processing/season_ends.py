@@ -8,23 +8,18 @@ that dies leaves whole batches, and any other goes on from there.
 import asyncio
 from datetime import timedelta
 
-import structlog
-
 from questline.engine.seasons import span_of, stored_name
 from questline.model.contests import Season
 from questline.model.decision import FollowUp
 from questline.model.event import SEASON_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, SEASONS_CHECKED_SECONDS
 from questline.processing.apply import Clock
-from questline.processing.pauses import pause
 from questline.processing.programs import Program, ProgramCache
 from questline.processing.room import wait_for_room
+from questline.processing.services import keep_doing
 from questline.store import outbox, seasons, system_events
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
-
-log = structlog.get_logger(__name__)
 
 _MARGIN = timedelta(seconds=CONTEST_MARGIN_SECONDS)
 
@@ -50,14 +45,8 @@ class SeasonEnds:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
-        while not stop.is_set():
-            try:
-                await self.run_once(stop)
-            except TRANSIENT_FAULTS as fault:
-                log.warning("season_ends.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("season_ends.failed")  # seasons end later; events must go on
-            await pause(stop, self._every_seconds)
+        # When it fails, seasons end later.
+        await keep_doing("season_ends", lambda: self.run_once(stop), stop, self._every_seconds)
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
         """End all seasons that are due now, or as many as can be until `stop`; return how many results were sent."""

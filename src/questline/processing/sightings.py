@@ -2,15 +2,11 @@
 
 import asyncio
 
-import structlog
-
 from questline.model.limits import SIGHTINGS_SWEPT_ROWS, SIGHTINGS_SWEPT_SECONDS
 from questline.processing.apply import Clock
+from questline.processing.services import keep_doing
 from questline.store import sightings
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
-
-log = structlog.get_logger(__name__)
 
 
 class Sightings:
@@ -23,17 +19,8 @@ class Sightings:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.run_once()
-            except TRANSIENT_FAULTS as fault:
-                log.warning("sightings.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("sightings.failed")  # the table grows without it; events must go on
-            try:
-                await asyncio.wait_for(stop.wait(), self._every_seconds)
-            except TimeoutError:
-                continue
+        # When it fails, the table grows.
+        await keep_doing("sightings", self.run_once, stop, self._every_seconds)
 
     async def run_once(self) -> int:
         """Sweep what is over now; return how many values were forgotten."""

@@ -11,7 +11,6 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from questline.engine import choices, streaks
 from questline.engine.decide import decide
@@ -30,14 +29,11 @@ from questline.model.rewards import GrantState
 from questline.model.state import UserState
 from questline.model.sweeps import Sweep, SweepKind
 from questline.processing.apply import Clock
-from questline.processing.pauses import pause
 from questline.processing.programs import Program, ProgramCache
+from questline.processing.services import keep_doing
 from questline.store import outbox, state, stocks, sweeps, system_events
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
-
-log = structlog.get_logger(__name__)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -98,14 +94,8 @@ class Sweeps:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
-        while not stop.is_set():
-            try:
-                await self.run_once(stop)
-            except TRANSIENT_FAULTS as fault:
-                log.warning("sweeps.waiting", fault=repr(fault))
-            except Exception:
-                log.exception("sweeps.failed")  # users are mended later; events must go on
-            await pause(stop, self._every_seconds)
+        # When it fails, users are mended later.
+        await keep_doing("sweeps", lambda: self.run_once(stop), stop, self._every_seconds)
 
     async def run_once(self, stop: asyncio.Event | None = None, batches: int | None = None) -> int:
         """Work on all sweeps under way and return how many events were sent.

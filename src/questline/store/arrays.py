@@ -7,6 +7,7 @@ bound, then each value with its length before it.
 """
 
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -57,11 +58,15 @@ def _checked(one: Callable[[Any], bytes], value: Any) -> bytes:
         raise TypeError(f"{value!r} is of a wrong type") from error
 
 
+def _big_endian(numbers: "array[int]") -> bytes:
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
 def _integers(element: int, size: int, code: str) -> Encode:
     def whole(values: Sequence[Any]) -> bytes:
-        numbers = array(code, values)
-        numbers.byteswap()
-        return numbers.tobytes()
+        return _big_endian(array(code, values))
 
     return _fixed(element, size, whole, lambda value: _signed(value, size))
 
@@ -89,8 +94,7 @@ def _instants(values: Sequence[Any]) -> bytes:
         if value is not last:
             last, number = value, _microseconds(value)
         numbers.append(number)
-    numbers.byteswap()
-    return numbers.tobytes()
+    return _big_endian(numbers)
 
 
 def _with_length(data: bytes) -> bytes:
