@@ -47,7 +47,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     await use_program(conn, PROGRAM | _LOOP)
     figures = []
-    async with bench.processes.api(), bench.processes.worker():
+    async with bench.processes.api(), bench.processes.workers():
         for what, path in (
             ("check-in", "/v1/check-in"),
             ("buy", "/v1/items/coffee/buy"),

@@ -13,7 +13,7 @@ from bench.state import Size, build, use_program
 
 FEW_USERS = Size("bench_few", 1_000, 10_000)
 MANY_USERS = Size("bench_many", 1_000_000, 1_000_000)
-EVENTS = 15_000
+EVENTS = 60_000
 
 
 async def run(bench: Bench) -> Sequence[Figure]:

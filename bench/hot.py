@@ -25,7 +25,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     """Send as fast as it goes, wait until all is applied, and count what the user has."""
     conn = await asyncpg.connect(bench.state.owner_dsn)
     rates, lost = [], []
-    async with bench.processes.api(), bench.processes.worker():
+    async with bench.processes.api(), bench.processes.workers():
         for number in range(bench.repeats):
             user = f"hot-{time.time_ns()}-{number}"
             script = _SCRIPT % (bench.state.key(1), EVENT_TYPE, user, user)

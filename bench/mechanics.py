@@ -13,7 +13,7 @@ from bench.state import use_program
 from bench.traffic import Drawn
 
 TYPES = [f"type-{n}" for n in range(10)]
-EVENTS = 30_000
+EVENTS = 60_000
 
 
 def program() -> dict[str, Any]:

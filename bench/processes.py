@@ -1,6 +1,7 @@
 """The API and the worker as `questline dev` starts them: processes of their own, logging in as questline_app."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -8,15 +9,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from questline.model.limits import DEV_WORKERS_MAX
 from questline.settings import Settings, base_environment, environment_of
 
 _READY_SECONDS = 30.0
+WORKERS = min(os.cpu_count() or 1, DEV_WORKERS_MAX)
 
 
 class Processes:
@@ -39,10 +42,10 @@ class Processes:
             yield process
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[psutil.Process]:
-        """Run the worker; yields at once."""
-        async with self._running("work", None) as process:
-            yield process
+    async def workers(self, count: int = WORKERS) -> AsyncIterator[list[psutil.Process]]:
+        """Run as many workers as `questline dev` would; yields at once."""
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self._running("work", None)) for _ in range(count)]
 
     @asynccontextmanager
     async def _running(self, command: str, ready: str | None, **other: Any) -> AsyncIterator[psutil.Process]:

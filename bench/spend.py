@@ -38,7 +38,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     """Spend one coin of each of very many users; then do the statements of the same commands bare."""
     conn = await asyncpg.connect(bench.state.owner_dsn)
     rates, slowest, refused = [], [], []
-    async with bench.processes.api(), bench.processes.worker():
+    async with bench.processes.api(), bench.processes.workers():
         await _load(bench, await _rich(conn, bench.state.size.users), 1.0)
         for _ in range(bench.repeats):
             await settle(conn)

@@ -52,7 +52,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     """Send at an even pace for the time of a run and watch some events until they show."""
     conn = await asyncpg.connect(bench.state.owner_dsn)
     slowest, middle, left = [], [], []
-    async with bench.processes.api(), bench.processes.worker():
+    async with bench.processes.api(), bench.processes.workers():
         await _play(bench, 1.0)
         for _ in range(bench.repeats):
             seen = sorted(await _play(bench, max(bench.seconds, 5.0)))

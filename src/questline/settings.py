@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     worker_port: int = 0
+    workers: int = 0
     dev: bool = False
     admin_token: str = ""
     lanes: int = limits.LANES_PER_WORKER
@@ -56,6 +57,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "host": Description("The address the API and the worker's page of health listen on."),
     "port": Description("The port the API listens on; 0: any that is free.", "port"),
     "worker_port": Description("The port a worker answers /health, /ready and /metrics on; 0: none.", "port"),
+    "workers": Description(
+        "Worker processes that `questline dev` starts; 0: one for each processor, 4 at most.", "processes"
+    ),
     "dev": Description("Development: projects may be created without an operator token. `questline dev` sets it."),
     "admin_token": Description("The operator's token, sent as X-Admin-Token. Empty: operator routes refuse everybody."),
     "lanes": Description("Lanes of one worker process; each has a connection of its own.", "lanes", 1),

@@ -1,4 +1,4 @@
-"""`questline dev`: PostgreSQL, API and worker under one supervisor, with data kept between starts."""
+"""`questline dev`: PostgreSQL, API and workers under one supervisor, with data kept between starts."""
 
 import asyncio
 import fcntl
@@ -19,6 +19,7 @@ from questline.cli.bootstrap import bootstrap
 from questline.cli.children import Child, Roll, Supervised, Tended, keep_log_small
 from questline.cli.dev_file import DevFile
 from questline.cli.listening import CannotListen, listen, url_of
+from questline.model.limits import DEV_WORKERS_MAX
 from questline.settings import Settings, base_environment, environment_of
 from questline.store.embedded import EmbeddedPostgres, EmbeddedStartFailed, ensure_database
 from questline.store.migrate import MigrationChanged, migrate
@@ -60,7 +61,7 @@ class Dev:
         self._lock: IO[str] | None = None
         self._listener: socket.socket | None = None
         self._api: Child | None = None
-        self._worker: Child | None = None
+        self._workers: list[Child] = []
         self._starting = True
         self.stopping = threading.Event()
 
@@ -91,8 +92,8 @@ class Dev:
                 f"the database in {self.directory} is of another version of Questline ({error}); "
                 "go back to that version, or choose another --data-dir"
             ) from error
-        self._api, self._worker = self._children(file)
-        for child in (self._api, self._worker):
+        self._api, self._workers = self._children(file)
+        for child in (self._api, *self._workers):
             child.start()
         self._write_roll()
         self._await_ready(url)
@@ -102,7 +103,7 @@ class Dev:
     def run(self) -> None:
         """Tend the processes until SIGINT or SIGTERM."""
         children: list[Supervised] = [_Postgres(self._postgres)]
-        children += [child for child in (self._api, self._worker) if child is not None]
+        children += self._servers()
         tended = [Tended(child) for child in children]
         while not self.stopping.wait(_TEND_SECONDS):
             for one in tended:
@@ -111,23 +112,24 @@ class Dev:
                     self._write_roll()
 
     def stop(self) -> None:
-        """Stop in order: the API answers what it took, the worker finishes its batches, PostgreSQL shuts down."""
+        """Stop in order: the API answers what it took, the workers finish their batches, PostgreSQL shuts down."""
         self._starting = False
         self.stopping.set()
         if self._listener is not None:
             self._listener.close()
-        for child in (self._api, self._worker):
-            if child is not None:
-                child.stop()
+        for child in self._servers():
+            child.stop()
         self._postgres.stop()
         if self._lock is not None:
             self._write_roll()
             self._lock.close()
 
     def _write_roll(self) -> None:
-        named = {"api": self._api, "worker": self._worker}
-        pids = {name: child.pid for name, child in named.items() if child is not None}
+        pids = {child.name.lower().replace(" ", "-"): child.pid for child in self._servers()}
         self._roll.write({"postgres": self._postgres.pid, **pids})
+
+    def _servers(self) -> list[Child]:
+        return [*([] if self._api is None else [self._api]), *self._workers]
 
     def _stop_soon(self, *_: Any) -> None:
         self.stopping.set()
@@ -162,7 +164,7 @@ class Dev:
         await ensure_app_role(owner_dsn)
         return await bootstrap(self._postgres.dsn(_DATABASE, APP_ROLE), self.directory / "dev.json", url)
 
-    def _children(self, file: DevFile) -> tuple[Child, Child]:
+    def _children(self, file: DevFile) -> tuple[Child, list[Child]]:
         assert self._listener is not None
         settings = msgspec.structs.replace(
             self._settings,
@@ -178,15 +180,22 @@ class Dev:
         logs, fd = self.directory / "logs", self._listener.fileno()
         return (
             Child("API", [*command, "serve", "--listen-fd", str(fd)], environment, logs / "api.log", [fd]),
-            Child("worker", [*command, "work"], environment, logs / "worker.log"),
+            [
+                Child(name, [*command, "work"], environment, logs / f"{name.replace(' ', '-')}.log")
+                for name in self._names()
+            ],
         )
+
+    def _names(self) -> list[str]:
+        """Return the names of the workers. One process computes on one processor only, so there is one for each."""
+        workers = self._settings.workers or min(os.cpu_count() or 1, DEV_WORKERS_MAX)
+        return ["worker", *(f"worker {number}" for number in range(2, workers + 1))]
 
     def _await_ready(self, url: str) -> None:
         assert self._api is not None
-        assert self._worker is not None
         deadline = time.monotonic() + _READY_SECONDS_MAX
         while time.monotonic() < deadline:
-            for child in (self._api, self._worker):
+            for child in self._servers():
                 if child.pid is None:
                     raise DevError(f"the {child.name} ended while starting; {child.log} ends:\n{child.log_end()}")
             try:

@@ -39,6 +39,7 @@ COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_LANES = 4  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
 DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
+DEV_WORKERS_MAX = 4  # that `questline dev` starts by itself, one for each processor
 LANES_PER_WORKER = 4  # some compute while others wait for PostgreSQL; more only make batches smaller
 LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
 LEASE_RENEW_SECONDS = 2.0
