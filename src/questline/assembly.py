@@ -27,6 +27,7 @@ from questline.model.limits import KEY_USE_NOTED_SECONDS, SHUTDOWN_SECONDS_MAX, 
 from questline.processing.commands import Commands
 from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
+from questline.processing.schedule import Schedule
 from questline.processing.worker import Worker
 from questline.settings import Settings
 from questline.store.faults import TRANSIENT_FAULTS
@@ -111,7 +112,8 @@ async def _part(pool: Pool) -> None:
 def build_worker(settings: Settings, registry: CollectorRegistry | None = None) -> Worker:
     """Return a worker that is ready to run."""
     meters = ProcessingMeters(registry or _registry())
-    return Worker(settings.dsn, now, EventIds().new, meters, settings.lanes)
+    schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
+    return Worker(settings.dsn, now, EventIds().new, meters, schedule, settings.lanes)
 
 
 def new_registry() -> CollectorRegistry:

@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_bytes_max: int = limits.EVENT_BYTES_MAX
     batch_events_max: int = limits.BATCH_EVENTS_MAX
     stream_bytes_max: int = limits.STREAM_BYTES_MAX
+    retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
+    retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
     rate_limit_per_second: int = 0
     rate_limit_burst: int = 0
@@ -69,6 +71,10 @@ DESCRIPTIONS: dict[str, Description] = {
     "event_bytes_max": Description("The largest event.", "bytes", 1024),
     "batch_events_max": Description("The most events in one batch.", "events", 1),
     "stream_bytes_max": Description("The largest stream, as sent and as unpacked.", "bytes", 1024),
+    "retry_seconds": Description(
+        "How long an event that failed waits before each further try; then it is a dead letter.", "seconds"
+    ),
+    "retry_jitter_percent": Description("By how much each of these waits is changed at random.", "percent"),
     "event_future_seconds": Description("How far ahead of the server's clock occurredAt may lie.", "seconds"),
     "rate_limit_per_second": Description("Requests that one key may make; 0: no limit.", "requests a second"),
     "rate_limit_burst": Description("Requests that one key may make at once; 0: twice the rate.", "requests"),
@@ -122,6 +128,8 @@ def base_environment() -> dict[str, str]:
 
 def text_of(value: Any) -> str:
     """Return a setting's value as it stands in the environment."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -138,7 +146,14 @@ def _value(name: str, text: str, kind: Any) -> Any:
             raise ValueError(f"use a whole number of {DESCRIPTIONS[name].unit}, {least} or more")
         if DESCRIPTIONS[name].unit == "port" and int(text) > 65535:
             raise ValueError("use a port up to 65535")
+        if DESCRIPTIONS[name].unit == "percent" and int(text) > 100:
+            raise ValueError("use a percentage up to 100")
         return int(text)
+    if kind == tuple[int, ...]:
+        numbers = [number.strip() for number in text.split(",")] if text.strip() else []
+        if not all(number.isascii() and number.isdigit() and len(number) < 8 for number in numbers):
+            raise ValueError(f"use whole numbers of {DESCRIPTIONS[name].unit}, separated by commas")
+        return tuple(map(int, numbers))
     if choices := get_args(kind):
         if text.lower() not in choices:
             raise ValueError(f"use one of {', '.join(choices)}")

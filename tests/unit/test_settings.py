@@ -13,7 +13,12 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 def test_settings_survive_the_way_through_the_environment_of_a_child() -> None:
     settings = Settings(
-        dsn="postgresql://a@/b?host=/tmp", port=9000, dev=True, data_dir=Path("/x"), log_format="pretty"
+        dsn="postgresql://a@/b?host=/tmp",
+        port=9000,
+        dev=True,
+        data_dir=Path("/x"),
+        log_format="pretty",
+        retry_seconds=(3, 9),
     )
     assert load(environment_of(settings)) == settings
 
@@ -31,6 +36,8 @@ def test_a_command_has_defaults_of_its_own_for_what_the_environment_does_not_say
         ("QUESTLINE_PORT", "65536", "use a port up to 65535"),
         ("QUESTLINE_PORT", "٣", "use a whole number of port, 0 or more"),
         ("QUESTLINE_LANES", "0", "use a whole number of lanes, 1 or more"),
+        ("QUESTLINE_RETRY_SECONDS", "1,x", "use whole numbers of seconds, separated by commas"),
+        ("QUESTLINE_RETRY_JITTER_PERCENT", "101", "use a percentage up to 100"),
         ("QUESTLINE_DEV", "maybe", "use true or false"),
         ("QUESTLINE_LOG_LEVEL", "loud", "use one of debug, info, warning, error"),
     ],

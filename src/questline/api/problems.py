@@ -70,6 +70,7 @@ TITLES = {
     "not-pending": "It is settled already",
     "out-of-stock": "There is none left",
     "user-blocked": "The user is blocked",
+    "user-parked": "The user's events wait for one that failed",
     "guard-held": "A guard holds it for review",
     "guard-refused": "A guard refuses it",
     "unknown-review": "There is no such held event",
@@ -147,6 +148,14 @@ def unavailable() -> Problem:
     """The database is out of reach; the request may or may not have taken effect."""
     detail = "the database is out of reach; repeat the request under the same key"
     return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
+
+
+def user_parked(retry_after_seconds: int) -> Problem:
+    """An event of the user failed and is tried again; a command comes after it. Nothing of this request was stored."""
+    detail = (
+        "an earlier event of this user is being tried again, and commands come after it; repeat this under the same key"
+    )
+    return Problem(503, "user-parked", detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
 def internal() -> Problem:

@@ -2,14 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import typer.main
 
 from questline.cli.main import app
 from questline.control.schema import quest_transitions
+from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
+from questline.store.faults import FAULTS
 
 
 def settings_page() -> str:
@@ -75,8 +77,38 @@ def quest_states_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def retries_page() -> str:
+    """Return docs/reference/retries.md."""
+    waits = ", ".join(str(seconds) for seconds in RETRY_SECONDS)
+    lines = [
+        "# What is tried again",
+        "",
+        "<!-- Written by `make docs` from src/questline/store/faults.py. -->",
+        "",
+        "The first row that fits a fault says what becomes of the event. [Dead letters and replay]"
+        "(../how-to/dead-letters-and-replay.md) says what to do then.",
+        "",
+        "- *wait*: the database is away. Lanes wait and go on where they were; no event is to blame, and no attempt is counted.",
+        f"- *retry*: the event is tried again after {waits} seconds (`QUESTLINE_RETRY_SECONDS`), each changed at random by up to",
+        f"  {RETRY_JITTER_PERCENT} percent (`QUESTLINE_RETRY_JITTER_PERCENT`). Then it is a dead letter with `RETRY_EXHAUSTED`.",
+        "- *final*: the event is a dead letter at once.",
+        "",
+        "| fault | SQLSTATE | what it means | remedy | reason of the attempt |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{fault.kind.__name__}` | {', '.join(fault.codes)} | {fault.meaning} | {fault.remedy} | `{fault.reason}` |"
+            for fault in FAULTS
+        ),
+        "| of the engine | | a defect of ours | final | `ENGINE_ERROR` |",
+        "| of a stored payload | | it cannot be read | final | `INVALID_ENVELOPE` |",
+        "",
+        "Two characters of SQLSTATE stand for all codes that begin so.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _choices(type_: Any) -> tuple[Any, ...]:
-    return getattr(type_, "__args__", ())
+    return get_args(type_) if get_origin(type_) is Literal else ()
 
 
 def _commands(path: str, group: Any) -> list[tuple[str, Any]]:
@@ -98,7 +130,12 @@ def _row(parameter: Any) -> str:
     return f"| `{name}` | {default} | {getattr(parameter, 'help', None) or ''} |"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "quest-states.md": quest_states_page}
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "quest-states.md": quest_states_page,
+    "retries.md": retries_page,
+}
 
 
 if __name__ == "__main__":

@@ -96,7 +96,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
-    """An accepted event on its way to the engine, with its place in the queue (`seq` 0: it never stood in it)."""
+    """An accepted event on its way to the engine, with its place in the queue (`seq` 0: it never stood in it).
+
+    `attempt` is the number of this try at it. `tries` failed since it was last queued.
+    """
 
     id: UUID
     project_id: int
@@ -110,3 +113,5 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     user_hash: int
     partition: int
     seq: int
+    attempt: int = 1
+    tries: int = 0

@@ -44,7 +44,13 @@ LANES_PER_WORKER = 4  # some compute while others wait for PostgreSQL; more only
 LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
 LEASE_RENEW_SECONDS = 2.0
 IDLE_POLL_SECONDS = 0.04  # how soon a worker looks again when nothing waits
-APPLY_TRIES_MAX = 5  # of one batch on one living connection, before it is split to find the event at fault
+APPLY_TRIES_MAX = 3  # of one batch on one living connection, before it is split to find the event at fault
+RETRY_SECONDS = (1, 5, 30, 120, 600)  # (setting) before each further try at an event that failed
+RETRY_JITTER_PERCENT = 20  # (setting) of these, so that what failed together does not come back together
+RETRY_POLL_SECONDS = 0.25  # how often a worker looks for events that are due again
+RETRY_USERS_AT_ONCE = 250  # whose events are tried again in one batch
+RETRY_USERS_SHARED = 5_000  # of those due, among whom projects take turns
+RETRY_USER_EVENTS = 100  # of one user in such a batch, once the event they waited for has gone through
 RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
 
 SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction

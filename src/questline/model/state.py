@@ -51,6 +51,7 @@ class UserState(msgspec.Struct):
     `debts` are what is owed after a clawback; `stocks` is one object for all users of a project in a batch.
     `rule_uses` is keyed by (rule, window_start); `seen_values` by (metric, 16-byte hash): those already counted.
     `sightings` is one object for all users of a project in a batch: what guards saw of the values they share.
+    `parked`: an event of theirs is tried again later, and the others wait for it.
     """
 
     id: int
@@ -60,6 +61,7 @@ class UserState(msgspec.Struct):
     timezone: str | None = None
     zone_history: tuple[tuple[datetime, str | None], ...] = ()
     blocked: bool = False
+    parked: bool = False
     balances: dict[str, int] = {}
     levels: dict[str, int] = {}
     debts: dict[str, int] = {}

@@ -24,6 +24,7 @@ from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
 from questline.store import boards, effects, leagues, reviews, sightings, state, stocks, system_events
+from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection
 from questline.store.standing import Standing
 from questline.store.system_events import NewId, system_event
@@ -239,6 +240,8 @@ def _decide(
         try:
             decision = decide(program, user, event)
         except Exception as error:  # whatever the engine raises is a defect of ours, and this event's alone
+            if classify(error).remedy is not Remedy.FINAL:
+                raise
             failure = Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
         else:
             evolve(user, decision)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -20,13 +21,13 @@ from questline.model.limits import (
     PARTITIONS,
 )
 from questline.processing.apply import Applier, Clock, Verdict
-from questline.processing.lane import bury
+from questline.processing.failures import bury, message_of
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
 from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
-from questline.store import accept, boards, commands, coupons, outbox, users
-from questline.store.faults import TRANSIENT_FAULTS
+from questline.store import accept, boards, commands, coupons, outbox, parking, users
+from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
 
@@ -43,6 +44,22 @@ class Unavailable(Exception):
     """The database could not be reached; whether the command was stored is unknown. Repeat it under the same key."""
 
     retry_after_seconds = 1
+
+
+class UserParked(Exception):
+    """The user's events wait for one that is tried again later; nothing was stored. Try again under the same key."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class _Parked(Exception):
+    """These commands are new and their users parked: the transaction is given up, and the others go on without them."""
+
+    def __init__(self, keys: set[tuple[int, bytes]]) -> None:
+        super().__init__()
+        self.keys = keys
 
 
 class CommandResult(msgspec.Struct, frozen=True):
@@ -73,6 +90,7 @@ class Commands:
     def __init__(self, dsn: str, clock: Clock, new_id: NewId, meters: ProcessingMeters) -> None:
         programs = ProgramCache()
         self._dsn = dsn
+        self._clock = clock
         self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._queue: deque[Waiting] = deque()
@@ -129,21 +147,42 @@ class Commands:
         for tries in range(1, APPLY_TRIES_MAX + 1):
             try:
                 return await self._run_once(conn, shard, applier, group, None)
-            except TRANSIENT_FAULTS as fault:
-                if conn.is_closed():
-                    raise
-                self._meters.retries.inc()
-                refusal: Exception = fault  # type: ignore[assignment]
-                await asyncio.sleep(backoff_seconds(tries))
+            except _Parked as parked:
+                return await self._run_others(conn, shard, applier, group, parked.keys)
             except Exception as fault:
-                refusal = fault
-                break
+                row, refusal = classify(fault), fault
+                if conn.is_closed() or row.remedy is Remedy.WAIT:
+                    raise
+                if row.remedy is Remedy.FINAL:
+                    break
+                self._meters.retries.inc()
+                await asyncio.sleep(backoff_seconds(tries))
         if len(group) == 1:
-            log.error("commands.dead_letter", event_id=str(group[0][0].id), fault=repr(refusal))
+            event = group[0][0]
+            if row.remedy is Remedy.RETRY or await outbox.waits_for(conn, event.project_id, event.user_hash):
+                log.warning("commands.not_stored", event_id=str(event.id), fault=repr(refusal))
+                return _fail(
+                    group, Unavailable(str(refusal))
+                )  # an event before it may be at fault: a lane settles that
+            log.error("commands.dead_letter", event_id=str(event.id), fault=repr(refusal))
             return await self._run_once(conn, shard, applier, group, refusal)
         middle = len(group) // 2
         await self._run_group(conn, shard, applier, group[:middle])
         return await self._run_group(conn, shard, applier, group[middle:])
+
+    async def _run_others(
+        self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting], keys: set[tuple[int, bytes]]
+    ) -> None:
+        """Turn commands of parked users away, and run the others."""
+        turned = [waiting for waiting in group if (waiting[0].project_id, waiting[0].key_hash) in keys]
+        due = await parking.due_at(conn, {(event.project_id, event.user_hash) for event, _ in turned})
+        now = self._clock()
+        for waiting in turned:
+            at = due.get((waiting[0].project_id, waiting[0].user_hash), now)
+            _fail([waiting], UserParked(max(ceil((at - now).total_seconds()), 1)))
+        others = [waiting for waiting in group if (waiting[0].project_id, waiting[0].key_hash) not in keys]
+        if others:
+            await self._run_group(conn, shard, applier, others)
 
     async def _run_once(
         self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting], refusal: Exception | None
@@ -159,7 +198,7 @@ class Commands:
             if refusal is None:
                 verdicts = await self._apply(conn, shard, applier, distinct, new)
             elif new:
-                await bury(conn, _waiting(distinct[0]), refusal, applier)
+                await bury(conn, _waiting(distinct[0]), classify(refusal).reason, message_of(refusal), self._clock)
         originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
@@ -185,6 +224,12 @@ class Commands:
     ) -> dict[UUID, Verdict]:
         keys = {(e.project_id, e.user): e.user_hash for e in events}
         locked = await users.lock(conn, keys)
+        if any(user.parked for user in locked.values()):
+            keys = {key: hashed for key, hashed in keys.items() if not locked[key].parked}
+            if stopped := {
+                (e.project_id, e.key_hash) for e in events if e.id in new and (e.project_id, e.user) not in keys
+            }:
+                raise _Parked(stopped)
         waiting = await outbox.drain(
             conn, [k[0] for k in keys], [k[1] for k in keys], list(keys.values()), DRAIN_EVENTS_MAX
         )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -15,15 +15,13 @@ from questline.model.limits import (
     APPLY_TRIES_MAX,
     IDLE_POLL_SECONDS,
 )
-from questline.model.reasons import Reason
 from questline.processing.apply import Applier
+from questline.processing.failures import Failures, Transport
 from questline.processing.meters import ProcessingMeters
-from questline.processing.partitions import Partitions
 from questline.processing.pauses import backoff_seconds, pause
-from questline.store import boards, effects, users
-from questline.store.faults import TRANSIENT_FAULTS
+from questline.store import boards, users
+from questline.store.faults import TRANSIENT_FAULTS, Remedy, classify
 from questline.store.pool import Connection, close, connect
-from questline.transport.postgres import PostgresTransport
 
 log = structlog.get_logger(__name__)
 
@@ -35,17 +33,22 @@ class Lane:
         self,
         number: int,
         dsn: str,
-        partitions: Partitions,
-        transport: PostgresTransport,
+        partitions: Callable[[], Sequence[int]],
+        transport: Transport,
         applier: Applier,
+        failures: Failures,
         meters: ProcessingMeters,
+        poll_seconds: float = IDLE_POLL_SECONDS,
     ) -> None:
+        """`partitions` tells which partitions are the lane's now; `poll_seconds` is how soon it looks again when idle."""
         self._number = number
         self._dsn = dsn
         self._partitions = partitions
         self._transport = transport
         self._applier = applier
+        self._failures = failures
         self._meters = meters
+        self._poll_seconds = poll_seconds
         self.alive_at = 0.0  # monotonic time of the last finished round
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -59,71 +62,60 @@ class Lane:
                     await self._work(conn, stop)
                 finally:
                     await close(conn)
-            except TRANSIENT_FAULTS as fault:
+            except Exception as fault:
                 faults += 1
-                self._meters.retries.inc()
-                log.warning("lane.lost_connection", lane=self._number, fault=repr(fault), tries=faults)
-                await pause(stop, backoff_seconds(faults))
-            except Exception:  # a defect of ours must not end the lane: it is logged, and work goes on
-                faults += 1
-                log.exception("lane.failed", lane=self._number, tries=faults)
+                if isinstance(fault, TRANSIENT_FAULTS):
+                    self._meters.retries.inc()
+                    log.warning("lane.lost_connection", lane=self._number, fault=repr(fault), tries=faults)
+                else:  # a defect of ours must not end the lane: it is logged, and work goes on
+                    log.exception("lane.failed", lane=self._number, tries=faults)
                 await pause(stop, backoff_seconds(faults))
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard = await boards.claim_shard(conn)
         while not stop.is_set():
-            partitions = self._partitions.of(self._number)
+            partitions = self._partitions()
             batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
             if batch:
-                await self._apply(conn, shard, batch)
+                await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
             self.alive_at = time.monotonic()
             if len(batch) < APPLY_BATCH_SMALL:
-                await pause(stop, IDLE_POLL_SECONDS)
+                await pause(stop, self._poll_seconds)
 
-    async def _apply(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> None:
-        """Apply a batch; when the database refuses it, halve it until the event at fault stands alone."""
-        for tries in range(1, APPLY_TRIES_MAX + 1):
+    async def _apply(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], tries_max: int) -> None:
+        """Apply a batch; when the database refuses it, halve it until the event at fault stands alone.
+
+        The whole batch is tried several times where that may help, its parts once: others wait behind them.
+        """
+        for tries in range(1, tries_max + 1):
+            started = time.perf_counter_ns()
             try:
                 return await self._apply_once(conn, shard, batch)
-            except TRANSIENT_FAULTS as fault:
-                if conn.is_closed():
+            except Exception as fault:
+                remedy, refusal = classify(fault).remedy, fault
+                if conn.is_closed() or remedy is Remedy.WAIT:
                     raise
                 self._meters.retries.inc()
-                log.warning("lane.batch_repeated", lane=self._number, fault=repr(fault), tries=tries, events=len(batch))
-                await asyncio.sleep(backoff_seconds(tries))
-                refusal: Exception = fault  # type: ignore[assignment]
-            except Exception as fault:
-                log.warning("lane.batch_refused", lane=self._number, fault=repr(fault), events=len(batch))
-                refusal = fault
-                break
+                log.warning("lane.batch_refused", lane=self._number, fault=repr(fault), tries=tries, events=len(batch))
+                if remedy is Remedy.FINAL:
+                    break
+                if tries < tries_max:
+                    await asyncio.sleep(backoff_seconds(tries))
         if len(batch) == 1:
-            return await self._bury(conn, batch[0], refusal)
+            duration_us = (time.perf_counter_ns() - started) // 1000
+            return await self._failures.settle(conn, self._transport, batch[0], refusal, duration_us)
         middle = len(batch) // 2
-        await self._apply(conn, shard, batch[:middle])
-        return await self._apply(conn, shard, batch[middle:])
+        await self._apply(conn, shard, batch[:middle], 1)
+        return await self._apply(conn, shard, batch[middle:], 1)
 
     async def _apply_once(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> None:
         started = time.perf_counter()
         async with conn.transaction():
             locked = await users.lock(conn, {(e.project_id, e.user): None for e in batch})
-            taken = await self._transport.take(conn, batch)
+            taken = await self._transport.take(conn, batch, locked)
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
         self._meters.batch_seconds.observe(time.perf_counter() - started)
         self._meters.batch_events.observe(len(verdicts))
         ended = Counter(v.result.outcome.value if isinstance(v.result, Decision) else "failed" for v in verdicts)
         for outcome, events in ended.items():
             self._meters.events.labels(outcome).inc(events)
-
-    async def _bury(self, conn: Connection, event: WaitingEvent, fault: Exception) -> None:
-        log.error("lane.dead_letter", lane=self._number, event_id=str(event.id), fault=repr(fault))
-        async with conn.transaction():
-            if await self._transport.take(conn, [event]):
-                await bury(conn, event, fault, self._applier)
-        self._meters.events.labels("failed").inc()
-
-
-async def bury(conn: Connection, event: WaitingEvent, fault: Exception, applier: Applier) -> None:
-    """Write a dead letter for an event whose effects the database refused, in the caller's transaction."""
-    rows = effects.Effects(set(), applier.now())
-    rows.add_dead_letter(event, Reason.STORE_ERROR, f"{type(fault).__name__}: {fault}", 0)
-    await rows.write(conn)

@@ -35,6 +35,10 @@ class Partitions:
         """Return the partitions lane number `lane` may work on now; none when the leases have run out."""
         return self._dealt[lane] if time.monotonic() < self._ends_at else ()
 
+    def all(self) -> Sequence[int]:
+        """Return the partitions this worker may work on now."""
+        return [partition for lane in range(self._lanes) for partition in self.of(lane)]
+
     async def run(self, stop: asyncio.Event) -> None:
         """Hold leases until `stop` is set, and give them back at the end; outlives the loss of its connection."""
         faults = 0

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
-from questline.model.limits import LANES_PER_WORKER, LEASE_SECONDS
+from questline.model.limits import LANES_PER_WORKER, LEASE_SECONDS, RETRY_POLL_SECONDS
 from questline.processing.apply import Applier, Clock
 from questline.processing.crowds import Crowds
 from questline.processing.expiries import Expiries
+from questline.processing.failures import Failures
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
@@ -17,9 +19,11 @@ from questline.processing.programs import ProgramCache
 from questline.processing.quest_ends import QuestEnds
 from questline.processing.reminders import Reminders
 from questline.processing.rollover import Rollover
+from questline.processing.schedule import Schedule
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
+from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
 
 
@@ -32,6 +36,7 @@ class Worker:
         clock: Clock,
         new_id: Callable[[], UUID],
         meters: ProcessingMeters,
+        schedule: Schedule,
         lanes: int = LANES_PER_WORKER,
     ) -> None:
         programs = ProgramCache()
@@ -49,10 +54,32 @@ class Worker:
             Sweeps(dsn, programs, clock, new_id),
             Reminders(dsn, programs, clock, new_id),
         )
+        failures = Failures(schedule, clock, meters)
         self._lanes = [
-            Lane(number, dsn, partitions, transport, Applier(programs, clock, new_id), meters)
+            Lane(
+                number,
+                dsn,
+                partial(partitions.of, number),
+                transport,
+                Applier(programs, clock, new_id),
+                failures,
+                meters,
+            )
             for number in range(lanes)
         ]
+        # What is tried again has a lane of its own, so that nobody else waits for it.
+        self._lanes.append(
+            Lane(
+                lanes,
+                dsn,
+                partitions.all,
+                ParkedTransport(clock),
+                Applier(programs, clock, new_id),
+                failures,
+                meters,
+                RETRY_POLL_SECONDS,
+            )
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the batches under way and give the partitions back."""

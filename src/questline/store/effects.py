@@ -61,7 +61,7 @@ class Effects:
         reason = decision.reason.value
         message = decision.message or None
         status = decision.outcome.value
-        self._attempts.append((project_id, event_id, 1, status, reason, message, duration_us, self._at))
+        self._attempts.append((project_id, event_id, event.attempt, status, reason, message, duration_us, self._at))
         self._decisions.append(
             (project_id, event_id, user_id, status, reason, decision.program_version, trace_of(decision, user))
         )
@@ -97,8 +97,9 @@ class Effects:
     def add_dead_letter(self, event: WaitingEvent, reason: Reason, message: str, duration_us: int) -> None:
         """Add an event that gave up; it has no decision and no effect."""
         detail = message[:_DETAIL_CHARS_MAX].replace("\0", "�")
-        self._attempts.append((event.project_id, event.id, 1, "failed", reason.value, detail, duration_us, self._at))
-        self._dead.append((event.project_id, event.id, event.user_hash, reason.value, detail, 1, self._at))
+        project_id, number = event.project_id, event.attempt
+        self._attempts.append((project_id, event.id, number, "failed", reason.value, detail, duration_us, self._at))
+        self._dead.append((project_id, event.id, event.user_hash, reason.value, detail, number, self._at))
 
     async def write(self, conn: Connection) -> None:
         """Write everything in the caller's transaction; a violated constraint is asyncpg's error, unchanged."""

@@ -1,7 +1,12 @@
-"""Which of the database's errors pass by themselves."""
+"""Which faults pass by themselves: one table for all who write. `docs/reference/retries.md` is written from it."""
+
+from enum import StrEnum
 
 import asyncpg
+import msgspec
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 
+from questline.model.reasons import Reason
 from questline.store.boards import EntriesMoved
 
 ROLLED_BACK: tuple[type[BaseException], ...] = (asyncpg.TransactionRollbackError,)  # deadlock, serialization
@@ -9,8 +14,8 @@ ROLLED_BACK: tuple[type[BaseException], ...] = (asyncpg.TransactionRollbackError
 
 TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.InterfaceError,
-    asyncpg.exceptions.InternalClientError,
+    InterfaceError,
+    InternalClientError,
     *ROLLED_BACK,
     asyncpg.LockNotAvailableError,
     asyncpg.OperatorInterventionError,  # shutdown, cancelled, cannot connect now
@@ -20,4 +25,56 @@ TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
 )
-"""Faults after which the same transaction may be tried again; all others are the fault of what was asked."""
+"""Faults that a caller may answer with "try again"; what an event's fault means for the event is in FAULTS."""
+
+
+class Remedy(StrEnum):
+    WAIT = "wait"  # the database is away: whoever needs it waits and goes on, and no event is to blame
+    RETRY = "retry"  # the event is tried again later; its user's later events wait for it
+    FINAL = "final"  # trying again would end the same: a dead letter at once
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A row of the table. `codes` are SQLSTATEs, or classes of them by their first two characters; none: all.
+
+    `reason` is that of the attempt; an event whose retries are used up ends with RETRY_EXHAUSTED.
+    """
+
+    kind: type[BaseException]
+    codes: tuple[str, ...]
+    remedy: Remedy
+    reason: Reason
+    meaning: str
+
+
+_PASSING, _STORE = Reason.TRANSIENT_ERROR, Reason.STORE_ERROR
+_POSTGRES = PostgresError
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(asyncpg.PostgresConnectionError, (), Remedy.WAIT, _PASSING, "the connection to PostgreSQL is lost"),
+    Fault(_POSTGRES, ("57014",), Remedy.RETRY, _PASSING, "a statement was cancelled, or took too long"),
+    Fault(_POSTGRES, ("53", "57", "58"), Remedy.WAIT, _PASSING, "PostgreSQL stops, starts, or lacks disk or memory"),
+    Fault(_POSTGRES, ("25006",), Remedy.WAIT, _PASSING, "PostgreSQL takes no writes: a standby, or a failover"),
+    Fault(_POSTGRES, ("40", "55"), Remedy.RETRY, _PASSING, "a deadlock, a serialization failure, a lock not to be had"),
+    Fault(_POSTGRES, ("0A", "3F", "42"), Remedy.RETRY, _PASSING, "the schema is not this release's (yet)"),
+    Fault(_POSTGRES, ("XX",), Remedy.RETRY, _PASSING, "PostgreSQL failed internally"),
+    Fault(_POSTGRES, (), Remedy.FINAL, _STORE, "a constraint is violated, or PostgreSQL cannot read a value"),
+    Fault(ValueError, (), Remedy.FINAL, _STORE, "a value cannot be sent to PostgreSQL"),
+    Fault(InterfaceError, (), Remedy.RETRY, _PASSING, "the connection cannot be used"),
+    Fault(InternalClientError, (), Remedy.RETRY, _PASSING, "the driver failed"),
+    Fault(EntriesMoved, (), Remedy.RETRY, _PASSING, "board entries moved while they were counted"),
+    Fault(TimeoutError, (), Remedy.RETRY, _PASSING, "PostgreSQL did not answer in time"),
+    Fault(OSError, (), Remedy.WAIT, _PASSING, "PostgreSQL cannot be reached"),
+    Fault(MemoryError, (), Remedy.RETRY, _PASSING, "the process has no memory left"),
+    Fault(Exception, (), Remedy.FINAL, _STORE, "anything else: a defect of ours"),
+)
+"""The first row that fits counts. What the engine itself raises is final as well, with ENGINE_ERROR for its reason."""
+
+
+def classify(error: BaseException) -> Fault:
+    """Return the row of the table for a fault."""
+    code = getattr(error, "sqlstate", None) or ""
+    for fault in FAULTS:
+        if isinstance(error, fault.kind) and (not fault.codes or code in fault.codes or code[:2] in fault.codes):
+            return fault
+    return FAULTS[-1]

@@ -16,7 +16,7 @@ SQL = statements("outbox")
 
 async def claim(conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
     """Return about `wanted` events of these partitions, shared fairly among projects, each user's in order."""
-    return [_waiting(row) for row in await conn.fetch(SQL["claim"], partitions, wanted)]
+    return [waiting_event(row) for row in await conn.fetch(SQL["claim"], partitions, wanted)]
 
 
 async def take(conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:
@@ -35,13 +35,19 @@ async def drain(
 ) -> list[WaitingEvent]:
     """Remove and return what waits for these locked users, oldest first, at most `limit` events."""
     rows = await conn.fetch(SQL["drain"], project_ids, users, user_hashes, limit)
-    return [_waiting(row) for row in rows]
+    return [waiting_event(row) for row in rows]
 
 
 async def waits_from_before(conn: Connection, project_id: int, at: datetime) -> bool:
     """Tell whether an event of the project waits, or is being applied, that was received before a time."""
     before = earliest_id(int(at.timestamp() * 1000))
     found: bool = await conn.fetchval(SQL["waits_from_before"], project_id, list(range(PARTITIONS)), before)
+    return found
+
+
+async def waits_for(conn: Connection, project_id: int, user_hash: int) -> bool:
+    """Tell whether an event of a user is in the queue."""
+    found: bool = await conn.fetchval(SQL["waits_for"], project_id, user_hash)
     return found
 
 
@@ -57,9 +63,10 @@ async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None
     return row["waiting"], row["oldest_event"]
 
 
-def _waiting(row: Iterable[Any]) -> WaitingEvent:
+def waiting_event(row: Iterable[Any]) -> WaitingEvent:
+    """Return the event of a row: its place, the event, and what was tried, if that is told."""
     seq, partition, project_id, user_hash, *event = row
-    id_, type_, user, payload, occurred_at, received_at, source, schema_version = event
+    id_, type_, user, payload, occurred_at, received_at, source, schema_version, *tried = event
     return WaitingEvent(
         id_,
         project_id,
@@ -73,4 +80,5 @@ def _waiting(row: Iterable[Any]) -> WaitingEvent:
         user_hash,
         partition,
         seq,
+        *tried,
     )

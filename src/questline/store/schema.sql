@@ -93,6 +93,7 @@ CREATE TABLE users (
     timezone      text,                               -- IANA zone in force now; NULL: the project's
     zone_history  jsonb,                              -- [[until ISO 8601, zone or null], ...] oldest first; NULL: never changed
     blocked_at    timestamptz,
+    parked        boolean NOT NULL DEFAULT false,     -- an event of theirs is tried again later, and the others wait for it
     created_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT users_pk PRIMARY KEY (id),
     CONSTRAINT users_external_id_is_unique UNIQUE (project_id, external_id)
@@ -191,8 +192,14 @@ CREATE TABLE dead_letters (
     message     text NOT NULL,
     attempts    smallint NOT NULL,
     failed_at   timestamptz NOT NULL,
-    CONSTRAINT dead_letters_pk PRIMARY KEY (project_id, event_id)
+    discarded_at   timestamptz,                       -- given up for good; NULL: it can be retried
+    discarded_by   text,
+    discarded_for  text,                              -- the reason that was given
+    CONSTRAINT dead_letters_pk PRIMARY KEY (project_id, event_id),
+    CONSTRAINT dead_letters_are_discarded_by_somebody CHECK (
+        (discarded_at IS NULL) = (discarded_by IS NULL) AND (discarded_at IS NULL) = (discarded_for IS NULL))
 );
+CREATE INDEX dead_letters_by_user ON dead_letters (project_id, user_hash);
 
 -- ───────────────────────────────────────────────────────────── the ledger
 
@@ -733,6 +740,63 @@ CREATE TABLE reminders (
 );
 CREATE INDEX users_by_zone ON users (project_id, timezone) WHERE timezone IS NOT NULL;
 
+-- ───────────────────────────────────────────────────────────── retries
+
+-- Events that wait outside the queue: those of parked users, and dead letters that were put back. A row leaves as one of
+-- the queue does, in the transaction that applies (or dead-letters) its event.
+CREATE TABLE retries (
+    project_id  integer NOT NULL,
+    event_id    uuid NOT NULL,
+    user_hash   bigint NOT NULL,
+    seq         bigint NOT NULL,                      -- its place in the queue that it left; 0: it was a dead letter
+    CONSTRAINT retries_pk PRIMARY KEY (project_id, event_id)
+);
+CREATE INDEX retries_by_user ON retries (project_id, user_hash, seq, event_id);
+
+-- Whose events those are, and when they are tried. As long as users.parked says so, later ones of the user join them.
+CREATE TABLE parked_users (
+    project_id  integer NOT NULL,
+    user_hash   bigint NOT NULL,
+    partition   smallint NOT NULL,
+    event_id    uuid,                                 -- the event that failed; NULL: the next one is not known to fail
+    tries       smallint NOT NULL,                    -- failed ones of it, since it was last queued
+    reason      text COLLATE "C",
+    message     text,
+    since       timestamptz NOT NULL,
+    due_at      timestamptz NOT NULL,
+    CONSTRAINT parked_users_pk PRIMARY KEY (project_id, user_hash),
+    CONSTRAINT parked_users_wait_for_an_event_that_failed CHECK ((tries = 0) = (event_id IS NULL))
+);
+CREATE INDEX parked_users_by_due ON parked_users (due_at);
+
+-- Events that were asked to be replayed: how far each of these has come. The user is named by our id and hash alone.
+CREATE TABLE replays (
+    project_id       integer NOT NULL,
+    id               uuid NOT NULL,
+    mode             text COLLATE "C" NOT NULL,       -- republish | reprocess
+    program_version  integer NOT NULL,                -- to reprocess under; 0 for what is only republished
+    first_event      uuid NOT NULL,                   -- ids of events lie between these two, both included
+    last_event       uuid NOT NULL,
+    event_type       text COLLATE "C",                -- NULL: all
+    user_id          bigint,                          -- NULL: all
+    user_hash        bigint,                          -- NULL: all
+    status           text COLLATE "C",                -- NULL: all
+    events_max       bigint NOT NULL,                 -- the replay ends with so many events
+    started_by       text NOT NULL,
+    reason           text NOT NULL,
+    started_at       timestamptz NOT NULL,
+    finished_at      timestamptz,                     -- NULL: under way
+    total            bigint NOT NULL,                 -- events or users to look at, as counted when it began
+    after_event      uuid NOT NULL,                   -- all events up to this one have been looked at
+    after_user       bigint NOT NULL DEFAULT 0,       -- all users up to this one have been looked at
+    examined         bigint NOT NULL DEFAULT 0,       -- of the total
+    events           bigint NOT NULL DEFAULT 0,       -- that were to be replayed
+    changed          bigint NOT NULL DEFAULT 0,       -- of those: put back, or compensated
+    CONSTRAINT replays_pk PRIMARY KEY (project_id, id),
+    CONSTRAINT replays_mode_is_known CHECK (mode IN ('republish', 'reprocess'))
+);
+CREATE INDEX replays_under_way ON replays (started_at) WHERE finished_at IS NULL;
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -969,6 +1033,10 @@ GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questl
 GRANT SELECT, INSERT, UPDATE ON reminders TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON retries, parked_users TO questline_service;
+GRANT SELECT ON retries, parked_users TO questline_tenant;
+GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
+GRANT SELECT ON replays TO questline_tenant;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;
@@ -1003,6 +1071,7 @@ BEGIN
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'referral_codes', 'referrals', 'commissions',
         'reminders',
+        'retries', 'parked_users', 'replays',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps', 'quests',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
         'guard_marks', 'sightings', 'suspicions', 'blocks', 'reviews', 'board_hidden',

@@ -60,7 +60,7 @@ def _entry(row: Record) -> tuple[UserKey, UserState]:
 
 def state_of(row: Record) -> UserState:
     """Return the state of a row of users, as far as that row tells it."""
-    id_, _, external_id, attributes, display_name, timezone, zone_history, blocked_at = row
+    id_, _, external_id, attributes, display_name, timezone, zone_history, blocked_at, parked = row
     return UserState(
         id=id_,
         user=external_id,
@@ -69,6 +69,7 @@ def state_of(row: Record) -> UserState:
         timezone=timezone,
         zone_history=decode_zone_history(zone_history),
         blocked=blocked_at is not None,
+        parked=parked,
     )
 
 

@@ -1,11 +1,13 @@
 """The default transport: workers take accepted events straight from the outbox table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from questline.model.event import WaitingEvent
-from questline.store import leases, outbox
+from questline.model.state import UserState
+from questline.store import leases, outbox, parking
 from questline.store.pool import Connection
+from questline.store.users import UserKey
 
 
 class PostgresTransport:
@@ -23,9 +25,18 @@ class PostgresTransport:
         """Return waiting events, each user's in order, without removing them."""
         return await outbox.claim(conn, partitions, wanted)
 
-    async def take(self, conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:
-        """Remove the events in the caller's transaction; return those nobody else has taken."""
-        return await outbox.take(conn, events)
+    async def take(
+        self, conn: Connection, events: Sequence[WaitingEvent], users: Mapping[UserKey, UserState]
+    ) -> list[WaitingEvent]:
+        """Remove the events in the caller's transaction, which holds the users; return those nobody else has taken.
+
+        Those of parked users are set aside, behind the event that their user waits for.
+        """
+        if any(user.parked for user in users.values()):
+            parked = [e for e in events if users[e.project_id, e.user].parked]
+            await parking.set_aside(conn, parked)
+            events = [e for e in events if not users[e.project_id, e.user].parked]
+        return await outbox.take(conn, events) if events else []
 
     async def close(self, conn: Connection) -> None:
         """Give the partitions back."""

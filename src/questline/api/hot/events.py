@@ -11,7 +11,7 @@ from questline.api import correlation
 from questline.api.auth import INGESTS, KeyRing, require
 from questline.api.hot.body import Receive, Scope, read_body
 from questline.api.hot.items import ItemResult, Items
-from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable
+from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
 from questline.api.rates import RateLimiter
 from questline.ingest import accept
 from questline.ingest.accept import Acceptor, Status
@@ -151,7 +151,7 @@ class EventHandlers:
 
     async def _wait(self, send: Send, event: AcceptedEvent, seconds: float) -> None:
         result = await run_command(self._commands, event, seconds)
-        if result is None:  # still under way: it is accepted, or will be when repeated
+        if result is None:  # accepted now: it is still under way, or waits with the others of a parked user
             await self._accept(send, event)
             return
         id_ = str(result.event_id)
@@ -173,7 +173,10 @@ class EventHandlers:
 
 
 async def run_command(runner: Commands, event: AcceptedEvent, seconds: float | None = None) -> CommandResult | None:
-    """Run a command, or None when it took longer than `seconds`; raises problems for what stopped it."""
+    """Run a command; raises problems for what stopped it.
+
+    With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked.
+    """
     try:
         async with asyncio.timeout(seconds):
             result = await runner.run(event)
@@ -181,6 +184,10 @@ async def run_command(runner: Commands, event: AcceptedEvent, seconds: float | N
         raise overloaded() from error
     except commands.Unavailable as error:
         raise unavailable() from error
+    except commands.UserParked as error:
+        if seconds is None:
+            raise user_parked(error.retry_after_seconds) from error
+        return None
     except TimeoutError:
         return None
     if result.reused:

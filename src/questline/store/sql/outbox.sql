@@ -62,12 +62,16 @@ ORDER BY t.seq;
 SELECT count(*) AS waiting, min(event_id::text) AS oldest_event FROM (SELECT event_id FROM outbox LIMIT $1) AS seen;
 
 -- name: waits_from_before
--- Whether an event of the project waits, or is being applied, that was received earlier. $1 project, $2 partitions, $3 an
--- event id that none made from then on lies below.
-SELECT EXISTS (
+-- Whether an event of the project waits, or is being applied, or will be tried again, that was received earlier. $1 project,
+-- $2 partitions, $3 an event id that none made from then on lies below.
+SELECT EXISTS (SELECT FROM retries r WHERE r.project_id = $1 AND r.event_id < $3) OR EXISTS (
     SELECT FROM unnest($2::smallint[]) AS p (partition)
     CROSS JOIN LATERAL (
         SELECT FROM outbox o WHERE o.partition = p.partition AND o.project_id = $1 AND o.event_id < $3 LIMIT 1) AS o);
+
+-- name: waits_for
+-- Whether an event of a user is in the queue. $1 project, $2 user hash.
+SELECT EXISTS (SELECT FROM outbox o WHERE o.user_hash = $2 AND o.project_id = $1);
 
 -- name: waiting_of
 -- How many events of a project wait. $1 project, $2 partitions, $3 as many as are counted at most.

@@ -82,9 +82,10 @@ LIMIT $4;
  ORDER BY d.event_id DESC LIMIT $4)
 UNION ALL
 (SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL, NULL, NULL
- FROM outbox o
+ FROM (SELECT project_id, event_id FROM outbox WHERE project_id = $1 AND user_hash = $6
+       UNION ALL SELECT project_id, event_id FROM retries WHERE project_id = $1 AND user_hash = $6) o
  JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id
- WHERE o.project_id = $1 AND o.user_hash = $6 AND o.event_id < $2 AND e.external_user = $5
+ WHERE o.event_id < $2 AND e.external_user = $5
      AND ($3::text IS NULL OR e.type = $3) AND ($7::text IS NULL OR $7 = 'pending')
  ORDER BY o.event_id DESC LIMIT $4)
 UNION ALL
@@ -110,9 +111,10 @@ LIMIT $4;
 -- Events that wait to be applied, newest first. $1 project, $2 before this event id, $3 type or NULL, $4 limit.
 SELECT e.id, e.type, e.external_user, e.occurred_at, e.received_at, e.external_id, NULL AS status, NULL AS reason,
        NULL AS dead_reason
-FROM outbox o
+FROM (SELECT project_id, event_id FROM outbox WHERE project_id = $1
+      UNION ALL SELECT project_id, event_id FROM retries WHERE project_id = $1) o
 JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id
-WHERE o.project_id = $1 AND o.event_id < $2 AND ($3::text IS NULL OR e.type = $3)
+WHERE o.event_id < $2 AND ($3::text IS NULL OR e.type = $3)
 ORDER BY o.event_id DESC
 LIMIT $4;
 

@@ -35,12 +35,12 @@ SELECT count(*) FROM users WHERE project_id = $1;
 
 -- name: users_after
 -- $1 project, $2 after this user, $3 limit.
-SELECT id, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at
+SELECT id, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at, parked
 FROM users WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT $3;
 
 -- name: users_with_streaks_after
 -- $1 project, $2 after this user, $3 limit, $4 streaks.
-SELECT u.id, u.project_id, u.external_id, u.attributes, u.display_name, u.timezone, u.zone_history, u.blocked_at
+SELECT u.id, u.project_id, u.external_id, u.attributes, u.display_name, u.timezone, u.zone_history, u.blocked_at, u.parked
 FROM (
     SELECT DISTINCT user_id FROM streaks
     WHERE project_id = $1 AND user_id > $2 AND streak = ANY($4::text[]) ORDER BY user_id LIMIT $3

@@ -1,7 +1,7 @@
 -- name: lock
 -- Lock these users until the transaction ends, in one order for everybody, and return them.
 -- $1 project ids, $2 customers' user ids. Users that do not exist are left out.
-SELECT u.id, u.project_id, u.external_id, u.attributes, u.display_name, u.timezone, u.zone_history, u.blocked_at
+SELECT u.id, u.project_id, u.external_id, u.attributes, u.display_name, u.timezone, u.zone_history, u.blocked_at, u.parked
 FROM unnest($1::integer[], $2::text[]) AS i (project_id, external_id)
 JOIN users u ON u.project_id = i.project_id AND u.external_id = i.external_id
 ORDER BY u.id
@@ -13,7 +13,7 @@ INSERT INTO users (project_id, external_id)
 SELECT i.project_id, i.external_id FROM unnest($1::integer[], $2::text[]) AS i (project_id, external_id)
 ORDER BY i.project_id, i.external_id
 ON CONFLICT ON CONSTRAINT users_external_id_is_unique DO NOTHING
-RETURNING id, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at;
+RETURNING id, project_id, external_id, attributes, display_name, timezone, zone_history, blocked_at, parked;
 
 -- name: update_profiles
 -- Write whole profiles of locked users. $1 projects, $2 ids, $3 attributes, $4 names, $5 zones, $6 zone histories.
