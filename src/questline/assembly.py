@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -18,8 +19,10 @@ from questline.api.hot.items import Items
 from questline.api.hot.router import App, HotRouter
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
+from questline.api.operators import Operators, weakness_of
 from questline.api.rates import RateLimiter
 from questline.api.services import Services
+from questline.control import keys as control_keys
 from questline.ingest.accept import Acceptor
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
@@ -29,9 +32,11 @@ from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
 from questline.processing.schedule import Schedule
 from questline.processing.worker import Worker
-from questline.settings import Settings
+from questline.settings import Settings, variable_of
+from questline.store import keys
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
+from questline.store.listener import ACCESS, Listener
 from questline.store.pool import Pool, open_pool
 
 log = structlog.get_logger(__name__)
@@ -50,17 +55,23 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[App]:
-    """Yield the API, started; on leaving, what it took is finished."""
+    """Yield the API, started; on leaving, what it took is finished. Raises CannotStart."""
+    if not settings.dev and (weakness := weakness_of(settings.admin_token)):
+        raise CannotStart(f"{variable_of('admin_token')} {weakness}")
     pool = await _reach(settings)
     registry = _registry()
     ids = EventIds()
     meters = ProcessingMeters(registry)
     acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
     commands = Commands(settings.dsn, now, ids.new, meters)
-    ring = KeyRing(pool)
+    ring = KeyRing(partial(control_keys.find, pool))
+    listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
     rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
-    services = Services(settings, pool, ring, rates, normaliser, commands, ProgramCache(), now, ids.new, registry)
+    services = Services(
+        settings, pool, ring, rates, Operators(settings.admin_token), normaliser, commands, ProgramCache(), now, ids.new,
+        registry,
+    )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
@@ -69,7 +80,7 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     stream = StreamHandler(events, items, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
     commands.start()
-    noting = asyncio.create_task(_note_key_use(ring))
+    beside = [asyncio.create_task(_note_key_use(ring, pool)), asyncio.create_task(listener.run())]
     try:
         yield HotRouter(
             rest,
@@ -79,7 +90,8 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
             CommandHandlers(events, normaliser, commands),
         )
     finally:
-        noting.cancel()
+        for task in beside:
+            task.cancel()
         await acceptor.close()
         await commands.close()
         await _part(pool)
@@ -127,10 +139,10 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-async def _note_key_use(ring: KeyRing) -> Any:
+async def _note_key_use(ring: KeyRing, pool: Pool) -> Any:
     while True:
         await asyncio.sleep(KEY_USE_NOTED_SECONDS)
         try:
-            await ring.note_use()
+            await ring.note_use(partial(keys.touch, pool))
         except Exception:
             continue

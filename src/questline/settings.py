@@ -63,7 +63,9 @@ DESCRIPTIONS: dict[str, Description] = {
         "Worker processes that `questline dev` starts; 0: one for each processor, 4 at most.", "processes"
     ),
     "dev": Description("Development: projects may be created without an operator token. `questline dev` sets it."),
-    "admin_token": Description("The operator's token, sent as X-Admin-Token. Empty: operator routes refuse everybody."),
+    "admin_token": Description(
+        "The operator's token, sent as X-Admin-Token; 16 characters or more. But in development, no API starts without it."
+    ),
     "lanes": Description("Lanes of one worker process; each has a connection of its own.", "lanes", 1),
     "pool_connections": Description(
         "Connections of one API process, beside two for single events and two for commands.", "connections", 2

@@ -146,7 +146,9 @@ def test_the_doctor_says_what_is_wrong(running: Instance, tmp_path: Path) -> Non
         (["serve"], {"QUESTLINE_PORT": "http"}, "QUESTLINE_PORT is 'http'; use a whole number"),
         (["serve"], {"QUESTLINE_LOG_FORMAT": "xml"}, "QUESTLINE_LOG_FORMAT is 'xml'; use one of json, pretty"),
         (["serve"], {"QUESTLINE_PROT": "80"}, "no setting reads QUESTLINE_PROT"),
-        (["serve"], {"QUESTLINE_DSN": "nonsense"}, "QUESTLINE_DSN cannot be used"),
+        (["serve"], {"QUESTLINE_DSN": "nonsense", "QUESTLINE_ADMIN_TOKEN": "x" * 16}, "QUESTLINE_DSN cannot be used"),
+        (["serve"], {"QUESTLINE_DSN": "nonsense"}, "QUESTLINE_ADMIN_TOKEN is not set"),
+        (["serve"], {"QUESTLINE_DSN": "nonsense", "QUESTLINE_ADMIN_TOKEN": "admin"}, "is shorter than 16 characters"),
         (["migrate"], {"QUESTLINE_DSN": "postgresql://x@/x?host=/nowhere"}, "PostgreSQL cannot be reached"),
     ],
 )

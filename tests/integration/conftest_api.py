@@ -105,7 +105,7 @@ async def until(holds: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module")
 async def questline(database: Any) -> AsyncIterator[Instance]:
     """An instance on a database of the module's own."""
-    settings = Settings(dsn=database.app_dsn, dev=True, admin_token="operator", pool_connections=8)
+    settings = Settings(dsn=database.app_dsn, dev=True, admin_token="operator-of-the-tests", pool_connections=8)
     async with running_api(settings) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as http:

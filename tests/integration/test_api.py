@@ -108,11 +108,11 @@ async def test_an_app_is_created_once_and_by_an_operator_outside_development(
     bad = {"id": "Bad Id", "name": "x", "defaultTimezone": "Mars/X", "settings": {"dedupeStrategy": "magic"}}
     errors = (await questline.http.post("/v1/apps", json=bad)).json()["errors"]
     assert [e["field"] for e in errors] == ["id", "defaultTimezone", "settings.dedupeStrategy"]
-    async with running_api(Settings(dsn=database.app_dsn, admin_token="operator")) as app:
+    async with running_api(Settings(dsn=database.app_dsn, admin_token="operator-of-the-tests")) as app:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://t") as http:
             answers = [
                 await http.post("/v1/apps", json={"id": "two", "name": "2"}, headers=headers)
-                for headers in ({}, {"X-Admin-Token": "guess"}, {"X-Admin-Token": "operator"})
+                for headers in ({}, {"X-Admin-Token": "guess"}, {"X-Admin-Token": "operator-of-the-tests"})
             ]
     assert [a.status_code for a in answers] == [401, 401, 201]
 
@@ -120,7 +120,7 @@ async def test_an_app_is_created_once_and_by_an_operator_outside_development(
 async def test_a_revoked_key_stops_within_two_seconds_in_every_process(questline: Instance, database: Any) -> None:
     app = await questline.app()
     made = (await app.post("/v1/keys", json={"role": "INGEST", "name": "till"})).json()
-    async with running_api(Settings(dsn=database.app_dsn)) as other:
+    async with running_api(Settings(dsn=database.app_dsn, dev=True)) as other:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=other), base_url="http://t") as http:
             headers = {"X-API-Key": made["key"]}
             body = {"type": "t", "userId": "u"}
@@ -139,7 +139,7 @@ async def test_a_revoked_key_stops_within_two_seconds_in_every_process(questline
 
 async def test_a_rate_limit_is_429_with_retry_after(questline: Instance, database: Any) -> None:
     app = await questline.app()
-    settings = Settings(dsn=database.app_dsn, rate_limit_per_second=1, rate_limit_burst=3)
+    settings = Settings(dsn=database.app_dsn, dev=True, rate_limit_per_second=1, rate_limit_burst=3)
     async with running_api(settings) as limited:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=limited), base_url="http://t") as http:
             for path, method in (("/v1/events", "POST"), ("/v1/program", "GET")):

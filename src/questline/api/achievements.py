@@ -2,17 +2,18 @@
 
 from litestar import get
 
-from questline.api.callers import Reader
+from questline.api.callers import Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import no_user, page
 from questline.control.achievements import Standings, UnlockView, standing_of
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 from questline.store import notices, reads
 from questline.store.pool import tenant_transaction
 
 
-@get("/users/{user_id:str}/achievements/{achievement:str}", tags=["users"])
+@get("/users/{user_id:str}/achievements/{achievement:str}", tags=["users"], opt=needs(Scope.USERS_READ))
 async def get_standing(
     user_id: str,
     achievement: str,

@@ -76,6 +76,7 @@ RESOURCES: list[Any] = [
     leagues.get_user_leagues,
     keys.create_key,
     keys.list_keys,
+    keys.rotate_key,
     keys.revoke_key,
     program.get_program,
     program.put_program,

@@ -9,11 +9,12 @@ import msgspec
 from litestar import get, post
 
 from questline.api.bodies import Fault, invalid
-from questline.api.callers import Creator, Reader
+from questline.api.callers import Creator, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.apps import AppTaken, create_app
 from questline.model import calendar
+from questline.model.permissions import Scope
 from questline.model.principal import DedupeStrategy
 from questline.store import projects
 from questline.store.pool import tenant_transaction
@@ -92,7 +93,7 @@ async def create_an_app(data: AppCreate, creator: Creator, services: Services) -
     return AppCreated(app_of(row), key.key)
 
 
-@get("/apps/{app_id:str}", tags=["apps"])
+@get("/apps/{app_id:str}", tags=["apps"], opt=needs(Scope.PROJECT_READ))
 async def get_an_app(app_id: str, reader: Reader, services: Services) -> App:
     """Show the project of the key."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:

@@ -1,83 +1,137 @@
-"""Who calls: keys from headers to principals, cached for a moment, so that a revoked key stops at once or soon."""
+"""Who calls: from headers to principals, cached for a moment, and forgotten at once when a key is revoked anywhere."""
 
 import asyncio
-import hmac
 import time
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from questline.api.problems import Problem, unauthorized, unavailable
-from questline.model.limits import KEY_BYTES_MAX, KEY_CACHE_ENTRIES_MAX, KEY_CACHE_SECONDS
-from questline.model.principal import Principal, Role
-from questline.store import keys
+from questline.control.keys import KEY_PREFIXES, MEMBER_PREFIX
+from questline.model.limits import (
+    KEY_BYTES_MAX,
+    KEY_CACHE_DEAF_SECONDS,
+    KEY_CACHE_ENTRIES_MAX,
+    KEY_CACHE_SECONDS,
+    KEY_UNKNOWN_SECONDS,
+)
+from questline.model.permissions import PERMISSIONS, Scope
+from questline.model.principal import KeyType, Principal
 from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import Pool
+from questline.store.keys import Found
 
 Headers = Iterable[tuple[bytes, bytes]]
+Asked = bytes | tuple[bytes, str | None]  # a key; a member's token and the project they name
+Find = Callable[[bytes, str | None], Awaitable[Found | None]]
 
-INGESTS = frozenset({Role.ADMIN, Role.INGEST})
+_CONCERNED: dict[str, Callable[[Principal], object]] = {
+    "key": lambda principal: principal.key_id,
+    "member": lambda principal: principal.key_id,
+    "project": lambda principal: principal.project.id,
+    "organization": lambda principal: principal.project.organization_id,
+}
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    principal: Principal
+    at: float
+    until: float
 
 
 class KeyRing:
-    """Keys known to this process. A miss asks the database once, however many requests wait for the answer."""
+    """Keys and members' tokens known to this process. A miss asks once, however many requests wait for the answer.
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._known: dict[bytes, tuple[Principal, float]] = {}
-        self._unknown: dict[bytes, float] = {}  # apart, so that guessed keys never push out those in use
-        self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
+    `find` is asked with what a caller sent and the project they name beside it; a shared cache may stand in front of it.
+    """
+
+    def __init__(self, find: Find, clock: Callable[[], float] = time.monotonic) -> None:
+        self._find = find
+        self._clock = clock
+        self._known: dict[Asked, _Entry] = {}
+        self._unknown: dict[Asked, float] = {}  # apart, so that guessed keys never push out those in use
+        self._asking: dict[Asked, asyncio.Task[Principal | None]] = {}
         self._used: set[UUID] = set()
+        self._hears = False
+        self._news = 0  # counts what was forgotten: an answer that was asked for before it is not kept
 
-    async def principal(self, headers: Headers) -> Principal:
-        """Return who sent these headers; raises a 401 problem, or 503 when the database cannot be asked."""
+    async def principal(self, headers: Headers, tenant: str | None = None) -> Principal:
+        """Return who sent these headers; raises a 401 problem, or 503 when the database cannot be asked.
+
+        A member names their project, by `tenant` or in X-Tenant-Id; a key has one.
+        """
         key = key_of(headers)
         if key is None:
             raise unauthorized()
-        found = self._known.get(key)
-        if found is not None and found[1] >= time.monotonic():
-            return found[0]
+        asked: Asked = key
+        if key.startswith(MEMBER_PREFIX):
+            asked = key, tenant or _tenant_of(headers)
+        now = self._clock()
+        found = self._known.get(asked)
+        if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
+            return found.principal
         principal = None
-        if len(key) <= KEY_BYTES_MAX and self._unknown.get(key, 0.0) < time.monotonic():
-            principal = await self._look_up(key)
+        if len(key) <= KEY_BYTES_MAX and self._unknown.get(asked, 0.0) < now:
+            principal = await self._look_up(asked)
         if principal is None:
-            raise unauthorized("the key is unknown or revoked")
+            raise unauthorized("the key or token is unknown, revoked or over, or has no such project")
         return principal
 
-    def forget(self) -> None:
-        """Drop everything cached: a key was revoked here."""
-        self._known.clear()
+    def hears(self, hears: bool) -> None:
+        """Be told whether revocations elsewhere are heard of: until they are, what is known is soon asked for again."""
+        if hears and not self._hears:
+            self._forget_all()  # what was revoked meanwhile
+        self._hears = hears
 
-    async def note_use(self) -> None:
+    def forget(self, announced: str) -> None:
+        """Forget whom an announcement is about: `key ID`, `member ID`, `project ID` or `organization ID`."""
+        kind, _, id_ = announced.partition(" ")
+        self._news += 1
+        concerned = _CONCERNED.get(kind)
+        if concerned is None:
+            self._forget_all()
+            return
+        for asked in [asked for asked, entry in self._known.items() if str(concerned(entry.principal)) == id_]:
+            del self._known[asked]
+
+    async def note_use(self, touch: Callable[[list[UUID]], Awaitable[None]]) -> None:
         """Write down which keys were used since the last call."""
         if self._used:
             used, self._used = self._used, set()
-            await keys.touch(self._pool, list(used))
+            await touch(list(used))
 
-    async def _look_up(self, key: bytes) -> Principal | None:
+    def _forget_all(self) -> None:
+        self._news += 1
+        self._known.clear()
+
+    async def _look_up(self, asked: Asked) -> Principal | None:
         """Join the question under way, or ask. It is nobody's own task: a caller who leaves takes no other along."""
-        asking = self._asking.get(key)
+        asking = self._asking.get(asked)
         if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+            asking = self._asking[asked] = asyncio.create_task(self._ask(asked))
         try:
             return await asyncio.shield(asking)
         except TRANSIENT_FAULTS as fault:
             raise unavailable() from fault
 
-    async def _ask(self, key: bytes) -> Principal | None:
+    async def _ask(self, asked: Asked) -> Principal | None:
+        news = self._news
+        secret, tenant = asked if isinstance(asked, tuple) else (asked, None)
+        at = self._clock()
         try:
-            principal = await keys.find(self._pool, sha256(key).digest())
+            found = await self._find(secret, tenant)
         finally:
-            del self._asking[key]
-        until = time.monotonic() + KEY_CACHE_SECONDS
-        cache: dict[bytes, Any] = self._unknown if principal is None else self._known
-        if len(cache) >= KEY_CACHE_ENTRIES_MAX:
-            cache.clear()
-        cache[key] = until if principal is None else (principal, until)
-        if principal is not None:
-            self._used.add(principal.key_id)
-        return principal
+            del self._asking[asked]
+        if found is None:
+            _bounded(self._unknown)[asked] = at + KEY_UNKNOWN_SECONDS
+            return None
+        if news == self._news:
+            seconds = KEY_CACHE_SECONDS if found.seconds_left is None else min(KEY_CACHE_SECONDS, found.seconds_left)
+            _bounded(self._known)[asked] = _Entry(found.principal, at, at + seconds)
+        if secret.startswith(KEY_PREFIXES):
+            self._used.add(found.principal.key_id)
+        return found.principal
 
 
 def key_of(headers: Headers) -> bytes | None:
@@ -90,15 +144,27 @@ def key_of(headers: Headers) -> bytes | None:
     return None
 
 
-def require(principal: Principal, roles: frozenset[Role]) -> None:
-    """Raise a 403 problem unless the principal has one of the roles."""
-    if principal.role not in roles:
-        wanted = " or ".join(sorted(roles))
-        raise Problem(403, "forbidden", f"the key's role is {principal.role}; this needs {wanted}")
+def require(principal: Principal, scope: Scope) -> None:
+    """Raise a 403 problem unless the principal has a scope."""
+    if scope in principal.scopes:
+        return
+    if principal.key_type is KeyType.PUBLISHABLE:
+        raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
+    roles = PERMISSIONS[scope].roles
+    if principal.role in roles:
+        raise Problem(403, "forbidden", f"the key lacks the scope {scope}, which this needs", scope=scope.value)
+    wanted = " or ".join(sorted(roles)) or "a member"
+    raise Problem(403, "forbidden", f"the role is {principal.role}; this needs {wanted}", scope=scope.value)
 
 
-def is_operator(given: str | None, token: str) -> bool:
-    """Tell whether a token is the operator's, in constant time; without a token set, nobody is."""
-    if not token or given is None:
-        return False
-    return hmac.compare_digest(sha256(given.encode()).digest(), sha256(token.encode()).digest())
+def _tenant_of(headers: Headers) -> str | None:
+    for name, value in headers:
+        if name == b"x-tenant-id":
+            return value.decode("latin-1")
+    return None
+
+
+def _bounded(cache: dict[Asked, Any]) -> dict[Asked, Any]:
+    if len(cache) >= KEY_CACHE_ENTRIES_MAX:
+        cache.clear()
+    return cache

@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, post
 
-from questline.api.callers import Admin
+from questline.api.callers import Admin, needs
 from questline.api.commands import execute
 from questline.api.services import Services
 from questline.api.users import no_user
 from questline.model.event import BLOCK, UNBLOCK
+from questline.model.permissions import Scope
 from questline.store import reads
 from questline.store.pool import tenant_transaction
 
@@ -39,14 +40,14 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
     duplicate: bool
 
 
-@post("/users/{user_id:str}/block", status_code=200, tags=["users"])
+@post("/users/{user_id:str}/block", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE))
 async def block_user(user_id: str, data: Block, admin: Admin, services: Services, request: AnyRequest) -> Blocked:
     """Block a user: their events are kept and have no effect; their standing can be taken off the boards."""
     payload = {"reason": data.reason, "standing": data.standing}
     return await _run(services, admin, BLOCK, user_id, payload, request)
 
 
-@post("/users/{user_id:str}/unblock", status_code=200, tags=["users"])
+@post("/users/{user_id:str}/unblock", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE))
 async def unblock_user(user_id: str, data: Unblock, admin: Admin, services: Services, request: AnyRequest) -> Blocked:
     """Unblock a user: their events count again, and their standing returns as it was."""
     return await _run(services, admin, UNBLOCK, user_id, {"reason": data.reason}, request)
@@ -58,6 +59,6 @@ async def _run(
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         if await reads.user(conn, admin.project.id, user_id) is None:
             raise no_user(user_id)
-    payload["by"] = f"key:{admin.principal.key_id}"
+    payload["by"] = admin.actor
     done = await execute(services, admin.project, type_, user_id, payload, request.headers.get("idempotency-key"))
     return Blocked(user_id, type_ == BLOCK, str(done.event_id), done.duplicate)

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from litestar import Request, get, post
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.model.limits import COUPON_CHARS_MAX, COUPONS_UPLOAD_MAX
+from questline.model.permissions import Scope
 from questline.store import coupons
 from questline.store.pool import tenant_transaction
 
@@ -34,7 +35,7 @@ class PoolView(msgspec.Struct, frozen=True, rename="camel"):
     left: int
 
 
-@post("/coupons/{pool:str}", status_code=200, tags=["coupons"])
+@post("/coupons/{pool:str}", status_code=200, tags=["coupons"], opt=needs(Scope.REWARDS_WRITE))
 async def upload_coupons(
     pool: str,
     admin: Admin,
@@ -50,7 +51,7 @@ async def upload_coupons(
     return Uploaded(pool, len(codes), new, found.added, found.added - found.drawn)
 
 
-@get("/coupons/{pool:str}", tags=["coupons"])
+@get("/coupons/{pool:str}", tags=["coupons"], opt=needs(Scope.REWARDS_READ))
 async def get_coupons(pool: str, reader: Reader, services: Services) -> PoolView:
     """Count a pool's codes; the codes themselves are told to nobody but their holders."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:

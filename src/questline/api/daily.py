@@ -7,12 +7,13 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
-from questline.api.callers import Reader
+from questline.api.callers import Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import no_user, page
 from questline.control.profiles import ItemView, inventory_of
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 from questline.store import notices, reads
 from questline.store.pool import tenant_transaction
 
@@ -41,7 +42,7 @@ class NoticeList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@get("/inventory", tags=["daily"])
+@get("/inventory", tags=["daily"], opt=needs(Scope.USERS_READ))
 async def get_inventory(
     reader: Reader, services: Services, user_id: Annotated[str, QueryParameter(name="userId")] = ""
 ) -> Inventory:
@@ -62,7 +63,7 @@ async def get_inventory(
     )
 
 
-@get("/users/{user_id:str}/notices", tags=["users"])
+@get("/users/{user_id:str}/notices", tags=["users"], opt=needs(Scope.USERS_READ))
 async def list_notices(
     user_id: str, reader: Reader, services: Services, cursor: str | None = None, limit: int = PAGE_ITEMS_DEFAULT
 ) -> NoticeList:

@@ -8,13 +8,14 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
-from questline.api.callers import EventReader
+from questline.api.callers import EventReader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus, EventView, event_view, status_of
 from questline.model.hashing import event_id_hash, given_key_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 from questline.store import reads
 from questline.store.pool import Connection, tenant_transaction
 
@@ -35,7 +36,7 @@ class EventPage(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@get("/events/{event_id:str}", tags=["events"])
+@get("/events/{event_id:str}", tags=["events"], opt=needs(Scope.EVENTS_READ))
 async def get_event(event_id: str, event_reader: EventReader, services: Services) -> EventView:
     """Show an event by our id, by the customer's event id or by its idempotency key: status, attempts, decision, why."""
     project = event_reader.project
@@ -54,7 +55,7 @@ async def get_event(event_id: str, event_reader: EventReader, services: Services
     return event_view(row, program)
 
 
-@get("/events", tags=["events"])
+@get("/events", tags=["events"], opt=needs(Scope.EVENTS_READ))
 async def list_events(
     event_reader: EventReader,
     services: Services,

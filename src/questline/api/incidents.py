@@ -7,12 +7,13 @@ import msgspec
 from litestar import Request, Response, get, post
 from msgspec import Meta
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.sweeps import NOBODY, Preview, SweepView, preview_of, start, view_of
 from questline.api.users import page
 from questline.model.limits import INCIDENT_NAME_CHARS_MAX, PAGE_ITEMS_DEFAULT, STREAK_CARE_DAYS_MAX, SWEEP_LOOK_USERS
+from questline.model.permissions import Scope
 from questline.model.sweeps import Sweep, SweepKind
 from questline.processing.programs import Program
 from questline.store import sweeps
@@ -34,7 +35,7 @@ class IncidentList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/incidents", status_code=202, tags=["progress"])
+@post("/incidents", status_code=202, tags=["progress"], opt=needs(Scope.SWEEPS_WRITE))
 async def report_incident(
     data: Incident,
     admin: Admin,
@@ -54,7 +55,7 @@ async def report_incident(
         return Response(await start(services, conn, sweep), status_code=202)
 
 
-@get("/incidents", tags=["progress"])
+@get("/incidents", tags=["progress"], opt=needs(Scope.SWEEPS_READ))
 async def list_incidents(
     reader: Reader, services: Services, cursor: str | None = None, limit: int = PAGE_ITEMS_DEFAULT
 ) -> IncidentList:
@@ -66,7 +67,7 @@ async def list_incidents(
     return IncidentList(items, items[-1].id if len(found) > limit else None)
 
 
-@get("/incidents/{incident:str}", tags=["progress"])
+@get("/incidents/{incident:str}", tags=["progress"], opt=needs(Scope.SWEEPS_READ))
 async def get_incident(incident: str, reader: Reader, services: Services) -> SweepView:
     """Show one incident, and how far its mending has come."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:
@@ -92,5 +93,5 @@ def _sweep(services: Services, admin: Admin, program: Program, data: Incident) -
         "until": end.isoformat(),
         "streaks": sorted(set(data.streaks)),
     }
-    by = f"key:{admin.principal.key_id}"
+    by = admin.actor
     return Sweep(admin.project.id, NOBODY, SweepKind.INCIDENT, name, 0, payload, now, by, data.reason, now, 0)

@@ -5,15 +5,16 @@ from typing import Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
-from questline.api.callers import Reader
+from questline.api.callers import Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.boards import BoardScope, LeaderboardPage, LeaderboardQuery, leaderboard
 from questline.control.league_pages import cohort_page
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 
 
-@get("/leaderboards", tags=["leaderboards"])
+@get("/leaderboards", tags=["leaderboards"], opt=needs(Scope.BOARDS_READ))
 async def get_leaderboard(
     reader: Reader,
     services: Services,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, delete, get, post, put
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control import programs
@@ -14,6 +14,7 @@ from questline.control.plan import Plan, plan
 from questline.control.programs import SECTIONS, Edit, remove_entry, set_entry
 from questline.control.schema import program_schema
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PROGRAM_BYTES_MAX
+from questline.model.permissions import Scope
 from questline.store import versions
 from questline.store.pool import tenant_transaction
 from questline.store.versions import Version
@@ -30,14 +31,14 @@ class VersionList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@get("/program", tags=["program"])
+@get("/program", tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def get_program(reader: Reader, services: Services, request: AnyRequest) -> Response[Any]:
     """Show the document in force, as JSON, or as YAML when that is what is accepted."""
     version = await _current(services, reader.project.id)
     return _document(version, request)
 
 
-@put("/program", status_code=200, tags=["program"])
+@put("/program", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
 async def put_program(admin: Admin, services: Services, request: AnyRequest) -> Response[Any]:
     """Replace the document (JSON or YAML); 422 lists every error. If-Match: the version that was edited."""
     document = await _body(request)
@@ -45,7 +46,7 @@ async def put_program(admin: Admin, services: Services, request: AnyRequest) -> 
     return _document(version, request)
 
 
-@post("/program/plan", status_code=200, tags=["program"])
+@post("/program/plan", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def plan_program(reader: Reader, services: Services, request: AnyRequest) -> Plan:
     """Say what a document would change, without applying it."""
     document = await _body(request)
@@ -59,7 +60,7 @@ async def get_schema() -> dict[str, Any]:
     return program_schema()
 
 
-@get("/program/versions", tags=["program"])
+@get("/program/versions", tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def list_versions(
     reader: Reader, services: Services, cursor: int | None = None, limit: int = PAGE_ITEMS_DEFAULT
 ) -> VersionList:
@@ -72,7 +73,7 @@ async def list_versions(
     return VersionList(found[:limit], str(found[limit - 1].version) if len(found) > limit else None)
 
 
-@get("/program/versions/{number:int}", tags=["program"])
+@get("/program/versions/{number:int}", tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def get_version(number: int, reader: Reader, services: Services) -> Version:
     """Show one version."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:
@@ -82,14 +83,14 @@ async def get_version(number: int, reader: Reader, services: Services) -> Versio
     return found
 
 
-@get(_SECTION_PATHS, tags=["program"])
+@get(_SECTION_PATHS, tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def list_section(reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
     """List the definitions of one part of the program in force, by name."""
     version = await _current(services, reader.project.id)
     return {"version": version.version, "items": (version.document or {}).get(section_of(request), {})}
 
 
-@post(_SECTION_PATHS, status_code=201, tags=["program"])
+@post(_SECTION_PATHS, status_code=201, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
 async def add_to_section(admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Add one definition: its body with `name` (or `id`) beside its other members; 409 when the name is taken."""
     section = section_of(request)
@@ -107,7 +108,7 @@ async def add_to_section(admin: Admin, services: Services, request: AnyRequest) 
     return {"name": name, "version": version.version, "definition": body}
 
 
-@get(_ENTRY_PATHS, tags=["program"])
+@get(_ENTRY_PATHS, tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def get_entry(name: str, reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Show one definition."""
     version = await _current(services, reader.project.id)
@@ -117,7 +118,7 @@ async def get_entry(name: str, reader: Reader, services: Services, request: AnyR
     return {"name": name, "version": version.version, "definition": found}
 
 
-@put(_ENTRY_PATHS, status_code=200, tags=["program"])
+@put(_ENTRY_PATHS, status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
 async def put_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Set one definition."""
     body = await _body(request)
@@ -125,7 +126,7 @@ async def put_entry(name: str, admin: Admin, services: Services, request: AnyReq
     return {"name": name, "version": version.version, "definition": body}
 
 
-@delete(_ENTRY_PATHS, status_code=204, tags=["program"])
+@delete(_ENTRY_PATHS, status_code=204, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
 async def delete_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> None:
     """Remove one definition; what users have of it stays, dormant."""
     section = section_of(request)
@@ -150,7 +151,7 @@ async def _current(services: Services, project_id: int) -> Version:
 async def _apply(services: Services, admin: Admin, edit: Edit, expected: int | None) -> Version:
     project = admin.project
     async with tenant_transaction(services.pool, project.id) as conn:
-        by = f"key:{admin.principal.key_id}"
+        by = admin.actor
         return await programs.apply(conn, project.id, project.timezone, edit, by, expected)
 
 

@@ -5,12 +5,13 @@ from datetime import datetime
 import msgspec
 from litestar import get, post
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import no_user
 from questline.control.referrals import code_of
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from questline.model.permissions import Scope
 from questline.store import reads, referrals
 from questline.store.pool import tenant_transaction
 
@@ -38,7 +39,7 @@ class Referrals(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/users/{user_id:str}/referral-code", status_code=200, tags=["referrals"])
+@post("/users/{user_id:str}/referral-code", status_code=200, tags=["referrals"], opt=needs(Scope.USERS_WRITE))
 async def get_referral_code(user_id: str, admin: Admin, services: Services) -> ReferralCode:
     """Show a user's referral code, made by the first call."""
     async with tenant_transaction(services.pool, admin.project.id) as conn:
@@ -48,7 +49,7 @@ async def get_referral_code(user_id: str, admin: Admin, services: Services) -> R
     return ReferralCode(await code_of(services.pool, admin.project.id, found[0].id))
 
 
-@get("/users/{user_id:str}/referrals", tags=["referrals"])
+@get("/users/{user_id:str}/referrals", tags=["referrals"], opt=needs(Scope.USERS_READ))
 async def list_referrals(
     user_id: str, reader: Reader, services: Services, cursor: str | None = None, limit: int = PAGE_ITEMS_DEFAULT
 ) -> Referrals:

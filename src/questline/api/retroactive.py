@@ -2,17 +2,18 @@
 
 from litestar import get, post
 
-from questline.api.callers import Admin
+from questline.api.callers import Admin, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.sweeps import NOBODY, Preview, SweepView, preview_of, start
 from questline.model.limits import SWEEP_LOOK_USERS
+from questline.model.permissions import Scope
 from questline.model.sweeps import Sweep, SweepKind
 from questline.processing.programs import Program
 from questline.store.pool import tenant_transaction
 
 
-@get("/achievements/{name:str}/retroactive", tags=["progress"])
+@get("/achievements/{name:str}/retroactive", tags=["progress"], opt=needs(Scope.SWEEPS_WRITE))
 async def preview_award(
     name: str, admin: Admin, services: Services, cursor: str | None = None, limit: int = SWEEP_LOOK_USERS
 ) -> Preview:
@@ -22,7 +23,7 @@ async def preview_award(
         return await preview_of(services, conn, program, _sweep(services, admin, program, name), cursor, limit)
 
 
-@post("/achievements/{name:str}/retroactive", status_code=202, tags=["progress"])
+@post("/achievements/{name:str}/retroactive", status_code=202, tags=["progress"], opt=needs(Scope.SWEEPS_WRITE))
 async def start_award(name: str, admin: Admin, services: Services) -> SweepView:
     """Award an achievement to all who meet it; workers do so in batches. Asked again, it reaches who has joined since."""
     async with tenant_transaction(services.pool, admin.project.id) as conn:
@@ -42,7 +43,7 @@ def _sweep(services: Services, admin: Admin, program: Program, name: str) -> Swe
         program.version,
         {"achievement": name, "version": program.version},
         now,
-        f"key:{admin.principal.key_id}",
+        admin.actor,
         "",
         now,
         0,

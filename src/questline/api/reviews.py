@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, get, post
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.events import find_id
 from questline.api.problems import Problem
@@ -16,6 +16,7 @@ from questline.api.services import Services
 from questline.api.users import page
 from questline.model.event import APPROVE, DENY
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 from questline.model.principal import Project
 from questline.processing.outcome import stored_outcome
 from questline.store import commands, reviews
@@ -77,7 +78,7 @@ class Reviewed(msgspec.Struct, frozen=True, rename="camel"):
     outcome: dict[str, Any]
 
 
-@get("/reviews", tags=["reviews"])
+@get("/reviews", tags=["reviews"], opt=needs(Scope.REVIEWS_READ))
 async def list_reviews(
     reader: Reader,
     services: Services,
@@ -93,7 +94,7 @@ async def list_reviews(
     return ReviewPage(items, items[-1].event_id if len(rows) > limit else None)
 
 
-@post("/reviews/{event_id:str}/approve", status_code=200, tags=["reviews"])
+@post("/reviews/{event_id:str}/approve", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE))
 async def approve_review(
     event_id: str, data: ReviewDecision, admin: Admin, services: Services, request: AnyRequest
 ) -> Reviewed:
@@ -101,7 +102,7 @@ async def approve_review(
     return await _decide(services, admin, event_id, ReviewStatus.APPROVED, data.reason, request)
 
 
-@post("/reviews/{event_id:str}/deny", status_code=200, tags=["reviews"])
+@post("/reviews/{event_id:str}/deny", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE))
 async def deny_review(
     event_id: str, data: ReviewDecision, admin: Admin, services: Services, request: AnyRequest
 ) -> Reviewed:
@@ -116,7 +117,7 @@ async def _decide(
     review = await _find(services, admin.project, event_id)
     if review["status"] != status:
         type_ = APPROVE if status is ReviewStatus.APPROVED else DENY
-        payload = {"event": str(review["event_id"]), "reason": reason, "by": f"key:{admin.principal.key_id}"}
+        payload = {"event": str(review["event_id"]), "reason": reason, "by": admin.actor}
         key, at = request.headers.get("idempotency-key"), review["occurred_at"]
         try:
             done = await execute(services, admin.project, type_, review["external_user"], payload, key, at)

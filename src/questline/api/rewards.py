@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import QueryParameter
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
 from questline.api.problems import Problem
@@ -15,6 +15,7 @@ from questline.api.users import no_user
 from questline.control.rewards import GrantView, grant_view
 from questline.model.event import REWARD_REVOKE
 from questline.model.limits import KEY_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from questline.model.permissions import Scope
 from questline.model.rewards import Clawback
 from questline.store import grants, reads
 from questline.store.pool import tenant_transaction
@@ -35,7 +36,7 @@ class Revoke(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
-@get("/users/{user_id:str}/rewards", tags=["users"])
+@get("/users/{user_id:str}/rewards", tags=["users"], opt=needs(Scope.USERS_READ))
 async def list_grants(
     user_id: str,
     reader: Reader,
@@ -58,7 +59,7 @@ async def list_grants(
     return GrantList(items, items[-1].grant if len(rows) > limit else None)
 
 
-@post("/rewards/{grant_id:str}/revoke", status_code=200, tags=["grants"])
+@post("/rewards/{grant_id:str}/revoke", status_code=200, tags=["grants"], opt=needs(Scope.REWARDS_WRITE))
 async def revoke_grant(
     grant_id: str,
     data: Revoke,

@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from questline.api.auth import KeyRing
+from questline.api.operators import Operators
 from questline.api.rates import RateLimiter
 from questline.ingest.envelope import Normaliser
 from questline.model.principal import Project
@@ -24,6 +25,7 @@ class Services(msgspec.Struct, frozen=True):
     pool: Pool
     ring: KeyRing
     rates: RateLimiter
+    operators: Operators
     normaliser: Normaliser
     commands: Commands
     programs: ProgramCache

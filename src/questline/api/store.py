@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import QueryParameter
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
 from questline.api.problems import Problem
@@ -18,6 +18,7 @@ from questline.api.services import Services
 from questline.control.rewards import FulfilmentView, StockView, fulfilment_view, stocks_of
 from questline.model.event import FULFILMENT_COMPLETE, FULFILMENT_FAIL
 from questline.model.limits import FULFILMENT_NOTE_CHARS_MAX, PAGE_ITEMS_DEFAULT
+from questline.model.permissions import Scope
 from questline.store import fulfilments, stocks
 from questline.store.pool import tenant_transaction
 
@@ -40,7 +41,7 @@ class Settle(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
-@get("/stocks", tags=["fulfilments"])
+@get("/stocks", tags=["fulfilments"], opt=needs(Scope.REWARDS_READ))
 async def list_stocks(reader: Reader, services: Services) -> StockList:
     """List what is left of everything that users share: named rewards and store items with a stock, pools of codes."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:
@@ -48,7 +49,7 @@ async def list_stocks(reader: Reader, services: Services) -> StockList:
         return StockList(stocks_of(program, await stocks.of_project(conn, reader.project.id)))
 
 
-@get("/fulfilments", tags=["fulfilments"])
+@get("/fulfilments", tags=["fulfilments"], opt=needs(Scope.REWARDS_READ))
 async def list_fulfilments(
     reader: Reader,
     services: Services,
@@ -69,7 +70,9 @@ async def list_fulfilments(
     return FulfilmentList(items, items[-1].fulfilment if len(rows) > limit else None)
 
 
-@post("/fulfilments/{fulfilment_id:str}/complete", status_code=200, tags=["fulfilments"])
+@post(
+    "/fulfilments/{fulfilment_id:str}/complete", status_code=200, tags=["fulfilments"], opt=needs(Scope.REWARDS_WRITE)
+)
 async def complete_fulfilment(
     fulfilment_id: str, data: Settle, admin: Admin, services: Services, request: AnyRequest
 ) -> Done:
@@ -77,7 +80,7 @@ async def complete_fulfilment(
     return await _settle(FULFILMENT_COMPLETE, fulfilment_id, data, admin, services, request)
 
 
-@post("/fulfilments/{fulfilment_id:str}/fail", status_code=200, tags=["fulfilments"])
+@post("/fulfilments/{fulfilment_id:str}/fail", status_code=200, tags=["fulfilments"], opt=needs(Scope.REWARDS_WRITE))
 async def fail_fulfilment(
     fulfilment_id: str, data: Settle, admin: Admin, services: Services, request: AnyRequest
 ) -> Done:

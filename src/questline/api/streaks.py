@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, post
 
-from questline.api.callers import Admin, Sender
+from questline.api.callers import Admin, Sender, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
 from questline.api.services import Services
 from questline.model.event import STREAK_DAY_START, STREAK_PAUSE, STREAK_RESTORE, STREAK_TARGET
+from questline.model.permissions import Scope
 from questline.model.principal import Project
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,7 +45,12 @@ class DayStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     hours: int
 
 
-@post("/users/{user_id:str}/streaks/{streak:str}/pause", status_code=200, tags=["progress"])
+@post(
+    "/users/{user_id:str}/streaks/{streak:str}/pause",
+    status_code=200,
+    tags=["progress"],
+    opt=needs(Scope.COMMANDS_WRITE),
+)
 async def pause_streak(
     user_id: str, streak: str, data: Pause, sender: Sender, services: Services, request: AnyRequest
 ) -> Done:
@@ -53,17 +59,27 @@ async def pause_streak(
     return await _run(services, sender.project, STREAK_PAUSE, user_id, streak, payload, request)
 
 
-@post("/users/{user_id:str}/streaks/{streak:str}/restore", status_code=200, tags=["progress"])
+@post(
+    "/users/{user_id:str}/streaks/{streak:str}/restore",
+    status_code=200,
+    tags=["progress"],
+    opt=needs(Scope.USERS_WRITE),
+)
 async def restore_streak(
     user_id: str, streak: str, data: Restore, admin: Admin, services: Services, request: AnyRequest
 ) -> Done:
     """Restore a broken streak: what was missed neither counts nor breaks any more. The reason and the key are kept."""
-    by = f"key:{admin.principal.key_id}"
+    by = admin.actor
     payload = {"reason": data.reason, "by": by, "from": _text(data.from_), "until": _text(data.until)}
     return await _run(services, admin.project, STREAK_RESTORE, user_id, streak, payload, request)
 
 
-@post("/users/{user_id:str}/streaks/{streak:str}/target", status_code=200, tags=["progress"])
+@post(
+    "/users/{user_id:str}/streaks/{streak:str}/target",
+    status_code=200,
+    tags=["progress"],
+    opt=needs(Scope.COMMANDS_WRITE),
+)
 async def choose_target(
     user_id: str, streak: str, data: Target, sender: Sender, services: Services, request: AnyRequest
 ) -> Done:
@@ -71,7 +87,12 @@ async def choose_target(
     return await _run(services, sender.project, STREAK_TARGET, user_id, streak, {"days": data.days}, request)
 
 
-@post("/users/{user_id:str}/streaks/{streak:str}/day-start", status_code=200, tags=["progress"])
+@post(
+    "/users/{user_id:str}/streaks/{streak:str}/day-start",
+    status_code=200,
+    tags=["progress"],
+    opt=needs(Scope.COMMANDS_WRITE),
+)
 async def choose_day_start(
     user_id: str, streak: str, data: DayStart, sender: Sender, services: Services, request: AnyRequest
 ) -> Done:

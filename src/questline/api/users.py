@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from msgspec import UNSET, UnsetType
 
-from questline.api.callers import Admin, Reader
+from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -16,6 +16,7 @@ from questline.control import leagues, seasons
 from questline.control.profiles import Profile, profile_of
 from questline.model.event import PROFILE_UPDATE
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from questline.model.permissions import Scope
 from questline.store import reads
 from questline.store.pool import tenant_transaction
 
@@ -56,7 +57,7 @@ class History(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/users", status_code=201, tags=["users"])
+@post("/users", status_code=201, tags=["users"], opt=needs(Scope.USERS_WRITE))
 async def upsert_user(
     data: UserUpsert,
     admin: Admin,
@@ -74,7 +75,7 @@ async def upsert_user(
     return Response(shown, status_code=201 if known is None else 200)
 
 
-@get("/users/{user_id:str}/profile", tags=["users"])
+@get("/users/{user_id:str}/profile", tags=["users"], opt=needs(Scope.USERS_READ))
 async def get_profile(user_id: str, reader: Reader, services: Services) -> Profile:
     """Show everything a user has: levels, streaks as of now, balances, visible achievements with progress."""
     async with tenant_transaction(services.pool, reader.project.id) as conn:
@@ -88,7 +89,7 @@ async def get_profile(user_id: str, reader: Reader, services: Services) -> Profi
     return profile_of(program, *found, now, standings, shown)
 
 
-@get("/users/{user_id:str}/history", tags=["users"])
+@get("/users/{user_id:str}/history", tags=["users"], opt=needs(Scope.USERS_READ))
 async def get_history(
     user_id: str, reader: Reader, services: Services, cursor: str | None = None, limit: int = PAGE_ITEMS_DEFAULT
 ) -> History:

@@ -1,5 +1,6 @@
 """`questline keys`: API keys of the project."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -7,7 +8,13 @@ from rich.table import Table
 
 from questline.cli.client import Client, ClientError, Key, Url
 from questline.cli.output import console, fail
+from questline.model.limits import KEY_OVERLAP_SECONDS
+from questline.model.permissions import Scope
 from questline.model.principal import KeyType, Role
+
+Expires = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it ends, in UTC; else never.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="API keys of the project.")
 
@@ -19,20 +26,21 @@ def create(
     ] = Role.INGEST,
     type_: Annotated[KeyType, typer.Option("--type", help="secret, or publishable: events only.")] = KeyType.SECRET,
     name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
+    scope: Annotated[list[Scope] | None, typer.Option(help="Only this of what its role may do; repeat it.")] = None,
+    expires: Expires = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Make a key. It is shown this once, alone on its line."""
-    made = _request(url, key, "POST", "/v1/keys", {"role": role, "type": type_, "name": name})
-    console.print(f"[dim]{made['type']} key of role {made['role']}, id {made['id']}:[/]", highlight=False)
-    console.print(made["key"], highlight=False, soft_wrap=True)
+    body = {"role": role, "type": type_, "name": name, "scopes": scope or None, "expiresAt": _moment(expires)}
+    _show(_request(url, key, "POST", "/v1/keys", body))
 
 
 @app.command("list")
 def list_keys(url: Url = None, key: Key = None) -> None:
     """List the project's keys."""
     columns = {"id": "id", "prefix": "prefix", "type": "type", "role": "role", "name": "name", "created": "createdAt",
-               "last used": "lastUsedAt", "revoked": "revokedAt"}  # fmt: skip
+               "last used": "lastUsedAt", "expires": "expiresAt", "revoked": "revokedAt"}  # fmt: skip
     table = Table(*columns)
     for row in _request(url, key, "GET", "/v1/keys")["items"]:
         table.add_row(*(_cell(row[field]) for field in columns.values()))
@@ -40,10 +48,27 @@ def list_keys(url: Url = None, key: Key = None) -> None:
 
 
 @app.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")],
+    overlap: Annotated[
+        int, typer.Option(help="Seconds that the old key lives on; 0: it ends now.")
+    ] = KEY_OVERLAP_SECONDS,
+    expires: Expires = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Make a key in another's place, with the same rights. It is shown this once, alone on its line."""
+    body = {"overlapSeconds": overlap, "expiresAt": _moment(expires)}
+    done = _request(url, key, "POST", f"/v1/keys/{key_id}/rotate", body)
+    console.print(f"[dim]the old key ends at {done['oldKeyEndsAt']}[/]", highlight=False)
+    _show(done["key"])
+
+
+@app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], url: Url = None, key: Key = None
 ) -> None:
-    """Revoke a key by its id. Every process refuses it within two seconds."""
+    """Revoke a key by its id. Every process refuses it at once."""
     _request(url, key, "DELETE", f"/v1/keys/{key_id}")
     console.print("revoked")
 
@@ -54,6 +79,15 @@ def _request(url: str | None, key: str | None, method: str, path: str, body: Any
     except ClientError as error:
         raise fail(str(error)) from error
     return answer.json() if answer.content else None
+
+
+def _show(made: dict[str, Any]) -> None:
+    console.print(f"[dim]{made['type']} key of role {made['role']}, id {made['id']}:[/]", highlight=False)
+    console.print(made["key"], highlight=False, soft_wrap=True)
+
+
+def _moment(given: datetime | None) -> str | None:
+    return None if given is None else given.replace(tzinfo=UTC).isoformat()
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reference pages written from the code (settings, commands, states of quests): `make docs`, and a test that they are current."""
+"""Reference pages written from the code (settings, commands, quests, permissions): `make docs`; a test holds them current."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ import typer.main
 from questline.cli.main import app
 from questline.control.schema import quest_transitions
 from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
+from questline.model.permissions import PERMISSIONS, PUBLISHABLE_SCOPES, MemberRole, Role
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 from questline.store.faults import FAULTS
 
@@ -107,6 +108,28 @@ def retries_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def permissions_page() -> str:
+    """Return docs/reference/permissions.md."""
+    members = " | ".join(f"member {role}" for role in MemberRole)
+    lines = [
+        "# Who may do what",
+        "",
+        "<!-- Written by `make docs` from src/questline/model/permissions.py. -->",
+        "",
+        "Each route of [the API](http-api.md) needs one scope. A key of a role has the role's scopes, or those of them that it",
+        "was narrowed to. A member has the scopes of their role, in their organization and all its projects. A publishable key",
+        f"has {', '.join(f'`{scope}`' for scope in sorted(PUBLISHABLE_SCOPES))} alone. An operator (`X-Admin-Token`) manages",
+        "organizations and projects, and does nothing inside a project.",
+        "",
+        f"| scope | permits to | {' | '.join(f'key {role}' for role in Role)} | {members} |",
+        "|---|---|" + "---|" * (len(Role) + len(MemberRole)),
+    ]
+    for scope, permission in PERMISSIONS.items():
+        has = [role in permission.roles for role in Role] + [role in permission.members for role in MemberRole]
+        lines.append(f"| `{scope}` | {permission.meaning} | {' | '.join('yes' if may else '' for may in has)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _choices(type_: Any) -> tuple[Any, ...]:
     return get_args(type_) if get_origin(type_) is Literal else ()
 
@@ -135,6 +158,7 @@ PAGES = {
     "cli.md": cli_page,
     "quest-states.md": quest_states_page,
     "retries.md": retries_page,
+    "permissions.md": permissions_page,
 }
 
 

@@ -1,21 +1,27 @@
-"""API keys: made here, shown once."""
+"""API keys: made here, shown once; and who a secret belongs to."""
 
 import secrets
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
 import msgspec
 
+from questline.model.permissions import KEY_SCOPES, Scope
 from questline.model.principal import KeyType, Role
 from questline.store import keys
-from questline.store.pool import Connection
+from questline.store.keys import Found, KeyRow, NewRow
+from questline.store.pool import Connection, Pool
 
 _PREFIXES = {KeyType.SECRET: "sk_live_", KeyType.PUBLISHABLE: "pk_live_"}
 _SHOWN = 12  # characters kept to recognise a key by
 
+KEY_PREFIXES = tuple(prefix.encode() for prefix in _PREFIXES.values())
+MEMBER_PREFIX = b"qm_"
+
 
 class NewKey(msgspec.Struct, frozen=True, rename="camel"):
-    """A key just made: the only time it is shown whole."""
+    """A key just made: the only time it is shown whole. `scopes` null: all of its role."""
 
     id: UUID
     key: str
@@ -23,12 +29,72 @@ class NewKey(msgspec.Struct, frozen=True, rename="camel"):
     type: KeyType
     role: Role
     name: str
+    scopes: list[Scope] | None
+    created_at: datetime
+    expires_at: datetime | None
 
 
-async def create(conn: Connection, project_id: int, key_id: UUID, type_: KeyType, role: Role, name: str = "") -> NewKey:
-    """Make a key of 32 random bytes and store its hash; a publishable key can only ingest."""
+class ScopesBeyondRole(ValueError):
+    """A key was to have scopes that its role lacks."""
+
+
+class NotRotatable(Exception):
+    """A key cannot be rotated: it is revoked, over, or was rotated before. The message says which."""
+
+
+async def find(pool: Pool, secret: bytes, tenant: str | None) -> Found | None:
+    """Return who a secret belongs to, in the project they name; None for nobody."""
+    return await keys.find(pool, sha256(secret).digest())
+
+
+async def create(
+    conn: Connection,
+    project_id: int,
+    key_id: UUID,
+    type_: KeyType,
+    role: Role,
+    name: str = "",
+    scopes: list[Scope] | None = None,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key of 32 random bytes and store its hash; a publishable key only ingests. Raises ScopesBeyondRole."""
     role = role if type_ is KeyType.SECRET else Role.INGEST
+    beyond = sorted(set(scopes or ()) - KEY_SCOPES[role])
+    if beyond:
+        raise ScopesBeyondRole(f"a key of role {role} cannot have {', '.join(beyond)}")
     key = _PREFIXES[type_] + secrets.token_hex(32)
-    prefix = key[:_SHOWN]
-    await keys.create(conn, project_id, key_id, sha256(key.encode()).digest(), prefix, type_.value, role.value, name)
-    return NewKey(key_id, key, prefix, type_, role, name)
+    sorted_scopes = None if scopes is None else sorted(set(scopes))
+    row = NewRow(key_id, sha256(key.encode()).digest(), key[:_SHOWN], type_, role, name, sorted_scopes, expires_at)
+    return _shown(await keys.create(conn, project_id, row), key)
+
+
+async def rotate(
+    conn: Connection,
+    project_id: int,
+    key_id: UUID,
+    new_id: UUID,
+    overlap_seconds: int,
+    expires_at: datetime | None,
+    now: datetime,
+) -> tuple[KeyRow, NewKey, datetime] | None:
+    """Make a key in another's place; return the old one as it was, the new one, and when the old one ends.
+
+    Without `expires_at` the new key lives as long as the old one was to. None: there is no such key. Raises NotRotatable.
+    """
+    found = await keys.lock(conn, project_id, key_id)
+    if found is None:
+        return None
+    old, over = found
+    if old.replaced_by is not None:
+        raise NotRotatable(f"the key was rotated before, to {old.replaced_by}: rotate that one")
+    if over:
+        raise NotRotatable("the key is revoked or over: make a new one")
+    if expires_at is None and old.expires_at is not None:
+        expires_at = now + (old.expires_at - old.created_at)
+    new = await create(conn, project_id, new_id, old.type, old.role, old.name, old.scopes, expires_at)
+    ends = await keys.replace(conn, project_id, key_id, new_id, overlap_seconds)
+    return old, new, ends
+
+
+def _shown(row: KeyRow, key: str) -> NewKey:
+    return NewKey(row.id, key, row.prefix, row.type, row.role, row.name, row.scopes, row.created_at, row.expires_at)

@@ -110,7 +110,17 @@ BOARD_CROWDS_SECONDS = 5.0  # how often a worker looks for crowded ranges of sco
 BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is split, so that a rank counts few entries
 
 # ── caches and connections
-KEY_CACHE_SECONDS = 1.0  # a revoked key stops within twice this, in every process
+KEY_CACHE_SECONDS = 60.0  # a key is asked for again; a revocation is heard of at once
+KEY_CACHE_DEAF_SECONDS = 1.0  # likewise while nothing can be heard, so that a revoked key stops soon even then
+KEY_UNKNOWN_SECONDS = 1.0  # a key that is unknown now may be made the next moment
+KEY_EXPIRY_DAYS_MAX = 3_650
+KEY_OVERLAP_SECONDS = 86_400  # a rotated key lives on for so long, unless its rotation says otherwise
+KEY_OVERLAP_SECONDS_MAX = 30 * 86_400
+ADMIN_TOKEN_CHARS_MIN = 16  # a shorter one could be guessed
+OPERATOR_REQUESTS_PER_MINUTE = 120  # of one address, with a right token or a wrong one
+THROTTLED_MAX = 10_000  # addresses and accounts whose tries are remembered; the one seen first is forgotten beyond
+LISTEN_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked so often whether it lives
+LISTEN_SILENT_SECONDS_MAX = 10.0  # and is given up when it has not answered for so long
 KEY_USE_NOTED_SECONDS = 15.0  # how often uses of keys are written down
 KEY_CACHE_ENTRIES_MAX = 50_000
 KEY_BYTES_MAX = 128  # a longer API key is none of ours, and is not remembered as unknown either

@@ -1,16 +1,15 @@
 """Who is calling, and the project they call for."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from questline.model.permissions import KEY_SCOPES, PUBLISHABLE_SCOPES, MemberRole, Role, Scope
 
-class Role(StrEnum):
-    ADMIN = "ADMIN"  # everything in the project
-    INGEST = "INGEST"  # sends events, reads their status
-    READONLY = "READONLY"  # reads everything in the project, writes nothing
+__all__ = ["DedupeStrategy", "KeyType", "MemberRole", "Principal", "Project", "Role", "Scope", "scopes_of_key"]
 
 
 class KeyType(StrEnum):
@@ -39,9 +38,21 @@ class Project(msgspec.Struct, frozen=True, gc=False):
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
-    """An authenticated API key and its project."""
+    """Who calls, and for which project: an API key, or a member in one of their organization's projects.
+
+    `key_id` is the key's id or the member's; `scopes` is all they may do; `actor` is who they are in the audit log and in
+    events: key:ID or member:ID.
+    """
 
     project: Project
     key_id: UUID
     key_type: KeyType
     role: Role
+    scopes: frozenset[Scope]
+    actor: str
+
+
+def scopes_of_key(type_: KeyType, role: Role, narrowed: Iterable[str] | None) -> frozenset[Scope]:
+    """Return what a key may do: all of its role, or those of its own scopes that its role still has."""
+    of_role = KEY_SCOPES[role] if type_ is KeyType.SECRET else PUBLISHABLE_SCOPES
+    return of_role if narrowed is None else of_role & frozenset(narrowed)

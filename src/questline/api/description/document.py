@@ -11,6 +11,7 @@ from questline.api.description.untyped import SECTIONS, ref
 from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.problems import TITLES
 from questline.model.limits import PAGE_ITEMS_MAX
+from questline.model.permissions import PERMISSIONS, Scope
 
 Json = dict[str, Any]
 
@@ -48,6 +49,7 @@ _PROBLEMS = {
     "429": "rate-limited", "503": "unavailable",
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
+    "rotateKey": ["409"], "rotateProjectKey": ["409"],
     "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
     "reportIncident": ["404", "409"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
@@ -108,7 +110,8 @@ def document(app: Litestar) -> Json:
             if method in _METHODS
         }
     for path, operation in untyped.HOT_PATHS.items():
-        paths.setdefault(path, {})["post"] = _guarded(path, operation, ["ADMIN", "INGEST"])
+        scope = Scope.EVENTS_WRITE if operation["tags"] == ["events"] else Scope.COMMANDS_WRITE
+        paths.setdefault(path, {})["post"] = _guarded(path, operation, scope)
     schemas = {**raw.get("components", {}).get("schemas", {}), **untyped.schemas()}
     for name, example in {**examples.SCHEMAS, **untyped.examples()}.items():
         schemas[name] = {**schemas[name], "examples": [example]}
@@ -155,13 +158,20 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
         return _with_problems(path, {**operation, "description": about, "security": [{"operator": []}, {}]})
     if caller is None:
         return _with_problems(path, {**operation, "security": []})
-    return _guarded(path, operation, sorted(role.value for role in CALLERS[caller]))
+    return _guarded(path, operation, handler.opt["scope"])
 
 
-def _guarded(path: str, operation: Json, roles: list[str]) -> Json:
-    """Say which roles may, in words and as x-roles for machines."""
-    wanted = "A key of any role." if roles == _EVERYBODY else f"A key of role {' or '.join(roles)}."
-    guarded = {**operation, "description": wanted, "x-roles": roles, "security": [{"apiKey": []}, {"bearer": []}]}
+def _guarded(path: str, operation: Json, scope: Scope) -> Json:
+    """Say which keys may, in words, and as x-roles and x-scope for machines."""
+    roles = sorted(role.value for role in PERMISSIONS[scope].roles)
+    wanted = "A key of any role" if roles == _EVERYBODY else f"A key of role {' or '.join(roles)}"
+    guarded = {
+        **operation,
+        "description": f"{wanted}, with the scope `{scope}`.",
+        "x-roles": roles,
+        "x-scope": scope.value,
+        "security": [{"apiKey": []}, {"bearer": []}],
+    }
     return _with_problems(path, guarded)
 
 

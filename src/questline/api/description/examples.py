@@ -129,7 +129,11 @@ _ITEM = {"item": "coffee", "title": "Coffee", "units": 2, "expiresAt": None, "re
 _NOTICE = {
     "eventId": ID, "ordinal": 0, "type": "level.up", "data": {"track": "XP", "before": 1, "after": 2}, "at": AT,
 }  # fmt: skip
-_KEY = {"id": ID, "prefix": "sk_live_1f3a", "type": "secret", "role": "INGEST", "name": "till"}
+_KEY = {
+    "id": ID, "prefix": "sk_live_1f3a", "type": "secret", "role": "INGEST", "name": "till",
+    "scopes": ["events:write"], "createdAt": AT, "expiresAt": None,
+}  # fmt: skip
+_NEW_KEY = {**_KEY, "key": f"sk_live_{'1f3a' * 16}"}
 _SUMMARY = {
     "id": ID, "eventId": "task-1", "type": "task_completed", "userId": "ada", "occurredAt": AT, "receivedAt": AT,
     "status": "processed", "reason": "PROCESSED",
@@ -332,9 +336,11 @@ SCHEMAS: dict[str, Any] = {
     },
     "CohortView": {"tier": 2, "tierTitle": "Silver", "cohort": 14, "promote": 5, "demote": 5, "zone": "promotion"},
     "UserLeagues": {"items": [_LEAGUE]},
-    "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till"},
-    "NewKey": {**_KEY, "key": f"sk_live_{'1f3a' * 16}"},
-    "KeyList": {"items": [{**_KEY, "createdAt": AT, "lastUsedAt": AT, "revokedAt": None}]},
+    "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till", "scopes": ["events:write"]},
+    "NewKey": _NEW_KEY,
+    "KeyRotate": {"overlapSeconds": 3600},
+    "Rotated": {"key": _NEW_KEY, "oldKeyId": ID, "oldKeyEndsAt": AT},
+    "KeyList": {"items": [{**_KEY, "lastUsedAt": AT, "revokedAt": None, "replacedBy": None}]},
     "Plan": {
         "changes": [{"action": "change", "kind": "rules", "name": "hard-task", "fields": ["award"], "note": ""}],
         "errors": [],

@@ -24,7 +24,7 @@ from questline.model.event import (
     USE,
 )
 from questline.model.limits import COMMAND_BODY_BYTES_MAX
-from questline.model.principal import KeyType
+from questline.model.permissions import Scope as Permitted
 from questline.model.reasons import Reason
 from questline.processing.commands import Commands
 
@@ -200,9 +200,7 @@ class CommandHandlers:
         return False
 
     async def _run(self, route: _Route, named: list[str], scope: Scope, receive: Receive, send: Send) -> None:
-        principal = await self._events.authenticate(scope)
-        if principal.key_type is KeyType.PUBLISHABLE:
-            raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
+        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE)
         body = await read_body(scope, receive, COMMAND_BODY_BYTES_MAX)
         try:
             data = route.decode(body)

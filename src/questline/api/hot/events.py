@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from questline.api import correlation
-from questline.api.auth import INGESTS, KeyRing, require
+from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Receive, Scope, read_body
 from questline.api.hot.items import ItemResult, Items
 from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
@@ -19,6 +19,7 @@ from questline.ingest.envelope import Normaliser, Rejection
 from questline.ingest.trust import untrusted
 from questline.model.event import AcceptedEvent
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
+from questline.model.permissions import Scope as Permitted
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import REASONS, Reason
 from questline.processing import commands
@@ -86,10 +87,10 @@ class EventHandlers:
         else:
             await self._one(principal, scope, body, send)
 
-    async def authenticate(self, scope: Scope) -> Principal:
-        """Return who sends, who may ingest and has requests left."""
+    async def authenticate(self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE) -> Principal:
+        """Return who sends, who has the scope and requests left."""
         principal = await self._ring.principal(scope["headers"])
-        require(principal, INGESTS)
+        require(principal, needed)
         self._rates.take(principal.key_id)
         return principal
 

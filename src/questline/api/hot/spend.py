@@ -11,7 +11,7 @@ from questline.api.problems import NOT_DONE, Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import SPEND
 from questline.model.limits import AMOUNT_MAX, COMMAND_BODY_BYTES_MAX
-from questline.model.principal import KeyType
+from questline.model.permissions import Scope as Permitted
 from questline.model.reasons import Reason
 from questline.processing.commands import Commands
 
@@ -56,9 +56,7 @@ class SpendHandler:
 
     async def spend(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Spend: 201 with the movement; 409 insufficient-balance takes nothing, under the same key for ever."""
-        principal = await self._events.authenticate(scope)
-        if principal.key_type is KeyType.PUBLISHABLE:
-            raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
+        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE)
         body = await read_body(scope, receive, COMMAND_BODY_BYTES_MAX)
         try:
             data = _decode(body)

@@ -1,0 +1,168 @@
+"""Keys: narrowed, ended, rotated, and forgotten at once by every process when they are revoked."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from conftest_api import Instance, until
+
+from questline.assembly import CannotStart, running_api
+from questline.model.permissions import KEY_SCOPES, Scope
+from questline.model.principal import Role
+from questline.settings import Settings, environment_of
+
+EVENT = {"type": "t", "userId": "u"}
+
+
+@asynccontextmanager
+async def another_process(dsn: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = Settings(dsn=dsn, port=port, admin_token="operator-of-the-tests", log_level="warning")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "questline.cli.main", "serve", env={**os.environ, **environment_of(settings)}
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+
+            async def ready() -> bool:
+                try:
+                    return (await http.get("/ready")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(ready)
+            yield http
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def sends(http: httpx.AsyncClient, key: str) -> int:
+    return (await http.post("/v1/events", json=EVENT, headers={"X-API-Key": key})).status_code
+
+
+async def test_a_key_revoked_in_one_process_stops_at_once_in_another_even_after_that_was_deaf(
+    questline: Instance, database: Any
+) -> None:
+    app = await questline.app()
+    keys = [(await app.post("/v1/keys", json={"name": str(n)})).json() for n in range(3)]
+    async with another_process(database.app_dsn) as other:
+        listeners = """SELECT pid FROM pg_stat_activity WHERE query ~ '^LISTEN|^-- Does the connection live'
+                       AND datname = current_database() AND pid <> pg_backend_pid()"""
+        for key in keys:
+            assert await sends(other, key["key"]) == 202  # it is remembered there now, for a minute
+
+        await app.request("DELETE", f"/v1/keys/{keys[0]['id']}")
+        loop = asyncio.get_running_loop()
+        revoked_at = loop.time()
+        await until(lambda: refused(other, keys[0]["key"]))
+        assert loop.time() - revoked_at < 2
+        assert await sends(other, keys[1]["key"]) == 202  # and others are still known
+
+        deaf = await questline.owner.fetch(f"SELECT pg_terminate_backend(pid) FROM ({listeners}) AS of_listeners")
+        assert len(deaf) >= 2
+        await app.request("DELETE", f"/v1/keys/{keys[1]['id']}")
+        revoked_at = loop.time()
+        await until(lambda: refused(other, keys[1]["key"]))
+        assert loop.time() - revoked_at < 5
+
+        async def hear_again() -> bool:
+            return len(await questline.owner.fetch(listeners)) >= 2
+
+        await until(hear_again)
+        await sends(other, keys[2]["key"])
+        await questline.owner.execute("UPDATE api_keys SET revoked_at = now() WHERE name = '2'")
+        await until(lambda: refused(other, keys[2]["key"]))  # whoever revokes it, by whatever statement
+
+
+async def refused(http: httpx.AsyncClient, key: str) -> bool:
+    return await sends(http, key) == 401
+
+
+async def test_a_server_does_not_start_without_an_operators_token(database: Any) -> None:
+    with pytest.raises(CannotStart, match="QUESTLINE_ADMIN_TOKEN is not set"):
+        async with running_api(Settings(dsn=database.app_dsn)):
+            pass
+
+
+async def test_a_rotated_key_lives_on_beside_the_new_one_and_ends_after_the_overlap(questline: Instance) -> None:
+    app = await questline.app()
+    ends = (datetime.now(UTC) + timedelta(days=10)).isoformat()
+    old = (await app.post("/v1/keys", json={"name": "till", "scopes": ["events:write"], "expiresAt": ends})).json()
+    done = await app.post(f"/v1/keys/{old['id']}/rotate", json={"overlapSeconds": 3600})
+    assert done.status_code == 201, done.text
+    new = done.json()["key"]
+    same = ("type", "role", "name", "scopes")
+    assert [new[name] for name in same] == [old[name] for name in same]
+    assert [await sends(questline.http, key["key"]) for key in (old, new)] == [202, 202]
+    of_new = datetime.fromisoformat(new["expiresAt"]) - datetime.fromisoformat(new["createdAt"])
+    of_old = datetime.fromisoformat(old["expiresAt"]) - datetime.fromisoformat(old["createdAt"])
+    assert abs(of_new - of_old) < timedelta(minutes=1)  # as long a life as the old one was to have
+    listed = {key["id"]: key for key in (await app.get("/v1/keys")).json()["items"]}
+    assert listed[old["id"]]["replacedBy"] == new["id"]
+    assert listed[old["id"]]["expiresAt"] == done.json()["oldKeyEndsAt"]
+
+    again = await app.post(f"/v1/keys/{old['id']}/rotate", json={})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    at_once = await app.post(f"/v1/keys/{new['id']}/rotate", json={"overlapSeconds": 0})
+    assert at_once.status_code == 201
+    assert [await sends(questline.http, key["key"]) for key in (old, new, at_once.json()["key"])] == [202, 401, 202]
+
+
+async def test_a_key_ends_when_it_was_to_end_even_while_it_is_remembered(questline: Instance) -> None:
+    app = await questline.app()
+    ends = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    key = (await app.post("/v1/keys", json={"expiresAt": ends})).json()["key"]
+    assert await sends(questline.http, key) == 202
+    await until(lambda: refused(questline.http, key))
+    assert datetime.now(UTC) >= datetime.fromisoformat(ends)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"role": "INGEST", "scopes": ["program:write"]}, "scopes"),
+        ({"type": "publishable", "scopes": ["events:read", "users:read"]}, "scopes"),
+        ({"expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt"),
+        ({"expiresAt": "2999-01-01T00:00:00Z"}, "expiresAt"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["everything"]}, "scopes"),
+    ],
+)
+async def test_a_key_that_cannot_be_is_not_made(questline: Instance, body: dict[str, Any], field: str) -> None:
+    app = await questline.app()
+    answer = await app.post("/v1/keys", json=body)
+    problem = answer.json()
+    named = problem.get("field") or problem["errors"][0]["field"]
+    assert (answer.status_code, named) == (422, field), answer.text
+    assert len((await app.get("/v1/keys")).json()["items"]) == 1
+
+
+@pytest.mark.parametrize("scope", sorted(KEY_SCOPES[Role.ADMIN]))
+async def test_a_narrowed_key_may_what_its_scope_says_and_nothing_else(questline: Instance, scope: Scope) -> None:
+    app = await questline.app()
+    key = (await app.post("/v1/keys", json={"role": "ADMIN", "scopes": [scope]})).json()["key"]
+    routes = {
+        Scope.EVENTS_WRITE: ("POST", "/v1/events", EVENT),
+        Scope.EVENTS_READ: ("GET", "/v1/events", None),
+        Scope.COMMANDS_WRITE: ("POST", "/v1/check-in", {"userId": "u"}),
+        Scope.USERS_READ: ("GET", "/v1/users/u/profile", None),
+        Scope.BOARDS_READ: ("GET", "/v1/leaderboards?metric=none", None),
+        Scope.PROGRAM_WRITE: ("PUT", "/v1/program", {}),
+        Scope.KEYS_READ: ("GET", "/v1/keys", None),
+    }
+    for needed, (method, path, body) in routes.items():
+        answer = await app.request(method, path, json=body, key=key)
+        assert (answer.status_code == 403) is (needed != scope), (needed, answer.text)
+        if needed != scope:
+            assert answer.json()["scope"] == needed

@@ -1,0 +1,45 @@
+"""Each route says what its caller needs, and the table says it of every scope."""
+
+from typing import Any
+
+import pytest
+
+from questline.api.app import RESOURCES
+from questline.api.callers import CALLERS
+from questline.model.permissions import PERMISSIONS, Scope
+
+PUBLIC = {
+    "create_an_app": "of operators, or of anybody in development",
+    "get_schema": "the same for everybody",
+}
+"""Routes that need no scope, each with the reason."""
+
+GUARDED = [handler for handler in RESOURCES if handler.fn.__name__ not in PUBLIC]
+
+
+def caller_of(handler: Any) -> str | None:
+    return next((name for name in handler.parsed_fn_signature.parameters if name in CALLERS), None)
+
+
+def test_every_route_names_its_scope_or_is_public_and_says_why() -> None:
+    assert [h.fn.__name__ for h in GUARDED if h.opt.get("scope") not in PERMISSIONS] == []
+    assert set(PUBLIC) <= {h.fn.__name__ for h in RESOURCES}
+
+
+@pytest.mark.parametrize("handler", GUARDED, ids=lambda handler: handler.fn.__name__)
+def test_the_type_of_a_caller_says_what_the_scope_says(handler: Any) -> None:
+    caller = caller_of(handler)
+    assert caller is not None
+    assert CALLERS[caller] == PERMISSIONS[handler.opt["scope"]].roles
+
+
+def test_a_scope_that_writes_has_a_route_that_is_no_get() -> None:
+    reads = {h.opt["scope"] for h in GUARDED if h.http_methods == {"GET"}}
+    writes = {h.opt["scope"] for h in GUARDED if h.http_methods != {"GET"}}
+    assert {s for s in writes if s.endswith(":read")} <= {Scope.PROGRAM_READ}  # planning changes nothing
+    assert {s for s in reads if s.endswith(":write")} <= {Scope.SWEEPS_WRITE}  # a preview is for who may start it
+
+
+def test_every_scope_is_in_the_table_with_its_meaning_and_somebody_has_it() -> None:
+    assert list(PERMISSIONS) == list(Scope)
+    assert [scope for scope, p in PERMISSIONS.items() if not p.meaning or not p.members] == []
