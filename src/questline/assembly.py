@@ -48,6 +48,10 @@ class CannotStart(Exception):
     """A process lacks what it needs; the message says what."""
 
 
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in listed.split(",") if name.strip())
+
+
 def now() -> datetime:
     """Return the time: the one clock of events, handed to all who need it."""
     return datetime.now(UTC)
@@ -64,7 +68,7 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     meters = ProcessingMeters(registry)
     acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
     commands = Commands(settings.dsn, now, ids.new, meters)
-    ring = KeyRing(partial(control_keys.find, pool))
+    ring = KeyRing(partial(control_keys.find, pool), tenants=_names(settings.tenants))
     listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
     rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)

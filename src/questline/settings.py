@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
     rate_limit_per_second: int = 0
     rate_limit_burst: int = 0
+    tenants: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "pretty"] = "json"
 
@@ -80,6 +81,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "event_future_seconds": Description("How far ahead of the server's clock occurredAt may lie.", "seconds"),
     "rate_limit_per_second": Description("Requests that one key may make; 0: no limit.", "requests a second"),
     "rate_limit_burst": Description("Requests that one key may make at once; 0: twice the rate.", "requests"),
+    "tenants": Description(
+        "The projects that are served here, by id, with commas between them; keys of others get 403. Empty: all."
+    ),
     "log_level": Description("The least serious lines that are logged."),
     "log_format": Description("One JSON object a line, or lines for people."),
 }

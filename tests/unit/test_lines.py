@@ -62,7 +62,7 @@ async def groups(*chunks: bytes) -> list[list[Line]]:
         for chunk in chunks:
             yield chunk
 
-    return [group async for group in groups_of_lines(source(), STREAM_GROUP_BYTES)]
+    return [group async for group in groups_of_lines(source(), LineSplitter(STREAM_GROUP_BYTES))]
 
 
 async def test_a_group_holds_so_many_lines_and_no_more() -> None:

@@ -1,6 +1,8 @@
 """Who calls: from headers to principals, cached for a moment, and forgotten at once when a key is revoked anywhere."""
 
 import asyncio
+import base64
+import binascii
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -26,6 +28,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 Asked = bytes | tuple[bytes, str | None]  # a key; a member's token and the project they name
 Find = Callable[[bytes, str | None], Awaitable[Found | None]]
 
+_BASIC_BYTES_MAX = 4 * KEY_BYTES_MAX
 _CONCERNED: dict[str, Callable[[Principal], object]] = {
     "key": lambda principal: principal.key_id,
     "member": lambda principal: principal.key_id,
@@ -46,8 +49,12 @@ class KeyRing:
     `find` is asked with what a caller sent and the project they name beside it; a shared cache may stand in front of it.
     """
 
-    def __init__(self, find: Find, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, find: Find, clock: Callable[[], float] = time.monotonic, tenants: frozenset[str] = frozenset()
+    ) -> None:
+        """`tenants` are the projects that are served here; empty: all."""
         self._find = find
+        self._tenants = tenants
         self._clock = clock
         self._known: dict[Asked, _Entry] = {}
         self._unknown: dict[Asked, float] = {}  # apart, so that guessed keys never push out those in use
@@ -70,13 +77,29 @@ class KeyRing:
         now = self._clock()
         found = self._known.get(asked)
         if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
-            return found.principal
+            principal = found.principal
+        else:
+            principal = await self._unheard(key, asked, now)
+        named = None if type(asked) is tuple else _tenant_of(headers)
+        if named is not None or self._tenants:
+            self._check_tenant(principal.project.app_id, named)
+        return principal
+
+    async def _unheard(self, key: bytes, asked: Asked, now: float) -> Principal:
         principal = None
         if len(key) <= KEY_BYTES_MAX and self._unknown.get(asked, 0.0) < now:
             principal = await self._look_up(asked)
         if principal is None:
             raise unauthorized("the key or token is unknown, revoked or over, or has no such project")
         return principal
+
+    def _check_tenant(self, app_id: str, named: str | None) -> None:
+        if named is not None and named.strip() != app_id:
+            detail = "the key belongs to another project than X-Tenant-Id names; send the key of that project"
+            raise Problem(403, "tenant-mismatch", detail)
+        if self._tenants and app_id not in self._tenants:
+            detail = f"project {app_id!r} is not served here: the operator lists the projects that are"
+            raise Problem(403, "tenant-not-allowed", detail)
 
     def hears(self, hears: bool) -> None:
         """Be told whether revocations elsewhere are heard of: until they are, what is known is soon asked for again."""
@@ -135,13 +158,26 @@ class KeyRing:
 
 
 def key_of(headers: Headers) -> bytes | None:
-    """Return the key in X-API-Key or Authorization: Bearer."""
+    """Return the key in X-API-Key, Authorization: Bearer, or Basic (RFC 7617), where it is the user."""
     for name, value in headers:
         if name == b"x-api-key" and value:
             return value
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip()
+        if name == b"authorization":
+            if value[:7].lower() == b"bearer ":
+                return value[7:].strip()
+            if value[:6].lower() == b"basic ":
+                return _user_of(value[6:])
     return None
+
+
+def _user_of(credentials: bytes) -> bytes | None:
+    """Return the user of Basic credentials; the password is not looked at."""
+    if len(credentials) > _BASIC_BYTES_MAX:
+        return None
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[0] or None
+    except binascii.Error:
+        return None
 
 
 def require(principal: Principal, scope: Scope) -> None:

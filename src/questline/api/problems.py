@@ -86,6 +86,10 @@ TITLES = {
     "app-taken": "There is an app of that id",
     "stale-version": "The program has changed since",
     "batch-too-large": "The batch has too many events",
+    "tenant-mismatch": "The key belongs to another project",
+    "tenant-not-allowed": "The project is not served here",
+    "invalid-xml": "The XML is not well-formed",
+    "unsafe-xml": "The XML is of a kind that is not taken",
     "unsupported-media-type": "The content type is not understood",
     "unsupported-encoding": "The content encoding is not understood",
 }

@@ -73,6 +73,7 @@ class EventView(msgspec.Struct, frozen=True, rename="camel"):
     spec_version: str | None
     partition_key: str | None
     correlation_id: str | None
+    context: dict[str, Any] | None
     status: EventStatus
     reason: str | None
     message: str | None
@@ -108,6 +109,7 @@ def event_view(row: Any, program: Program | None) -> EventView:
         row["spec_version"],
         row["partition_key"],
         row["correlation_id"],
+        _context(row),
         status,
         reason,
         row["dead_message"] if status is EventStatus.FAILED else decision.message if decision is not None else None,
@@ -115,6 +117,10 @@ def event_view(row: Any, program: Program | None) -> EventView:
         decision,
         _review(row),
     )
+
+
+def _context(row: Any) -> dict[str, Any] | None:
+    return None if row["context"] is None else msgspec.json.decode(row["context"], type=dict[str, Any])
 
 
 def _review(row: Any) -> EventReview | None:
@@ -135,6 +141,7 @@ def _decision(row: Any, program: Program, payload: dict[str, Any]) -> DecisionVi
         row["occurred_at"],
         row["source"],
         row["schema_version"],
+        context=_context(row),
     )
     attributes = msgspec.json.decode(row["attributes"] or "{}", type=dict[str, Any])
     fired = tuple(trace.get("fired", ()))

@@ -20,6 +20,7 @@ MISSING: Final = _Missing()
 
 STATE_ROOTS = ("balance", "level", "streak", "metric", "vital", "segment", "tier", "quest")
 ROOTS = (*STATE_ROOTS, "user", "event")
+CONTEXT = "context."  # below event: what the sender said of the circumstances, by any path
 EVENT_FIELDS = ("type", "userId", "source", "schemaVersion", "occurredAt", "hour", "weekday")
 
 
@@ -122,6 +123,9 @@ def _walk(value: Any, steps: list[str]) -> Any:
 
 
 def _event(name: str) -> Get:
+    if name.startswith(CONTEXT):
+        steps = name.removeprefix(CONTEXT).split(".")
+        return lambda view: MISSING if view.event.context is None else _walk(view.event.context, steps)
     return _EVENT[name]
 
 

@@ -18,7 +18,7 @@ from questline.engine import (
     tiers,
     vitals,
 )
-from questline.engine.fields import EVENT_FIELDS, STATE_ROOTS, split_field
+from questline.engine.fields import CONTEXT, EVENT_FIELDS, STATE_ROOTS, split_field
 from questline.engine.program_error import ProgramError, hint
 from questline.model import calendar
 from questline.model.definition import REWARD_KINDS, Reward
@@ -179,7 +179,7 @@ class Names:
         root, name = split_field(field)
         if root in STATE_ROOTS:
             yield from self.check("currency" if root == "balance" else root, name, path)
-        elif root == "event" and name not in EVENT_FIELDS:
+        elif root == "event" and name not in EVENT_FIELDS and not name.startswith(CONTEXT):
             yield ProgramError(path, f"there is no event.{name}{hint(name, EVENT_FIELDS)}")
 
 

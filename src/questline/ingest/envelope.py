@@ -7,13 +7,13 @@ without the spaces between its parts; of a name used twice in an object the last
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from questline.ingest.instants import NoInstant, instant
-from questline.model.event import SYSTEM_PREFIX, AcceptedEvent
+from questline.model.event import PROFILE_UPDATE, SYSTEM_PREFIX, AcceptedEvent
 from questline.model.hashing import (
     command_key_hash,
     content_hash,
@@ -59,6 +59,18 @@ class Envelope(msgspec.Struct, gc=False, rename="camel"):
     spec_version: Any = None
     partition_key: Any = None
     correlation_id: Any = None
+    context: Any = None
+
+
+class Reading(NamedTuple):
+    """What a form that is not ours says: an envelope, and when its sender's clock says that it was sent."""
+
+    envelope: Envelope
+    sent_at: Any = None
+
+
+Form = Callable[[bytes], Reading]
+"""Reads one event of some form; raises Invalid, or what msgspec raises."""
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +119,22 @@ class Normaliser:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             return Rejection(Reason.INVALID_ENVELOPE, _why_unreadable(body, error))
 
+    def from_form(
+        self, form: Form, body: bytes, project: Project, key: str | None = None, correlation_id: str | None = None
+    ) -> AcceptedEvent | Rejection:
+        """Return the event of a body in another form, or why it is none."""
+        try:
+            reading = form(body)
+            _check_depth(reading.envelope)
+            late = self._late(reading.sent_at)
+            event = self._event(reading.envelope, project, key, correlation_id, late=late)
+            _check_texts(event)
+            return event
+        except Invalid as invalid:
+            return invalid.rejection
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            return Rejection(Reason.INVALID_ENVELOPE, _why_unreadable(body, error))
+
     def command(
         self,
         type_: str,
@@ -128,13 +156,13 @@ class Normaliser:
 
     def _event(
         self, e: Envelope, project: Project, header_key: str | None, correlation_id: str | None,
-        command: str | None = None,
+        command: str | None = None, late: timedelta | None = None,
     ) -> AcceptedEvent:  # fmt: skip
         """Each field is first tried as what it nearly always is, and only then looked at with care."""
         type_ = command or e.type
         if type(type_) is not str or not 0 < len(type_) <= EVENT_TYPE_CHARS_MAX:
             type_ = _required("type", EVENT_TYPE_CHARS_MAX, type=e.type, eventType=e.event_type, event=e.event)
-        if type_[0] == SYSTEM_PREFIX and command is None:
+        if type_[0] == SYSTEM_PREFIX and command is None and type_ != PROFILE_UPDATE:
             raise Invalid("type", f"types that begin with {SYSTEM_PREFIX!r} are Questline's own commands")
         user = e.user_id
         if type(user) is not str or not 0 < len(user) <= USER_ID_CHARS_MAX:
@@ -144,18 +172,24 @@ class Normaliser:
             payload = _payload(e)
         received_at = self._now()
         sent_at = _first(e.occurred_at, e.timestamp, e.time) if e.occurred_at is None else e.occurred_at
-        occurred_at = received_at if sent_at is None else self._occurred_at(sent_at, received_at)
+        occurred_at = received_at if sent_at is None else _said_at(sent_at)
         source = e.source if e.source is None else _optional("source", e.source)
         schema_version = e.schema_version if e.schema_version is None else _version("schemaVersion", e.schema_version)
         spec_version = e.spec_version if e.spec_version is None else _version("specVersion", e.spec_version)
         partition_key = e.partition_key if e.partition_key is None else _optional("partitionKey", e.partition_key)
         if correlation_id is None and e.correlation_id is not None:
             correlation_id = _optional("correlationId", e.correlation_id)
+        context = e.context if e.context is None else _object("context", e.context)
         id_ = self._new_id()
 
+        # Circumstances and the sender's clock are no part of the content: they may differ when a client tries again.
         identity = (type_, user, payload, partition_key, source, schema_version, spec_version)
         canonical = _canonical(identity if sent_at is None else (*identity, occurred_at))
         content = content_hash(canonical)
+        if late is not None and sent_at is not None:
+            occurred_at = _corrected(occurred_at, late)
+        if occurred_at - received_at > self._future:
+            raise self._in_future(occurred_at)
         external_id = _key("eventId", e.event_id)
         key = _key("idempotencyKey", header_key)
         if key is None:
@@ -198,18 +232,34 @@ class Normaliser:
             spec_version,
             partition_key,
             correlation_id,
+            None if context is None else _encode(context).decode(),
         )
 
-    def _occurred_at(self, sent_at: Any, received_at: datetime) -> datetime:
+    def _late(self, sent_at: Any) -> timedelta | None:
+        """Return how far a sender's clock is behind ours, the way included; a time that cannot be read says nothing."""
         try:
-            occurred_at = instant(sent_at)
-        except NoInstant as error:
-            raise Invalid("occurredAt", str(error)) from error
-        if occurred_at - received_at > self._future:
-            seconds = int(self._future.total_seconds())
-            text = f"{occurred_at.isoformat()} lies more than {seconds} s ahead of our clock"
-            raise Invalid("occurredAt", text, Reason.EVENT_IN_FUTURE)
-        return occurred_at
+            return None if sent_at is None else self._now() - instant(sent_at)
+        except NoInstant:
+            return None
+
+    def _in_future(self, occurred_at: datetime) -> Invalid:
+        seconds = int(self._future.total_seconds())
+        text = f"{occurred_at.isoformat()} lies more than {seconds} s ahead of our clock"
+        return Invalid("occurredAt", text, Reason.EVENT_IN_FUTURE)
+
+
+def _said_at(sent_at: Any) -> datetime:
+    try:
+        return instant(sent_at)
+    except NoInstant as error:
+        raise Invalid("occurredAt", str(error)) from error
+
+
+def _corrected(occurred_at: datetime, late: timedelta) -> datetime:
+    try:
+        return occurred_at + late
+    except OverflowError as error:
+        raise Invalid("sentAt", "the time of the event, corrected by it, is out of range") from error
 
 
 def _first(*values: Any) -> Any:
@@ -221,11 +271,13 @@ def _first(*values: Any) -> Any:
 
 def _payload(e: Envelope) -> dict[str, Any]:
     payload = _first(e.payload, e.metadata, e.properties, e.traits, e.data)
-    if payload is None:
-        return {}
-    if type(payload) is not dict:
-        raise Invalid("payload", "must be an object")
-    return payload
+    return {} if payload is None else _object("payload", payload)
+
+
+def _object(field: str, value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise Invalid(field, "must be an object")
+    return value
 
 
 def _required(field: str, chars_max: int, **names: Any) -> str:
@@ -278,7 +330,13 @@ def _check_texts(event: AcceptedEvent) -> None:
 
 def _check_depth(envelope: Envelope) -> None:
     payload = envelope.payload if type(envelope.payload) is dict else _payload(envelope)
-    nested: list[Any] = [payload]
+    _check_depth_of("payload", payload)
+    if type(envelope.context) is dict:
+        _check_depth_of("context", envelope.context)
+
+
+def _check_depth_of(field: str, value: Any) -> None:
+    nested: list[Any] = [value]
     for _ in range(PAYLOAD_DEPTH_MAX):
         nested = [
             child
@@ -288,7 +346,7 @@ def _check_depth(envelope: Envelope) -> None:
         ]
         if not nested:
             return
-    raise Invalid("payload", f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
+    raise Invalid(field, f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
 
 
 def _why_unreadable(body: bytes, error: Exception) -> str:

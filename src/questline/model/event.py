@@ -1,5 +1,6 @@
 """An event in its two lives: accepted at the edge, and handed to the engine."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -68,6 +69,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     spec_version: str | None = None
     partition_key: str | None = None
     correlation_id: str | None = None
+    context: str | None = None  # compact JSON object
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +83,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """A fact about a user, as the engine sees it. Times are aware and in UTC; `received_at` None: as it happened.
 
     `approval` is set when this applies a held event, whose type, payload and time it then has, under an id of its own.
+    `context` is what the sender said of the circumstances.
     """
 
     id: UUID
@@ -93,6 +96,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     schema_version: str | None = None
     received_at: datetime | None = None
     approval: Approval | None = None
+    context: Mapping[str, Any] | None = None
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -113,5 +117,6 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     user_hash: int
     partition: int
     seq: int
+    context: str | None = None
     attempt: int = 1
     tries: int = 0

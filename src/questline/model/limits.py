@@ -18,6 +18,9 @@ WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 # ── ingest
 STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
 STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it
+XML_DEPTH_MAX = 128  # of elements in a stream; the parser remembers each that is open
+XML_NAMES_MAX = 5_000  # different names in a stream; the parser remembers each
+XML_PIECE_BYTES = 64 * 1024  # parsed at once
 STREAM_IDLE_SECONDS = 0.25  # a group is stored as it is when the sender pauses for so long
 ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other requests get their turn
 ITEMS_BYTES_AT_ONCE = 256 * 1024  # likewise

@@ -144,6 +144,7 @@ async def _share_stocks(conn: Connection, wanted: dict[int, state.Wanted], users
 def _event_of(waiting: WaitingEvent) -> Event | Failure:
     try:
         payload = _decode_payload(waiting.payload)
+        context = None if waiting.context is None else _decode_payload(waiting.context)
     except (msgspec.MsgspecError, RecursionError) as error:
         return Failure(Reason.INVALID_ENVELOPE, f"the stored payload cannot be read: {error}")
     return Event(
@@ -156,6 +157,7 @@ def _event_of(waiting: WaitingEvent) -> Event | Failure:
         waiting.source,
         waiting.schema_version,
         waiting.received_at,
+        context=context,
     )
 
 

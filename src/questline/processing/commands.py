@@ -257,6 +257,7 @@ def _waiting(event: AcceptedEvent) -> WaitingEvent:
         event.user_hash,
         event.user_hash % PARTITIONS,
         0,
+        event.context,
     )
 
 

@@ -52,6 +52,7 @@ def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
         _optional([e.alias_hash for e in events]),
         [e.content_hash for e in events],
         [e.user_hash for e in events],
+        _optional([e.context for e in events]),
     ]
 
 

@@ -74,7 +74,7 @@ async def applied_events(
 ) -> AsyncIterator[tuple[int, Event]]:
     """Yield (user id, event) of the events applied to the users, each user's in the order of receipt."""
     async for row in conn.cursor(SQL["applied_events"], project_id, user_ids, prefetch=_FETCHED, timeout=_SECONDS_MAX):
-        user_id, event_id, type_, user, payload, occurred_at, source, schema_version = row
+        user_id, event_id, type_, user, payload, occurred_at, source, schema_version, context = row
         yield (
             user_id,
             Event(
@@ -86,6 +86,7 @@ async def applied_events(
                 occurred_at,
                 source,
                 schema_version,
+                context=None if context is None else _decode_payload(context),
             ),
         )
 

@@ -20,9 +20,17 @@ async def held(conn: Connection, keys: Sequence[tuple[int, UUID]]) -> dict[tuple
     rows = await conn.fetch(SQL["held"], [key[0] for key in keys], [key[1] for key in keys])
     return {
         (project_id, id_): Event(
-            id_, project_id, type_, user, _decode_payload(payload), occurred_at, source, schema_version
+            id_,
+            project_id,
+            type_,
+            user,
+            _decode_payload(payload),
+            occurred_at,
+            source,
+            schema_version,
+            context=None if context is None else _decode_payload(context),
         )
-        for project_id, id_, type_, user, payload, occurred_at, source, schema_version in rows
+        for project_id, id_, type_, user, payload, occurred_at, source, schema_version, context in rows
     }
 
 

@@ -122,6 +122,7 @@ CREATE TABLE events (
     spec_version    text,
     partition_key   text,
     correlation_id  text,
+    context         json,                             -- what its sender said of the circumstances; no part of the content
     CONSTRAINT events_pk PRIMARY KEY (project_id, id)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;

@@ -309,7 +309,7 @@ SCHEMAS: dict[str, Any] = {
     "EventView": {
         **_SUMMARY,
         "payload": EVENT["payload"], "source": None, "schemaVersion": None, "specVersion": None, "partitionKey": None,
-        "correlationId": None, "message": "",
+        "correlationId": None, "context": None, "message": "",
         "attempts": [
             {"number": 1, "status": "processed", "reason": "PROCESSED", "message": None, "durationUs": 310, "at": AT}
         ],
@@ -349,6 +349,10 @@ SCHEMAS: dict[str, Any] = {
     "Version": {**_VERSION, "document": PROGRAM},
     "VersionList": {"items": [_VERSION], "nextCursor": None},
     "Event": EVENT,
+    "CloudEvent": {
+        "specversion": "1.0", "id": "o-1", "source": "/shop", "type": "task_completed", "subject": "ada", "time": AT,
+        "data": {"difficulty": "hard"}, "tenant": "blue",
+    },
     "Accepted": {
         "status": "accepted", "eventId": ID, "idempotencyKey": "task-1", "duplicate": False, "correlationId": ID,
     },

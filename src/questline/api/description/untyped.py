@@ -64,6 +64,20 @@ _EVENT = {
         "specVersion": _VERSION_TEXT,
         "partitionKey": _SHORT,
         "correlationId": _SHORT,
+        "context": {"type": "object", "description": "The circumstances; rules read them as event.context."},
+    },
+}
+_CLOUD_EVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1, "description": "With `source`, what tells events apart."},
+        "source": {**_SHORT, "minLength": 1},
+        "type": {"type": "string", "minLength": 1, "maxLength": EVENT_TYPE_CHARS_MAX, "pattern": "^[^$]"},
+        "subject": {"type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX, "description": "The user."},
+        "time": {"type": "string", "format": "date-time"},
+        "data": {"description": "The payload."},
     },
 }
 _ACCEPTED: Json = {
@@ -103,6 +117,7 @@ def schemas() -> Json:
     found: Json = {
         **structs,
         "Event": _EVENT,
+        "CloudEvent": _CLOUD_EVENT,
         "Batch": _object({"events": {"type": "array", "items": ref("Event"), "maxItems": BATCH_EVENTS_MAX}}),
         "Accepted": _object(_ACCEPTED),
         "Applied": _object(
@@ -240,6 +255,15 @@ def _post(operation: str, tag: str, summary: str, body: Json, answers: Json, *pa
 _LINES = {"application/x-ndjson": {"schema": {"type": "string", "description": "One JSON value a line."}}}
 _ONE_OR_MANY = {_JSON: {"schema": {"anyOf": [ref("Event"), ref("Batch")]}}}
 _ONE_OR_MANY_ANSWERS = {_JSON: {"schema": {"anyOf": [ref("Accepted"), ref("BatchResult")]}}}
+_EVENT_FORMS = {
+    _JSON: {"schema": ref("Event")},
+    "application/cloudevents+json": {"schema": ref("CloudEvent")},
+    "application/cloudevents-batch+json": {"schema": {"type": "array", "items": ref("CloudEvent")}},
+}
+_STREAM = {
+    **_LINES,
+    "application/xml": {"schema": {"type": "string", "description": "A root of any name; an <event> for each event."}},
+}
 _RESULTS = {
     "name": "results", "in": "query", "schema": {"enum": ["all", "errors"]},
     "description": "errors: answer with the rejected items and the summary only.",
@@ -248,8 +272,11 @@ _RESULTS = {
 HOT_PATHS: dict[str, Json] = {
     "/v1/events": _post(
         "sendEvent", "events", "Accept one event: answered once it is durable",
-        _body(_JSON, schema="Event"),
-        {"202": _answer("Durable.", _JSON, schema="Accepted"), "200": _answer("Applied.", _JSON, schema="Applied")},
+        {"required": True, "content": _EVENT_FORMS},
+        {
+            "202": {"description": "Durable.", "content": _ONE_OR_MANY_ANSWERS},
+            "200": _answer("Applied.", _JSON, schema="Applied"),
+        },
         _KEY_HEADER, _WAIT_HEADER,
     ),
     "/v1/events/batch": _post(
@@ -262,8 +289,8 @@ HOT_PATHS: dict[str, Json] = {
         {"202": {"description": "Durable.", "content": _ONE_OR_MANY_ANSWERS}},
     ),
     "/v1/ingest/stream": _post(
-        "stream", "events", "Accept NDJSON of any length, in bounded memory",
-        {"required": True, "content": _LINES}, {"200": {"description": "A line an item, and a summary.", "content": _LINES}},
+        "stream", "events", "Accept NDJSON or XML of any length, in bounded memory",
+        {"required": True, "content": _STREAM}, {"200": {"description": "A line an item, and a summary.", "content": _LINES}},
         _RESULTS,
     ),
     "/v1/currency/spend": _post(

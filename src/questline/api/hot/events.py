@@ -4,18 +4,20 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
 from questline.api import correlation
 from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Receive, Scope, read_body
+from questline.api.hot.cloud import Mode, cloud_mode
 from questline.api.hot.items import ItemResult, Items
 from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
 from questline.api.rates import RateLimiter
-from questline.ingest import accept
+from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
-from questline.ingest.envelope import Normaliser, Rejection
+from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import untrusted
 from questline.model.event import AcceptedEvent
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
@@ -66,22 +68,31 @@ class EventHandlers:
         self._batch_bytes_max = max(REQUEST_BODY_BYTES_MAX, event_bytes_max)
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Accept one event: 202 once it is durable, or 200 with its outcome under `Prefer: wait=N`."""
+        """Accept one event: 202 once it is durable, or 200 with its outcome under `Prefer: wait=N`. A CloudEvent as well."""
         principal = await self.authenticate(scope)
-        await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max), send)
+        mode = cloud_mode(scope["headers"])
+        if mode is None:
+            await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max), send)
+        elif mode is Mode.BATCH:
+            body = await read_body(scope, receive, self._batch_bytes_max)
+            await self._batch(principal, scope, items_of(body), send, cloudevents.structured)
+        else:
+            body = await read_body(scope, receive, self._event_bytes_max)
+            binary = partial(cloudevents.binary, scope["headers"])
+            await self._one(principal, scope, body, send, cloudevents.structured if mode is Mode.STRUCTURED else binary)
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept up to a thousand events: 202 with a result for each, in order; one bad item stops no other."""
         principal = await self.authenticate(scope)
         body = await read_body(scope, receive, self._batch_bytes_max)
-        await self._batch(principal, scope, _items_of(body), send)
+        await self._batch(principal, scope, items_of(body), send)
 
     async def track(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event, or a batch where the body is a list or has `events` or `batch`: for clients with one path."""
         principal = await self.authenticate(scope)
         body = await read_body(scope, receive, self._batch_bytes_max)
         if _holds_many(body):
-            await self._batch(principal, scope, _items_of(body), send)
+            await self._batch(principal, scope, items_of(body), send)
         elif len(body) > self._event_bytes_max:
             raise of_reason(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")
         else:
@@ -94,14 +105,18 @@ class EventHandlers:
         self._rates.take(principal.key_id)
         return principal
 
-    async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send) -> None:
+    async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send, form: Form | None = None) -> None:
         key = seconds = None
         for name, value in scope["headers"]:
             if name == b"idempotency-key" or name == b"x-idempotency-key":
                 key = _text(value)
             elif name == b"prefer":
                 seconds = wait_seconds(value.decode("latin-1"))
-        event = self._normaliser.from_json(body, principal.project, key, correlation.given(scope["headers"]))
+        given = correlation.given(scope["headers"])
+        if form is None:
+            event = self._normaliser.from_json(body, principal.project, key, given)
+        else:
+            event = self._normaliser.from_form(form, body, principal.project, key, given)
         if isinstance(event, Rejection):
             raise of_rejection(event)
         if principal.key_type is KeyType.PUBLISHABLE:
@@ -113,11 +128,13 @@ class EventHandlers:
         else:
             await self._wait(send, event, seconds)
 
-    async def _batch(self, principal: Principal, scope: Scope, bodies: list[msgspec.Raw], send: Send) -> None:
+    async def _batch(
+        self, principal: Principal, scope: Scope, bodies: list[msgspec.Raw], send: Send, form: Form | None = None
+    ) -> None:
         if len(bodies) > self._batch_events_max:
             detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
             raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
-        items = await self._items.read(principal, bodies, correlation.given(scope["headers"]))
+        items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form)
         results = await self._items.store(items)
         for index, result in enumerate(results):
             result.index = index
@@ -239,7 +256,7 @@ def _holds_many(body: bytes) -> bool:
     return batch.events is not None or batch.batch is not None
 
 
-def _items_of(body: bytes) -> list[msgspec.Raw]:
+def items_of(body: bytes) -> list[msgspec.Raw]:
     try:
         if body.lstrip()[:1] == b"[":
             return _decode_list(body)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from questline.api.problems import code_of, overloaded, unavailable
 from questline.ingest import accept
 from questline.ingest.accept import Acceptance, Acceptor, Status
-from questline.ingest.envelope import Normaliser, Rejection
+from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import untrusted
 from questline.model.event import AcceptedEvent
 from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
@@ -43,15 +44,26 @@ class Items:
         self._event_bytes_max = event_bytes_max
 
     async def read(
-        self, principal: Principal, bodies: Sequence[bytes | msgspec.Raw | None], correlation_id: str | None
+        self,
+        principal: Principal,
+        bodies: Sequence[bytes | msgspec.Raw | Rejection | None],
+        correlation_id: str | None,
+        form: Form | None = None,
     ) -> list[Item]:
-        """Turn bodies into events or rejections, letting others have the loop now and then; None is a body too long."""
-        project, normalise = principal.project, self._normaliser.from_json
+        """Turn bodies into events or rejections, letting others have the loop now and then; None is a body too long.
+
+        `form` reads bodies that are no envelopes of ours.
+        """
+        project, normaliser = principal.project, self._normaliser
+        normalise = normaliser.from_json if form is None else partial(normaliser.from_form, form)
         publishable = principal.key_type is KeyType.PUBLISHABLE
         items: list[Item] = []
         size = 0
         for number, raw in enumerate(bodies, 1):
-            body = raw if type(raw) is bytes or raw is None else bytes(raw)
+            if type(raw) is Rejection:
+                items.append(raw)
+                continue
+            body = raw if type(raw) is bytes or raw is None else bytes(raw)  # type: ignore[arg-type]
             if body is None or len(body) > self._event_bytes_max:
                 items.append(
                     Rejection(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")

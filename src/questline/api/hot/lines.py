@@ -1,12 +1,22 @@
 """Lines of a stream, out of chunks that end anywhere; one that is too long is passed over without being kept."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
 
+from questline.api.problems import Problem
+from questline.ingest.envelope import Rejection
 from questline.model.limits import STREAM_GROUP_BYTES, STREAM_GROUP_EVENTS
 
-Line = tuple[int, bytes | None]  # number from 1; None: longer than allowed
+Line = tuple[int, bytes | Rejection | None]  # number from 1; None: longer than allowed
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Splitter(Protocol):
+    """Takes chunks and gives the lines that became complete; what stops a stream is raised as a problem."""
+
+    def feed(self, chunk: bytes) -> Iterable[Line]: ...
+    def end(self) -> Iterable[Line]: ...
 
 
 class LineSplitter:
@@ -62,21 +72,33 @@ class LineSplitter:
         return [(self._number, line)] if line and not line.isspace() else []
 
 
-async def groups_of_lines(chunks: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIterator[list[Line]]:
-    """Yield groups of lines, each small enough for one statement; an empty chunk ends a group early."""
-    splitter = LineSplitter(line_bytes_max)
+async def groups_of_lines(chunks: AsyncIterator[bytes], splitter: Splitter) -> AsyncIterator[list[Line]]:
+    """Yield groups of lines, each small enough for one statement; an empty chunk ends a group early.
+
+    Where the splitter stops the stream, the lines before that are yielded first.
+    """
     group: list[Line] = []
     size = 0
     async for chunk in chunks:
-        for line in splitter.feed(chunk):
-            group.append(line)
-            size += len(line[1] or b"")
-            if len(group) >= STREAM_GROUP_EVENTS or size >= STREAM_GROUP_BYTES:
+        try:
+            for line in splitter.feed(chunk):
+                group.append(line)
+                size += len(line[1]) if type(line[1]) is bytes else 0
+                if len(group) >= STREAM_GROUP_EVENTS or size >= STREAM_GROUP_BYTES:
+                    yield group
+                    group, size = [], 0
+        except Problem:
+            if group:
                 yield group
-                group, size = [], 0
+            raise
         if group and not chunk:
             yield group
             group, size = [], 0
-    group += splitter.end()
+    try:
+        group += splitter.end()
+    except Problem:
+        if group:
+            yield group
+        raise
     if group:
         yield group

@@ -1,4 +1,4 @@
-"""POST /v1/ingest/stream: NDJSON of any length, read, stored and answered in bounded memory.
+"""POST /v1/ingest/stream: NDJSON or XML of any length, read, stored and answered in bounded memory.
 
 The answer is one NDJSON line an item and a summary line. It is sent when the body has ended: a client that writes
 everything before it reads, as most do, would otherwise wait for us while we wait for it. Until then the lines wait in
@@ -14,9 +14,10 @@ import msgspec
 
 from questline.api import correlation
 from questline.api.hot.body import Disconnected, Receive, Scope, chunks_of, header
+from questline.api.hot.elements import ElementSplitter
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Item, ItemResult, Items
-from questline.api.hot.lines import Line, groups_of_lines
+from questline.api.hot.lines import Line, LineSplitter, Splitter, groups_of_lines
 from questline.api.problems import CONTENT_TYPE, Header, Problem, Send
 from questline.model.limits import STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
 
@@ -25,6 +26,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 _READ_BYTES = 256 * 1024
 _NDJSON = "application/x-ndjson"
 _MEDIA = (_NDJSON, "application/ndjson", "application/jsonl", "application/json")
+_XML_MEDIA = ("application/xml", "text/xml")
 
 
 class StreamHandler:
@@ -44,17 +46,20 @@ class StreamHandler:
         """
         principal = await self._events.authenticate(scope)
         media = (header(scope, b"content-type") or _NDJSON).split(";")[0].strip().lower()
-        if media not in _MEDIA:
-            raise Problem(415, "unsupported-media-type", f"{media} is not understood; send {_NDJSON}")
+        is_xml = media in _XML_MEDIA
+        if not is_xml and media not in _MEDIA:
+            detail = f"{media} is not understood; send {_NDJSON} or application/xml"
+            raise Problem(415, "unsupported-media-type", detail)
+        splitter: Splitter = (ElementSplitter if is_xml else LineSplitter)(self._event_bytes_max)
         correlation_id = correlation.given(scope["headers"])
         chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
         problem: Problem | None = None
-        with _Answer(errors_only=b"results=errors" in scope.get("query_string", b"")) as answer:
+        with _Answer(errors_only=b"results=errors" in scope.get("query_string", b""), numbered=is_xml) as answer:
             storing: asyncio.Task[list[ItemResult]] | None = None
             stored: list[Line] = []
             try:
                 # One group is read while the one before it is stored.
-                async for lines in groups_of_lines(chunks, self._event_bytes_max):
+                async for lines in groups_of_lines(chunks, splitter):
                     items = await self._items.read(principal, [line for _, line in lines], correlation_id)
                     if storing is not None:
                         waited, storing = storing, None
@@ -90,8 +95,10 @@ class StreamHandler:
 class _Answer:
     """The result lines of a stream, until they can be sent."""
 
-    def __init__(self, *, errors_only: bool) -> None:
+    def __init__(self, *, errors_only: bool, numbered: bool) -> None:
         self._errors_only = errors_only
+        self._numbered = numbered  # several events may begin on one line
+        self._items = 0
         self._file = tempfile.SpooledTemporaryFile(STREAM_RESULT_BYTES_IN_MEMORY)  # noqa: SIM115
         self._counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
         self._lines = 0
@@ -113,6 +120,10 @@ class _Answer:
         for (number, _), result in zip(lines, results, strict=True):
             result.line = number
             counts[result.status] += 1
+        if self._numbered:
+            for index, result in enumerate(results, self._items):
+                result.index = index
+            self._items += len(results)
         self._lines = lines[-1][0]
         if self._errors_only:
             results = [result for result in results if result.status == "rejected"]

@@ -3,9 +3,10 @@
 -- Returns the event ids that are new; the keys of the others were there, or came from another transaction meanwhile.
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-                         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[])
+                         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
+                         $16::json[])
         AS i (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
-              spec_version, partition_key, correlation_id, key_hash, content_hash)
+              spec_version, partition_key, correlation_id, key_hash, content_hash, context)
 ), keyed AS (
     INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
     SELECT project_id, key_hash, id, content_hash FROM i ORDER BY project_id, key_hash
@@ -13,9 +14,9 @@ WITH i AS (
     RETURNING event_id
 )
 INSERT INTO events (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source,
-                    schema_version, spec_version, partition_key, correlation_id)
+                    schema_version, spec_version, partition_key, correlation_id, context)
 SELECT id, project_id, type, external_user, payload::json, occurred_at, received_at, external_id, source, schema_version,
-       spec_version, partition_key, correlation_id
+       spec_version, partition_key, correlation_id, context
 FROM i JOIN keyed ON keyed.event_id = i.id
 RETURNING id;
 

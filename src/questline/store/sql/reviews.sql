@@ -2,7 +2,7 @@
 
 -- name: held
 -- The held events behind reviews. $1 projects, $2 event ids.
-SELECT e.project_id, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version
+SELECT e.project_id, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.context
 FROM unnest($1::integer[], $2::uuid[]) AS i (project_id, event_id)
 JOIN reviews r ON r.project_id = i.project_id AND r.event_id = i.event_id
 JOIN events e ON e.project_id = r.project_id AND e.id = r.event_id;

@@ -1,0 +1,3 @@
+-- What the sender of an event said of the circumstances: extension attributes of a CloudEvent, Segment's `context`.
+
+ALTER TABLE events ADD COLUMN context json;
