@@ -5,11 +5,13 @@ from typing import Any
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
+from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 
 from questline.api import (
     achievements,
     apps,
+    audit,
     blocks,
     coupons,
     daily,
@@ -74,6 +76,8 @@ RESOURCES: list[Any] = [
     events.list_events,
     leaderboards.get_leaderboard,
     leagues.get_user_leagues,
+    audit.list_acts,
+    audit.export_acts,
     keys.create_key,
     keys.list_keys,
     keys.rotate_key,
@@ -107,7 +111,7 @@ def description() -> dict[str, Any]:
 
 _ROUTES: dict[str, Any] = {
     "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
-    "dependencies": DEPENDENCIES,
+    "dependencies": {**DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
     "exception_handlers": {Exception: handle},
     "middleware": [whole_ids],
     "request_class": ApiRequest,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import get, post
 
+from questline.api.acts import Acts, At
 from questline.api.bodies import Fault, invalid
 from questline.api.callers import Creator, Reader, needs
 from questline.api.problems import Problem
@@ -72,22 +73,26 @@ def app_of(row: ProjectRow) -> App:
     return App(p.app_id, p.name, p.timezone, p.settings, row.webhook_url, p.program_version, row.created_at)
 
 
-@post("/apps", status_code=201, tags=["apps"])
-async def create_an_app(data: AppCreate, creator: Creator, services: Services) -> AppCreated:
+@post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create"))
+async def create_an_app(data: AppCreate, creator: Creator, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""
     if faults := AppCreate.faults(msgspec.structs.asdict(data)):
         raise invalid(faults)
     try:
-        row, key = await create_app(
-            services.pool,
-            services.new_id(),
-            data.id,
-            data.name,
-            data.default_timezone,
-            data.settings,
-            data.webhook_url,
-            data.webhook_secret,
-        )
+        async with services.pool.acquire() as conn, conn.transaction():
+            row, key = await create_app(
+                conn,
+                None,
+                services.new_id(),
+                data.id,
+                data.name,
+                data.default_timezone,
+                data.settings,
+                data.webhook_url,
+                data.webhook_secret,
+            )
+            by = At(creator.actor, row.project.organization_id, row.project.id)
+            await acts.write(conn, by, "project", data.id, after=app_of(row))
     except AppTaken as error:
         raise Problem(409, "app-taken", f"there is an app {data.id!r} already; choose another id") from error
     return AppCreated(app_of(row), key.key)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, needs
 from questline.api.commands import execute
 from questline.api.services import Services
@@ -40,25 +41,30 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
     duplicate: bool
 
 
-@post("/users/{user_id:str}/block", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE))
-async def block_user(user_id: str, data: Block, admin: Admin, services: Services, request: AnyRequest) -> Blocked:
+@post("/users/{user_id:str}/block", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE, "user.block"))
+async def block_user(
+    user_id: str, data: Block, admin: Admin, acts: Acts, services: Services, request: AnyRequest
+) -> Blocked:
     """Block a user: their events are kept and have no effect; their standing can be taken off the boards."""
     payload = {"reason": data.reason, "standing": data.standing}
-    return await _run(services, admin, BLOCK, user_id, payload, request)
+    return await _run(services, admin, acts, BLOCK, user_id, payload, request)
 
 
-@post("/users/{user_id:str}/unblock", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE))
-async def unblock_user(user_id: str, data: Unblock, admin: Admin, services: Services, request: AnyRequest) -> Blocked:
+@post("/users/{user_id:str}/unblock", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE, "user.unblock"))
+async def unblock_user(
+    user_id: str, data: Unblock, admin: Admin, acts: Acts, services: Services, request: AnyRequest
+) -> Blocked:
     """Unblock a user: their events count again, and their standing returns as it was."""
-    return await _run(services, admin, UNBLOCK, user_id, {"reason": data.reason}, request)
+    return await _run(services, admin, acts, UNBLOCK, user_id, {"reason": data.reason}, request)
 
 
 async def _run(
-    services: Services, admin: Admin, type_: str, user_id: str, payload: dict[str, Any], request: AnyRequest
+    services: Services, admin: Admin, acts: Acts, type_: str, user_id: str, payload: dict[str, Any], request: AnyRequest
 ) -> Blocked:
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         if await reads.user(conn, admin.project.id, user_id) is None:
             raise no_user(user_id)
     payload["by"] = admin.actor
-    done = await execute(services, admin.project, type_, user_id, payload, request.headers.get("idempotency-key"))
+    key, act = request.headers.get("idempotency-key"), acts.of(admin, "user", "")
+    done = await execute(services, admin.project, type_, user_id, payload, key, act=act)
     return Blocked(user_id, type_ == BLOCK, str(done.event_id), done.duplicate)

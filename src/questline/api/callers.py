@@ -6,9 +6,11 @@ import msgspec
 from litestar import Request
 from litestar.di import Provide
 
+from questline.api.acts import Acts
 from questline.api.auth import require
 from questline.api.problems import Problem
 from questline.api.services import Services
+from questline.model.audit import DEVELOPER, OPERATOR
 from questline.model.permissions import Role, Scope
 from questline.model.principal import Principal, Project
 
@@ -18,9 +20,13 @@ _ADMIN = frozenset({Role.ADMIN})
 _SENDS = frozenset({Role.ADMIN, Role.INGEST})
 
 
-def needs(scope: Scope) -> dict[str, Any]:
-    """Return what a route says of itself, as its `opt`: the scope that its caller must have."""
-    return {"scope": scope}
+def needs(scope: Scope | None, act: str | None = None, *, not_administrative: str | None = None) -> dict[str, Any]:
+    """Return what a route says of itself, as its `opt`.
+
+    `scope` is what its caller must have; `act` is what the audit log calls what it does. A route that changes something and
+    is no administrative act says why not.
+    """
+    return {"scope": scope, "act": act, "not_administrative": not_administrative}
 
 
 AnyRequest = Request[Any, Any, Any]
@@ -37,6 +43,14 @@ class _Caller(msgspec.Struct, frozen=True):
     def actor(self) -> str:
         """Who it is in events and in the audit log."""
         return self.principal.actor
+
+    @property
+    def organization_id(self) -> int:
+        return self.principal.project.organization_id
+
+    @property
+    def project_id(self) -> int | None:
+        return self.principal.project.id
 
 
 class Admin(_Caller, frozen=True):
@@ -57,6 +71,8 @@ class EventReader(_Caller, frozen=True):
 
 class Creator(msgspec.Struct, frozen=True):
     """Who may create projects: an operator, or anybody in development."""
+
+    actor: str
 
 
 async def _principal(request: AnyRequest) -> Principal:
@@ -87,8 +103,10 @@ async def event_reader(request: AnyRequest) -> EventReader:
 async def creator(request: AnyRequest) -> Creator:
     services: Services = request.app.state.services
     given = request.headers.get("x-admin-token")
-    if services.operators.is_operator(given, address_of(request)) or services.settings.dev:
-        return Creator()
+    if services.operators.is_operator(given, address_of(request)):
+        return Creator(OPERATOR)
+    if services.settings.dev:
+        return Creator(DEVELOPER)
     raise Problem(401, "unauthorized", "projects are created by an operator: send X-Admin-Token")
 
 
@@ -96,6 +114,10 @@ def address_of(request: AnyRequest) -> str:
     """Return the address a request came from."""
     client = request.scope["client"]
     return client[0] if client else ""
+
+
+async def acts(request: AnyRequest) -> Acts:
+    return Acts(request)
 
 
 async def services(request: AnyRequest) -> Services:
@@ -119,5 +141,6 @@ DEPENDENCIES = {
     "reader": Provide(reader),
     "event_reader": Provide(event_reader),
     "creator": Provide(creator),
+    "acts": Provide(acts),
     "services": Provide(services),
 }

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, get, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -35,10 +36,11 @@ class PoolView(msgspec.Struct, frozen=True, rename="camel"):
     left: int
 
 
-@post("/coupons/{pool:str}", status_code=200, tags=["coupons"], opt=needs(Scope.REWARDS_WRITE))
+@post("/coupons/{pool:str}", status_code=200, tags=["coupons"], opt=needs(Scope.REWARDS_WRITE, "coupons.upload"))
 async def upload_coupons(
     pool: str,
     admin: Admin,
+    acts: Acts,
     services: Services,
     request: Request,  # type: ignore[type-arg]
 ) -> Uploaded:
@@ -48,6 +50,8 @@ async def upload_coupons(
     codes = _codes(await request.body())
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         new, found = await coupons.add(conn, admin.project.id, pool, codes)
+        after = {"codes": len(codes), "new": new, "total": found.added}
+        await acts.write(conn, admin, "pool", pool, before={"total": found.added - new}, after=after)
     return Uploaded(pool, len(codes), new, found.added, found.added - found.drawn)
 
 

@@ -41,6 +41,7 @@ class Front:
         # A scope of our own: routing writes the route and the project into it, and the line below reads them.
         inner = {**scope, "path": path_of(scope), "state": dict(scope.get("state") or {})}
         id_ = correlation.given(scope["headers"]) or str(self._new_id())
+        inner["state"]["correlation"] = id_
         echo, bodiless, status = correlation.echo(id_), scope["method"] == "HEAD", 0
         if bodiless:
             inner["method"] = "GET"

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from msgspec import Meta
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -35,10 +36,11 @@ class IncidentList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/incidents", status_code=202, tags=["progress"], opt=needs(Scope.SWEEPS_WRITE))
+@post("/incidents", status_code=202, tags=["progress"], opt=needs(Scope.SWEEPS_WRITE, "incident.report"))
 async def report_incident(
     data: Incident,
     admin: Admin,
+    acts: Acts,
     services: Services,
     request: Request[Any, Any, Any],
     preview: bool = False,
@@ -52,7 +54,9 @@ async def report_incident(
         if preview:
             shown: Preview = await preview_of(services, conn, program, sweep, cursor, limit)
             return Response(shown, status_code=200)
-        return Response(await start(services, conn, sweep), status_code=202)
+        started = await start(services, conn, sweep)
+        await acts.write(conn, admin, "sweep", started.id, after={**sweep.payload, "reason": sweep.reason})
+        return Response(started, status_code=202)
 
 
 @get("/incidents", tags=["progress"], opt=needs(Scope.SWEEPS_READ))

@@ -1,12 +1,13 @@
 """/v1/keys and /v1/projects/{id}/api-keys: API keys: made, listed, rotated, revoked."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import delete, get, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -58,16 +59,25 @@ class KeyList(msgspec.Struct, frozen=True):
     items: list[KeyRow]
 
 
-@post(["/keys", "/projects/{project:str}/api-keys"], status_code=201, tags=["keys"], opt=needs(Scope.KEYS_WRITE))
-async def create_key(data: KeyCreate, admin: Admin, services: Services, project: str | None = None) -> NewKey:
+@post(
+    ["/keys", "/projects/{project:str}/api-keys"],
+    status_code=201,
+    tags=["keys"],
+    opt=needs(Scope.KEYS_WRITE, "key.create"),
+)
+async def create_key(
+    data: KeyCreate, admin: Admin, acts: Acts, services: Services, project: str | None = None
+) -> NewKey:
     """Make a key; it is shown this once."""
     own(admin, project)
     _check_end(data.expires_at, services.now())
     try:
         async with tenant_transaction(services.pool, admin.project.id) as conn:
-            return await create(
+            made = await create(
                 conn, admin.project.id, services.new_id(), data.type, data.role, data.name, data.scopes, data.expires_at
             )
+            await acts.write(conn, admin, "key", made.id, after=_told(made))
+            return made
     except ScopesBeyondRole as error:
         raise Problem(422, "invalid-request", f"scopes: {error}", field="scopes") from error
 
@@ -84,10 +94,10 @@ async def list_keys(admin: Admin, services: Services, project: str | None = None
     ["/keys/{key_id:str}/rotate", "/projects/{project:str}/api-keys/{key_id:str}/rotate"],
     status_code=201,
     tags=["keys"],
-    opt=needs(Scope.KEYS_WRITE),
+    opt=needs(Scope.KEYS_WRITE, "key.rotate"),
 )
 async def rotate_key(
-    key_id: str, data: KeyRotate, admin: Admin, services: Services, project: str | None = None
+    key_id: str, data: KeyRotate, admin: Admin, acts: Acts, services: Services, project: str | None = None
 ) -> Rotated:
     """Make a key in another's place, with the same rights; the old one lives on for the overlap, so nothing stops."""
     own(admin, project)
@@ -99,11 +109,13 @@ async def rotate_key(
             done = await rotate(
                 conn, admin.project.id, id_, services.new_id(), data.overlap_seconds, data.expires_at, now
             )
+            if done is None:
+                raise _no_key(key_id)
+            old, new, ends = done
+            after = {"expiresAt": ends, "replacedBy": _told(new)}
+            await acts.write(conn, admin, "key", id_, before={"expiresAt": old.expires_at}, after=after)
     except NotRotatable as error:
         raise Problem(409, "conflict", str(error)) from error
-    if done is None:
-        raise _no_key(key_id)
-    _, new, ends = done
     services.ring.forget(f"key {id_}")
     return Rotated(new, id_, ends)
 
@@ -112,16 +124,18 @@ async def rotate_key(
     ["/keys/{key_id:str}", "/projects/{project:str}/api-keys/{key_id:str}"],
     status_code=204,
     tags=["keys"],
-    opt=needs(Scope.KEYS_WRITE),
+    opt=needs(Scope.KEYS_WRITE, "key.revoke"),
 )
-async def revoke_key(key_id: str, admin: Admin, services: Services, project: str | None = None) -> None:
+async def revoke_key(key_id: str, admin: Admin, acts: Acts, services: Services, project: str | None = None) -> None:
     """Revoke a key; every process refuses it at once, and within two seconds where it cannot be told."""
     own(admin, project)
     id_ = _id_of(key_id)
     async with tenant_transaction(services.pool, admin.project.id) as conn:
-        if await keys.lock(conn, admin.project.id, id_) is None:
+        found = await keys.lock(conn, admin.project.id, id_)
+        if found is None:
             raise _no_key(key_id)
-        await keys.revoke(conn, admin.project.id, id_)
+        since = await keys.revoke(conn, admin.project.id, id_)
+        await acts.write(conn, admin, "key", id_, before={"revokedAt": found[0].revoked_at}, after={"revokedAt": since})
     services.ring.forget(f"key {id_}")
 
 
@@ -129,6 +143,13 @@ def own(admin: Admin, project: str | None) -> None:
     """Raise a 404 problem for a project that is not the caller's."""
     if project is not None and project != admin.project.app_id:
         raise Problem(404, "not-found", f"the key has no project {project!r}")
+
+
+def _told(key: NewKey) -> dict[str, Any]:
+    """Return what the audit log is told of a key: all but the key."""
+    return {n: getattr(key, n) for n in ("id", "prefix", "type", "role", "name", "scopes")} | {
+        "expiresAt": key.expires_at
+    }
 
 
 def _check_end(ends: datetime | None, now: datetime) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, delete, get, post, put
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -38,15 +39,20 @@ async def get_program(reader: Reader, services: Services, request: AnyRequest) -
     return _document(version, request)
 
 
-@put("/program", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
-async def put_program(admin: Admin, services: Services, request: AnyRequest) -> Response[Any]:
+@put("/program", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.replace"))
+async def put_program(admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> Response[Any]:
     """Replace the document (JSON or YAML); 422 lists every error. If-Match: the version that was edited."""
     document = await _body(request)
-    version = await _apply(services, admin, lambda _: document, _expected(request))
+    version = await _apply(services, admin, acts, (), lambda _: document, _expected(request))
     return _document(version, request)
 
 
-@post("/program/plan", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_READ))
+@post(
+    "/program/plan",
+    status_code=200,
+    tags=["program"],
+    opt=needs(Scope.PROGRAM_READ, not_administrative="changes nothing"),
+)
 async def plan_program(reader: Reader, services: Services, request: AnyRequest) -> Plan:
     """Say what a document would change, without applying it."""
     document = await _body(request)
@@ -90,8 +96,8 @@ async def list_section(reader: Reader, services: Services, request: AnyRequest) 
     return {"version": version.version, "items": (version.document or {}).get(section_of(request), {})}
 
 
-@post(_SECTION_PATHS, status_code=201, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
-async def add_to_section(admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
+@post(_SECTION_PATHS, status_code=201, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.entry.add"))
+async def add_to_section(admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Add one definition: its body with `name` (or `id`) beside its other members; 409 when the name is taken."""
     section = section_of(request)
     body = await _body(request)
@@ -102,7 +108,9 @@ async def add_to_section(admin: Admin, services: Services, request: AnyRequest) 
     if not isinstance(name, str) or not name:
         raise Problem(422, "invalid-request", "name: is missing", field="name")
     try:
-        version = await _apply(services, admin, set_entry(section, name, body, create_only=True), _expected(request))
+        version = await _apply(
+            services, admin, acts, (section, name), set_entry(section, name, body, create_only=True), _expected(request)
+        )
     except KeyError as error:
         raise Problem(409, "conflict", f"there is one named {name!r} already; PUT replaces it") from error
     return {"name": name, "version": version.version, "definition": body}
@@ -118,20 +126,22 @@ async def get_entry(name: str, reader: Reader, services: Services, request: AnyR
     return {"name": name, "version": version.version, "definition": found}
 
 
-@put(_ENTRY_PATHS, status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
-async def put_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> dict[str, Any]:
+@put(_ENTRY_PATHS, status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.entry.set"))
+async def put_entry(name: str, admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Set one definition."""
     body = await _body(request)
-    version = await _apply(services, admin, set_entry(section_of(request), name, body), _expected(request))
+    section = section_of(request)
+    edit = set_entry(section, name, body)
+    version = await _apply(services, admin, acts, (section, name), edit, _expected(request))
     return {"name": name, "version": version.version, "definition": body}
 
 
-@delete(_ENTRY_PATHS, status_code=204, tags=["program"], opt=needs(Scope.PROGRAM_WRITE))
-async def delete_entry(name: str, admin: Admin, services: Services, request: AnyRequest) -> None:
+@delete(_ENTRY_PATHS, status_code=204, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.entry.remove"))
+async def delete_entry(name: str, admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> None:
     """Remove one definition; what users have of it stays, dormant."""
     section = section_of(request)
     try:
-        await _apply(services, admin, remove_entry(section, name), _expected(request))
+        await _apply(services, admin, acts, (section, name), remove_entry(section, name), _expected(request))
     except LookupError as error:
         raise Problem(404, "not-found", f"the program has no {section} entry {name!r}") from error
 
@@ -148,11 +158,21 @@ async def _current(services: Services, project_id: int) -> Version:
         return await programs.current(conn, project_id, program.version)
 
 
-async def _apply(services: Services, admin: Admin, edit: Edit, expected: int | None) -> Version:
+async def _apply(
+    services: Services, admin: Admin, acts: Acts, entry: tuple[str, str] | tuple[()], edit: Edit, expected: int | None
+) -> Version:
+    """Apply an edit of one entry, (section, name), or of the whole document, and write it down if it changed anything."""
     project = admin.project
     async with tenant_transaction(services.pool, project.id) as conn:
-        by = admin.actor
-        return await programs.apply(conn, project.id, project.timezone, edit, by, expected)
+        before, after = await programs.apply(conn, project.id, project.timezone, edit, admin.actor, expected)
+        if after.version != before.version:
+            shown = [{"version": v.version, **programs.shown(v, entry)} for v in (before, after)]
+            await acts.write(conn, admin, *_target(entry), before=shown[0], after=shown[1])
+        return after
+
+
+def _target(entry: tuple[str, str] | tuple[()]) -> tuple[str, str]:
+    return entry or ("program", "")
 
 
 async def _body(request: AnyRequest) -> Any:

@@ -39,7 +39,12 @@ class Referrals(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/users/{user_id:str}/referral-code", status_code=200, tags=["referrals"], opt=needs(Scope.USERS_WRITE))
+@post(
+    "/users/{user_id:str}/referral-code",
+    status_code=200,
+    tags=["referrals"],
+    opt=needs(Scope.USERS_WRITE, not_administrative="shows a code, made by the first look"),
+)
 async def get_referral_code(user_id: str, admin: Admin, services: Services) -> ReferralCode:
     """Show a user's referral code, made by the first call."""
     async with tenant_transaction(services.pool, admin.project.id) as conn:

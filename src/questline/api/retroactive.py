@@ -2,6 +2,7 @@
 
 from litestar import get, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -23,12 +24,19 @@ async def preview_award(
         return await preview_of(services, conn, program, _sweep(services, admin, program, name), cursor, limit)
 
 
-@post("/achievements/{name:str}/retroactive", status_code=202, tags=["progress"], opt=needs(Scope.SWEEPS_WRITE))
-async def start_award(name: str, admin: Admin, services: Services) -> SweepView:
+@post(
+    "/achievements/{name:str}/retroactive",
+    status_code=202,
+    tags=["progress"],
+    opt=needs(Scope.SWEEPS_WRITE, "achievement.award"),
+)
+async def start_award(name: str, admin: Admin, acts: Acts, services: Services) -> SweepView:
     """Award an achievement to all who meet it; workers do so in batches. Asked again, it reaches who has joined since."""
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         program = await services.program(conn, admin.project)
-        return await start(services, conn, _sweep(services, admin, program, name))
+        started = await start(services, conn, _sweep(services, admin, program, name))
+        await acts.write(conn, admin, "sweep", started.id, after={"achievement": name, "version": program.version})
+        return started
 
 
 def _sweep(services: Services, admin: Admin, program: Program, name: str) -> Sweep:

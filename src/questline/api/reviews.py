@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, get, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.events import find_id
@@ -94,24 +95,29 @@ async def list_reviews(
     return ReviewPage(items, items[-1].event_id if len(rows) > limit else None)
 
 
-@post("/reviews/{event_id:str}/approve", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE))
+@post(
+    "/reviews/{event_id:str}/approve",
+    status_code=200,
+    tags=["reviews"],
+    opt=needs(Scope.REVIEWS_WRITE, "review.approve"),
+)
 async def approve_review(
-    event_id: str, data: ReviewDecision, admin: Admin, services: Services, request: AnyRequest
+    event_id: str, data: ReviewDecision, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Reviewed:
     """Apply a held event as of its own time, once however often it is approved."""
-    return await _decide(services, admin, event_id, ReviewStatus.APPROVED, data.reason, request)
+    return await _decide(services, admin, acts, event_id, ReviewStatus.APPROVED, data.reason, request)
 
 
-@post("/reviews/{event_id:str}/deny", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE))
+@post("/reviews/{event_id:str}/deny", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE, "review.deny"))
 async def deny_review(
-    event_id: str, data: ReviewDecision, admin: Admin, services: Services, request: AnyRequest
+    event_id: str, data: ReviewDecision, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Reviewed:
     """Refuse a held event for good; it and its trace are kept."""
-    return await _decide(services, admin, event_id, ReviewStatus.DENIED, data.reason, request)
+    return await _decide(services, admin, acts, event_id, ReviewStatus.DENIED, data.reason, request)
 
 
 async def _decide(
-    services: Services, admin: Admin, event_id: str, status: ReviewStatus, reason: str, request: AnyRequest
+    services: Services, admin: Admin, acts: Acts, event_id: str, status: ReviewStatus, reason: str, request: AnyRequest
 ) -> Reviewed:
     """Run the command unless the review has ended so already; who comes second is answered as the first was."""
     review = await _find(services, admin.project, event_id)
@@ -120,7 +126,8 @@ async def _decide(
         payload = {"event": str(review["event_id"]), "reason": reason, "by": admin.actor}
         key, at = request.headers.get("idempotency-key"), review["occurred_at"]
         try:
-            done = await execute(services, admin.project, type_, review["external_user"], payload, key, at)
+            act = acts.of(admin, "event", review["event_id"], before={"status": review["status"]})
+            done = await execute(services, admin.project, type_, review["external_user"], payload, key, at, act)
             return Reviewed(str(review["event_id"]), status, str(done.event_id), done.duplicate, done.outcome)
         except Problem as problem:
             review = await _find(services, admin.project, event_id)

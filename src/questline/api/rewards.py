@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import QueryParameter
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
@@ -59,11 +60,14 @@ async def list_grants(
     return GrantList(items, items[-1].grant if len(rows) > limit else None)
 
 
-@post("/rewards/{grant_id:str}/revoke", status_code=200, tags=["grants"], opt=needs(Scope.REWARDS_WRITE))
+@post(
+    "/rewards/{grant_id:str}/revoke", status_code=200, tags=["grants"], opt=needs(Scope.REWARDS_WRITE, "grant.revoke")
+)
 async def revoke_grant(
     grant_id: str,
     data: Revoke,
     admin: Admin,
+    acts: Acts,
     services: Services,
     request: Request,  # type: ignore[type-arg]
 ) -> Done:
@@ -76,7 +80,9 @@ async def revoke_grant(
     if data.reason:
         payload["reason"] = data.reason
     key = request.headers.get("idempotency-key") or data.idempotency_key
-    result = await execute(services, admin.project, REWARD_REVOKE, user, payload, key)
+    result = await execute(
+        services, admin.project, REWARD_REVOKE, user, payload, key, act=acts.of(admin, "grant", grant_id)
+    )
     return Done(result.status, str(result.event_id), result.duplicate, result.outcome)
 
 

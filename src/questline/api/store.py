@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import QueryParameter
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
@@ -71,25 +72,33 @@ async def list_fulfilments(
 
 
 @post(
-    "/fulfilments/{fulfilment_id:str}/complete", status_code=200, tags=["fulfilments"], opt=needs(Scope.REWARDS_WRITE)
+    "/fulfilments/{fulfilment_id:str}/complete",
+    status_code=200,
+    tags=["fulfilments"],
+    opt=needs(Scope.REWARDS_WRITE, "fulfilment.complete"),
 )
 async def complete_fulfilment(
-    fulfilment_id: str, data: Settle, admin: Admin, services: Services, request: AnyRequest
+    fulfilment_id: str, data: Settle, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Done:
     """Note that a redemption was fulfilled: what waited in escrow is spent."""
-    return await _settle(FULFILMENT_COMPLETE, fulfilment_id, data, admin, services, request)
+    return await _settle(FULFILMENT_COMPLETE, fulfilment_id, data, admin, acts, services, request)
 
 
-@post("/fulfilments/{fulfilment_id:str}/fail", status_code=200, tags=["fulfilments"], opt=needs(Scope.REWARDS_WRITE))
+@post(
+    "/fulfilments/{fulfilment_id:str}/fail",
+    status_code=200,
+    tags=["fulfilments"],
+    opt=needs(Scope.REWARDS_WRITE, "fulfilment.fail"),
+)
 async def fail_fulfilment(
-    fulfilment_id: str, data: Settle, admin: Admin, services: Services, request: AnyRequest
+    fulfilment_id: str, data: Settle, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Done:
     """Note that a redemption failed: the user gets the price back, once, and the unit is in stock again."""
-    return await _settle(FULFILMENT_FAIL, fulfilment_id, data, admin, services, request)
+    return await _settle(FULFILMENT_FAIL, fulfilment_id, data, admin, acts, services, request)
 
 
 async def _settle(
-    type_: str, fulfilment: str, data: Settle, admin: Admin, services: Services, request: AnyRequest
+    type_: str, fulfilment: str, data: Settle, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Done:
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         user = await fulfilments.owner(conn, admin.project.id, fulfilment) if "\0" not in fulfilment else None
@@ -97,5 +106,7 @@ async def _settle(
         raise Problem(404, "not-found", f"there is no fulfilment {fulfilment!r}")
     payload = {"fulfilment": fulfilment, **({"note": data.note} if data.note else {})}
     key = request.headers.get("idempotency-key") or data.idempotency_key
-    result = await execute(services, admin.project, type_, user, payload, key)
+    result = await execute(
+        services, admin.project, type_, user, payload, key, act=acts.of(admin, "fulfilment", fulfilment)
+    )
     return Done(result.status, str(result.event_id), result.duplicate, result.outcome)

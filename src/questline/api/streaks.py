@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, post
 
+from questline.api.acts import Acts
 from questline.api.callers import Admin, Sender, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
 from questline.api.services import Services
+from questline.model.audit import Act
 from questline.model.event import STREAK_DAY_START, STREAK_PAUSE, STREAK_RESTORE, STREAK_TARGET
 from questline.model.permissions import Scope
 from questline.model.principal import Project
@@ -49,7 +51,7 @@ class DayStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     "/users/{user_id:str}/streaks/{streak:str}/pause",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
 )
 async def pause_streak(
     user_id: str, streak: str, data: Pause, sender: Sender, services: Services, request: AnyRequest
@@ -63,22 +65,24 @@ async def pause_streak(
     "/users/{user_id:str}/streaks/{streak:str}/restore",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.USERS_WRITE),
+    opt=needs(Scope.USERS_WRITE, "streak.restore"),
 )
 async def restore_streak(
-    user_id: str, streak: str, data: Restore, admin: Admin, services: Services, request: AnyRequest
+    user_id: str, streak: str, data: Restore, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Done:
     """Restore a broken streak: what was missed neither counts nor breaks any more. The reason and the key are kept."""
     by = admin.actor
     payload = {"reason": data.reason, "by": by, "from": _text(data.from_), "until": _text(data.until)}
-    return await _run(services, admin.project, STREAK_RESTORE, user_id, streak, payload, request)
+    return await _run(
+        services, admin.project, STREAK_RESTORE, user_id, streak, payload, request, acts.of(admin, "user", "")
+    )
 
 
 @post(
     "/users/{user_id:str}/streaks/{streak:str}/target",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
 )
 async def choose_target(
     user_id: str, streak: str, data: Target, sender: Sender, services: Services, request: AnyRequest
@@ -91,7 +95,7 @@ async def choose_target(
     "/users/{user_id:str}/streaks/{streak:str}/day-start",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
 )
 async def choose_day_start(
     user_id: str, streak: str, data: DayStart, sender: Sender, services: Services, request: AnyRequest
@@ -101,11 +105,18 @@ async def choose_day_start(
 
 
 async def _run(
-    services: Services, project: Project, type_: str, user: str, streak: str, payload: Body, request: AnyRequest
+    services: Services,
+    project: Project,
+    type_: str,
+    user: str,
+    streak: str,
+    payload: Body,
+    request: AnyRequest,
+    act: Act | None = None,
 ) -> Done:
     given = {name: value for name, value in payload.items() if value is not None or name == "days"}
     key = request.headers.get("idempotency-key") or request.headers.get("x-idempotency-key")
-    result = await execute(services, project, type_, user, {"streak": streak, **given}, key)
+    result = await execute(services, project, type_, user, {"streak": streak, **given}, key, act=act)
     return Done(result.status, str(result.event_id), result.duplicate, result.outcome)
 
 

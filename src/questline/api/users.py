@@ -57,7 +57,12 @@ class History(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-@post("/users", status_code=201, tags=["users"], opt=needs(Scope.USERS_WRITE))
+@post(
+    "/users",
+    status_code=201,
+    tags=["users"],
+    opt=needs(Scope.USERS_WRITE, not_administrative="the customer's own data of a user, kept as an event"),
+)
 async def upsert_user(
     data: UserUpsert,
     admin: Admin,

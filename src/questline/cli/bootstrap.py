@@ -36,7 +36,8 @@ async def _make(pool: Pool, url: str) -> DevFile:
     ids = EventIds()
     found = await projects.find(pool, PROJECT)
     if found is None:
-        found, secret = await create_app(pool, ids.new(), PROJECT, "My app", "UTC", {})
+        async with pool.acquire() as conn, conn.transaction():
+            found, secret = await create_app(conn, None, ids.new(), PROJECT, "My app", "UTC", {})
     else:
         secret = await _key(pool, ids, found.project.id, KeyType.SECRET, Role.ADMIN)
     publishable = await _key(pool, ids, found.project.id, KeyType.PUBLISHABLE, Role.INGEST)

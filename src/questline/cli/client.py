@@ -1,5 +1,7 @@
 """A small client of the API, for the command line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import httpx
@@ -51,10 +53,27 @@ class Client:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise ClientError(f"{self.url} cannot be reached: {error}") from error
-        if answer.status_code >= 400:
-            try:
-                problem = answer.json()
-            except ValueError:
-                problem = {"detail": answer.text[:300]}
-            raise ClientError(f"{answer.status_code}: {problem.get('detail', '')}", problem)
+        _check(answer)
         return answer
+
+    @contextmanager
+    def lines(self, path: str, parameters: dict[str, Any]) -> Iterator[Iterator[str]]:
+        """Yield the lines of an answer as they come, however many they are; raises ClientError."""
+        try:
+            with self._http.stream("GET", path, params=parameters) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                _check(answer)
+                yield answer.iter_lines()
+        except httpx.HTTPError as error:
+            raise ClientError(f"{self.url} cannot be reached: {error}") from error
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.status_code < 400:
+        return
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {"detail": answer.text[:300]}
+    raise ClientError(f"{answer.status_code}: {problem.get('detail', '')}", problem)

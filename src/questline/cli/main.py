@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, boards, keys, program
+from questline.cli import achievements, audit, boards, keys, program
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The engagement engine."
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(boards.app, name="boards")
 app.add_typer(achievements.app, name="achievements")
 app.command()(program.apply)

@@ -6,7 +6,7 @@ from uuid import UUID
 from questline.control.keys import NewKey, create
 from questline.model.principal import KeyType, Role
 from questline.store import projects
-from questline.store.pool import Pool
+from questline.store.pool import Connection
 from questline.store.projects import ProjectRow
 
 
@@ -15,7 +15,8 @@ class AppTaken(Exception):
 
 
 async def create_app(
-    pool: Pool,
+    conn: Connection,
+    organization_id: int | None,
     key_id: UUID,
     app_id: str,
     name: str,
@@ -24,12 +25,13 @@ async def create_app(
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
 ) -> tuple[ProjectRow, NewKey]:
-    """Create a project and its first ADMIN key in one transaction; raises AppTaken."""
-    async with pool.acquire() as conn, conn.transaction():
+    """Create a project and its first ADMIN key, in the caller's transaction; raises AppTaken.
+
+    Without an organization it belongs to the default one, which is there for those who need no other.
+    """
+    if organization_id is None:
         organization_id = await projects.default_organization(conn)
-        row = await projects.create(
-            conn, organization_id, app_id, name, timezone, settings, webhook_url, webhook_secret
-        )
-        if row is None:
-            raise AppTaken(app_id)
-        return row, await create(conn, row.project.id, key_id, KeyType.SECRET, Role.ADMIN, "bootstrap")
+    row = await projects.create(conn, organization_id, app_id, name, timezone, settings, webhook_url, webhook_secret)
+    if row is None:
+        raise AppTaken(app_id)
+    return row, await create(conn, row.project.id, key_id, KeyType.SECRET, Role.ADMIN, "bootstrap")

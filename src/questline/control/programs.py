@@ -20,7 +20,7 @@ SECTIONS = (
     "rewards", "guards", "store",
 )  # fmt: skip
 
-__all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry"]
+__all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry", "shown"]
 
 
 class StaleVersion(Exception):
@@ -41,8 +41,8 @@ async def current(conn: Connection, project_id: int, version: int) -> Version:
 
 async def apply(
     conn: Connection, project_id: int, timezone: str, edit: Edit, by: str, expected: int | None = None
-) -> Version:
-    """Apply an edit of the document in force, in the caller's transaction, and return the new version.
+) -> tuple[Version, Version]:
+    """Apply an edit of the document in force, in the caller's transaction; return the version before and the new one.
 
     Raises ProgramInvalid with every error, StaleVersion when `expected` is not in force, and what `edit` raises. An edit
     that changes nothing makes no version.
@@ -54,9 +54,17 @@ async def apply(
     document = string_keys(edit(msgspec.json.decode(msgspec.json.encode(before.document))))
     compile_program(document, number + 1, timezone)
     if document == before.document:
-        return before
+        return before, before
     at = await versions.add(conn, project_id, number + 1, document, by)
-    return Version(number + 1, by, at, document)
+    return before, Version(number + 1, by, at, document)
+
+
+def shown(version: Version, entry: tuple[str, str] | tuple[()]) -> dict[str, Any]:
+    """Return what the audit log tells of a version: an entry's definition, or how many definitions each section has."""
+    document = version.document or {}
+    if entry:
+        return {"definition": document.get(entry[0], {}).get(entry[1])}
+    return {"definitions": {section: len(document[section]) for section in SECTIONS if document.get(section)}}
 
 
 def set_entry(section: str, name: str, definition: Any, *, create_only: bool = False) -> Edit:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from questline.model.audit import Act
 from questline.model.decision import Decision
 from questline.model.event import AcceptedEvent, WaitingEvent
 from questline.model.limits import (
@@ -20,13 +21,14 @@ from questline.model.limits import (
     DRAIN_EVENTS_MAX,
     PARTITIONS,
 )
+from questline.processing.acts import completed
 from questline.processing.apply import Applier, Clock, Verdict
 from questline.processing.failures import bury, message_of
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
 from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
-from questline.store import accept, boards, commands, coupons, outbox, parking, users
+from questline.store import accept, audit, boards, commands, coupons, outbox, parking, users
 from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
@@ -94,6 +96,7 @@ class Commands:
         self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._queue: deque[Waiting] = deque()
+        self._acts: dict[UUID, Act] = {}  # of events in the queue or under way, few of which are administrative
         self._arrived = asyncio.Event()
         self._closing = False
         self._lanes: list[asyncio.Task[None]] = []
@@ -108,11 +111,16 @@ class Commands:
         self._arrived.set()
         await asyncio.gather(*self._lanes)
 
-    async def run(self, event: AcceptedEvent) -> CommandResult:
-        """Apply a command now and return its result; raises Overloaded or Unavailable."""
+    async def run(self, event: AcceptedEvent, act: Act | None = None) -> CommandResult:
+        """Apply a command now and return its result; raises Overloaded or Unavailable.
+
+        An `act` is written to the audit log with it, unless the command is a repeat.
+        """
         if self._closing or len(self._queue) >= COMMAND_QUEUE_MAX:
             raise Overloaded
         future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        if act is not None:
+            self._acts[event.id] = act
         self._queue.append((event, future))
         self._arrived.set()
         return await future
@@ -139,6 +147,8 @@ class Commands:
                 if conn is not None:
                     conn.terminate()
                     conn = None
+            for event, _ in group if self._acts else ():
+                self._acts.pop(event.id, None)
         if conn is not None:
             await conn.close()
 
@@ -199,6 +209,8 @@ class Commands:
                 verdicts = await self._apply(conn, shard, applier, distinct, new)
             elif new:
                 await bury(conn, _waiting(distinct[0]), classify(refusal).reason, message_of(refusal), self._clock)
+            if self._acts and (done := [id_ for id_ in new if id_ in self._acts]):
+                await audit.add(conn, [completed(self._acts[id_], id_, verdicts.get(id_)) for id_ in done])
         originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]

@@ -37,6 +37,7 @@ _TAGS = {
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
     "keys": "API keys of a project.",
+    "audit": "What was done, by whom, from where.",
     "system": "The process itself.",
 }
 _METHODS = ("get", "post", "put", "delete")
@@ -66,6 +67,12 @@ _PARAMETERS: dict[str, Json] = {
     "fulfilmentId": {"description": "The fulfilment's id: that of the event that redeemed."},
     "grantId": {"description": "The grant's id."},
     "keyId": {"description": "The key's id."},
+    "actor": {"description": "Only of this actor: key:ID, member:ID, operator or developer."},
+    "action": {"description": "Only this action, such as key.create."},
+    "targetKind": {"description": "Only on targets of this kind: key, program, rules, user ..."},
+    "target": {"description": "Only on this target."},
+    "since": {"description": "From this moment on."},
+    "until": {"description": "Before this moment."},
     "name": {"description": "The definition's name."},
     "achievement": {"description": "The achievement's name."},
     "streak": {"description": "The streak's name."},

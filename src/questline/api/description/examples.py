@@ -336,6 +336,16 @@ SCHEMAS: dict[str, Any] = {
     },
     "CohortView": {"tier": 2, "tierTitle": "Silver", "cohort": 14, "promote": 5, "demote": 5, "zone": "promotion"},
     "UserLeagues": {"items": [_LEAGUE]},
+    "ActPage": {
+        "items": [
+            {
+                "id": ID, "at": AT, "actor": f"key:{ID}", "action": "key.revoke", "target": {"kind": "key", "id": ID},
+                "before": {"revokedAt": None}, "after": {"revokedAt": AT}, "eventId": None, "correlationId": ID,
+                "address": "192.0.2.1", "appId": "todo",
+            }
+        ],
+        "nextCursor": None,
+    },
     "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till", "scopes": ["events:write"]},
     "NewKey": _NEW_KEY,
     "KeyRotate": {"overlapSeconds": 3600},

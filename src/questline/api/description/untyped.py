@@ -201,6 +201,8 @@ _WAIT_HEADER = {
     "description": f"wait=N applies the event at once and answers with its outcome; N up to {WAIT_SECONDS_MAX} seconds.",
 }  # fmt: skip
 
+_LINES = {"application/x-ndjson": {"schema": {"type": "string", "description": "One JSON value a line."}}}
+
 OPERATIONS: dict[str, Json] = {
     "getProgram": {"responses": {"200": _PROGRAM}},
     "putProgram": {"requestBody": _body(_JSON, _YAML, schema="Program"), "responses": {"200": _PROGRAM}},
@@ -219,6 +221,7 @@ OPERATIONS: dict[str, Json] = {
             "content": {_JSON: {"schema": ref("Codes")}, "application/x-ndjson": {"schema": {"type": "string"}}},
         }
     },
+    "exportActs": {"responses": {"200": {"description": "An act a line.", "content": _LINES}}},
     "reportIncident": {
         "responses": {
             "202": _answer("Under way.", _JSON, schema="SweepView"),
@@ -252,7 +255,6 @@ def _post(operation: str, tag: str, summary: str, body: Json, answers: Json, *pa
     }  # fmt: skip
 
 
-_LINES = {"application/x-ndjson": {"schema": {"type": "string", "description": "One JSON value a line."}}}
 _ONE_OR_MANY = {_JSON: {"schema": {"anyOf": [ref("Event"), ref("Batch")]}}}
 _ONE_OR_MANY_ANSWERS = {_JSON: {"schema": {"anyOf": [ref("Accepted"), ref("BatchResult")]}}}
 _EVENT_FORMS = {

@@ -19,6 +19,7 @@ from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import untrusted
+from questline.model.audit import Act
 from questline.model.event import AcceptedEvent
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
 from questline.model.permissions import Scope as Permitted
@@ -190,14 +191,16 @@ class EventHandlers:
         )
 
 
-async def run_command(runner: Commands, event: AcceptedEvent, seconds: float | None = None) -> CommandResult | None:
+async def run_command(
+    runner: Commands, event: AcceptedEvent, seconds: float | None = None, act: Act | None = None
+) -> CommandResult | None:
     """Run a command; raises problems for what stopped it.
 
     With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked.
     """
     try:
         async with asyncio.timeout(seconds):
-            result = await runner.run(event)
+            result = await runner.run(event, act)
     except commands.Overloaded as error:
         raise overloaded() from error
     except commands.Unavailable as error:
