@@ -6,5 +6,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest_api import questline
+from poison import poison
 
-__all__ = ["questline"]
+__all__ = ["poison", "questline"]

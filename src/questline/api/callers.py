@@ -13,6 +13,7 @@ from questline.api.services import Services
 from questline.model.audit import DEVELOPER, OPERATOR
 from questline.model.permissions import Role, Scope
 from questline.model.principal import Principal, Project
+from questline.store import projects
 
 _READS = frozenset({Role.ADMIN, Role.READONLY})
 _READS_EVENTS = frozenset(Role)
@@ -75,6 +76,36 @@ class Creator(msgspec.Struct, frozen=True):
     actor: str
 
 
+class Overseer(msgspec.Struct, frozen=True):
+    """Who sees what went wrong: an operator (`project` None: all of them), or who reads everything in the project."""
+
+    project: Project | None
+    name: str
+
+    async def project_ids(self, services: Services, app_id: str | None) -> list[int]:
+        """Return the projects that a request is about: the one it names, or all that the caller may see to."""
+        if app_id is not None:
+            return [(await self.one_project(services, app_id)).id]
+        return [self.project.id] if self.project is not None else await projects.ids(services.pool)
+
+    async def one_project(self, services: Services, app_id: str | None) -> Project:
+        """Return the project that a request names, or else the key's own; raises problems."""
+        if self.project is not None:
+            if app_id not in (None, self.project.app_id):
+                raise Problem(403, "forbidden", f"the key is of project {self.project.app_id!r}, not of {app_id!r}")
+            return self.project
+        if app_id is None:
+            raise Problem(400, "invalid-request", "say which project: an operator sees to all of them")
+        row = await projects.find(services.pool, app_id)
+        if row is None:
+            raise Problem(404, "not-found", f"there is no project {app_id!r}")
+        return row.project
+
+
+class Steward(Overseer, frozen=True):
+    """Who mends what went wrong: an operator (`project` None: all of them), or a key of role ADMIN in its project."""
+
+
 async def _principal(request: AnyRequest) -> Principal:
     services: Services = request.app.state.services
     principal = await services.ring.principal(request.scope["headers"], request.path_params.get("project"))
@@ -120,6 +151,25 @@ async def acts(request: AnyRequest) -> Acts:
     return Acts(request)
 
 
+async def overseer(request: AnyRequest) -> Overseer:
+    return Overseer(*await _operator_or_project(request))
+
+
+async def steward(request: AnyRequest) -> Steward:
+    return Steward(*await _operator_or_project(request))
+
+
+async def _operator_or_project(request: AnyRequest) -> tuple[Project | None, str]:
+    given = request.headers.get("x-admin-token")
+    if given is None:
+        principal = await _principal(request)
+        return principal.project, principal.actor
+    services: Services = request.app.state.services
+    if not services.operators.is_operator(given, address_of(request)):
+        raise Problem(401, "unauthorized", "the operator's token is wrong, or none is set")
+    return None, "operator"
+
+
 async def services(request: AnyRequest) -> Services:
     found: Services = request.app.state.services
     return found
@@ -131,6 +181,8 @@ CALLERS: dict[str, frozenset[Role]] = {
     "reader": _READS,
     "event_reader": _READS_EVENTS,
     "creator": frozenset(),
+    "overseer": _READS,
+    "steward": _ADMIN,
 }
 """The roles of keys that each kind of caller may have, by the name of the handler's parameter. A test holds them against
 the scope that the route names (model/permissions.py)."""
@@ -142,5 +194,7 @@ DEPENDENCIES = {
     "event_reader": Provide(event_reader),
     "creator": Provide(creator),
     "acts": Provide(acts),
+    "overseer": Provide(overseer),
+    "steward": Provide(steward),
     "services": Provide(services),
 }

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, keys, program
+from questline.cli import achievements, audit, boards, dlq, keys, program
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -21,6 +21,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(boards.app, name="boards")
 app.add_typer(achievements.app, name="achievements")
+app.add_typer(dlq.app, name="dlq")
 app.command()(program.apply)
 app.command()(program.plan)
 app.command()(program.template)

@@ -36,6 +36,8 @@ ACCEPT_TRIES_MAX = 5  # of a group that PostgreSQL rolled back for a deadlock
 
 # ── processing
 PARTITIONS = 64  # fixed: a user's partition must not move
+DEAD_LETTERS_AT_ONCE = 1_000  # put back or discarded by one request, in one transaction
+REASON_CHARS_MAX = 1_000  # of why an operator did something
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
 APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
 COMMAND_GROUP_MAX = 128  # commands that share one transaction

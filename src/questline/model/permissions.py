@@ -42,6 +42,8 @@ class Scope(StrEnum):
     PROJECT_WRITE = "project:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
+    OPERATIONS_READ = "operations:read"
+    OPERATIONS_WRITE = "operations:write"
     AUDIT_READ = "audit:read"
     ORGANIZATION_READ = "organization:read"
     ORGANIZATION_WRITE = "organization:write"
@@ -87,6 +89,8 @@ PERMISSIONS: dict[Scope, Permission] = {
     Scope.PROJECT_WRITE: Permission("change the project's settings", _ADMIN, _MANAGES),
     Scope.KEYS_READ: Permission("list keys", _ADMIN, _MANAGES),
     Scope.KEYS_WRITE: Permission("make, rotate and revoke keys", _ADMIN, _MANAGES),
+    Scope.OPERATIONS_READ: Permission("read dead letters and replays", _READS, _EVERYONE),
+    Scope.OPERATIONS_WRITE: Permission("retry and discard dead letters, replay events", _ADMIN, _MANAGES),
     Scope.AUDIT_READ: Permission("read and export the audit log", _ADMIN, _MANAGES),
     Scope.ORGANIZATION_READ: Permission("read the organization and its projects", _NO_KEY, _EVERYONE),
     Scope.ORGANIZATION_WRITE: Permission("rename and archive the organization", _NO_KEY, _OWNS),

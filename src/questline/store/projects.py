@@ -48,6 +48,11 @@ async def find(conn: Connection | Pool, app_id: str) -> ProjectRow | None:
     return None if row is None else _row(row)
 
 
+async def ids(pool: Pool) -> list[int]:
+    """Return every project, for an operator."""
+    return [row[0] for row in await pool.fetch(SQL["ids"])]
+
+
 def project_of(row: Record) -> Project:
     """Return the project of a row that has its columns."""
     settings = msgspec.json.decode(row["settings"], type=dict[str, Any])

@@ -38,6 +38,7 @@ _TAGS = {
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
     "keys": "API keys of a project.",
     "audit": "What was done, by whom, from where.",
+    "operations": "What went wrong, and how it is mended: dead letters and replays.",
     "system": "The process itself.",
 }
 _METHODS = ("get", "post", "put", "delete")
@@ -77,6 +78,8 @@ _PARAMETERS: dict[str, Json] = {
     "achievement": {"description": "The achievement's name."},
     "streak": {"description": "The streak's name."},
     "incident": {"description": "The incident's id."},
+    "discarded": {"description": "Those that were given up for good, and not the others."},
+    "reasonCode": {"description": "Only those with this reason code."},
     "preview": {"description": "Show what it would do, and do nothing."},
     "number": {"description": "The version."},
     "limit": {
@@ -165,7 +168,11 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
         return _with_problems(path, {**operation, "description": about, "security": [{"operator": []}, {}]})
     if caller is None:
         return _with_problems(path, {**operation, "security": []})
-    return _guarded(path, operation, handler.opt["scope"])
+    guarded = _guarded(path, operation, handler.opt["scope"])
+    if caller in ("overseer", "steward"):
+        guarded["description"] += " It is for the key's own project; the operator's token is for all."
+        guarded["security"] = [*guarded["security"], {"operator": []}]
+    return guarded
 
 
 def _guarded(path: str, operation: Json, scope: Scope) -> Json:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from questline.api.description.operations import EXAMPLES as OPERATIONS
+
 ID = "019aa8f2-6f3e-7000-8000-000000000000"
 AT = "2026-11-21T12:00:00Z"
 
@@ -386,6 +388,7 @@ SCHEMAS: dict[str, Any] = {
         "transfer": {"eventId": ID, "currency": "coins", "amount": 10, "debit": "user", "credit": "burn"},
         "balance": 35, "duplicate": False,
     },
+    **OPERATIONS,
     "Program": PROGRAM,
     "JsonSchema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Questline program"},
     "Alive": {"status": "alive"},

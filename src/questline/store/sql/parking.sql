@@ -37,17 +37,17 @@ SELECT r.seq, p.partition, r.project_id, r.user_hash, e.id, e.type, e.external_u
        e.source, e.schema_version, e.context,
        (1 + (SELECT count(*) FROM attempts a WHERE a.project_id = r.project_id AND a.event_id = r.event_id))::integer, p.tries
 FROM (
-    SELECT project_id, user_hash, partition, tries
+    SELECT project_id, user_hash, partition, tries, event_id
     FROM (
-        SELECT project_id, user_hash, partition, tries, due_at FROM parked_users
+        SELECT project_id, user_hash, partition, tries, event_id, due_at FROM parked_users
         WHERE due_at <= $2 AND partition = ANY($1::smallint[]) ORDER BY due_at LIMIT $4
     ) AS waiting
     ORDER BY row_number() OVER (PARTITION BY project_id ORDER BY due_at) LIMIT $3
 ) p
 CROSS JOIN LATERAL (
     SELECT project_id, event_id, user_hash, seq FROM retries w
-    WHERE w.project_id = p.project_id AND w.user_hash = p.user_hash
-    ORDER BY w.seq, w.event_id LIMIT CASE WHEN p.tries > 0 THEN 1 ELSE $5::integer END
+    WHERE w.project_id = p.project_id AND w.user_hash = p.user_hash AND (p.tries = 0 OR w.event_id = p.event_id)
+    ORDER BY w.seq, w.event_id LIMIT $5::integer
 ) r
 JOIN events e ON e.project_id = r.project_id AND e.id = r.event_id
 ORDER BY r.seq, r.event_id;

@@ -15,3 +15,7 @@ RETURNING id, organization_id, app_id, name, timezone, settings, program_version
 -- A project by its id outside. $1 id.
 SELECT id, organization_id, app_id, name, timezone, settings, program_version, webhook_url, created_at
 FROM projects WHERE app_id = $1;
+
+-- name: ids
+-- Every project, for an operator.
+SELECT id FROM projects ORDER BY id;
