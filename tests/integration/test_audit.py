@@ -45,6 +45,8 @@ ACTS: list[tuple[str, str, str, Any, str, dict[str, Any]]] = [
     ("fulfilment.complete",  "POST",   "/v1/fulfilments/{fulfilment}/complete",    {},                                "fulfilment {fulfilment}", {"status": "processed"}),
     ("fulfilment.fail",      "POST",   "/v1/fulfilments/{fulfilment}/fail",        {},                                "fulfilment {fulfilment}", {"status": "processed"}),
     ("coupons.upload",       "POST",   "/v1/coupons/spring",                       ["A-1", "A-2"],                    "pool spring",       {"codes": 2, "new": 2, "total": 2}),
+    ("dead_letters.retry",   "POST",   "/v1/admin/dlq/retry",                      {},                                "dead-letters *",    {"events": 1}),
+    ("dead_letters.discard", "POST",   "/v1/admin/dlq/discard",                    {"reason": "a test"},              "dead-letters *",    {"events": 1, "reason": "a test"}),
     ("incident.report",      "POST",   "/v1/incidents",                            {"from": "2025-11-02T20:00:00Z", "until": "2025-11-03T01:00:00Z", "reason": "down"}, "sweep *", {"reason": "down"}),
     ("achievement.award",    "POST",   "/v1/achievements/three/retroactive",       None,                              "sweep *",           {"achievement": "three"}),
 ]  # fmt: skip
@@ -62,6 +64,12 @@ async def prepared(questline: Instance) -> tuple[App, dict[str, str]]:
     ids["grant"] = (await app.get("/v1/users/ada/rewards")).json()["items"][0]["grant"]
     redeemed = await app.post("/v1/store/mug/redeem", json={"userId": "ada"})
     assert redeemed.status_code == 200, redeemed.text
+    await questline.owner.execute(
+        "INSERT INTO dead_letters (project_id, event_id, user_hash, reason, message, attempts, failed_at) "
+        "SELECT project_id, e.id, 0, 'STORE_ERROR', '', 1, now() FROM events e JOIN projects p ON p.id = project_id "
+        "WHERE p.app_id = $1 AND type = 'gift'",
+        app.app_id,
+    )
     ids["fulfilment"] = (await app.get("/v1/fulfilments")).json()["items"][0]["fulfilment"]
     return app, ids
 

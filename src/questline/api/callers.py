@@ -167,7 +167,7 @@ async def _operator_or_project(request: AnyRequest) -> tuple[Project | None, str
     services: Services = request.app.state.services
     if not services.operators.is_operator(given, address_of(request)):
         raise Problem(401, "unauthorized", "the operator's token is wrong, or none is set")
-    return None, "operator"
+    return None, OPERATOR
 
 
 async def services(request: AnyRequest) -> Services:

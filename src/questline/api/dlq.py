@@ -1,6 +1,9 @@
 """/v1/admin/dlq: dead letters, looked at, put back and given up."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,15 +12,17 @@ from litestar import get, post
 from litestar.params import QueryParameter
 from msgspec import Meta
 
+from questline.api.acts import Acts, At
 from questline.api.callers import Overseer, Steward, needs
 from questline.api.services import Services
 from questline.api.users import page
 from questline.model.limits import DEAD_LETTERS_AT_ONCE, PAGE_ITEMS_DEFAULT, REASON_CHARS_MAX
 from questline.model.permissions import Scope
 from questline.store import dead_letters
-from questline.store.dead_letters import Filter
+from questline.store.dead_letters import Filter, Held
 from questline.store.pool import Connection
 
+_project = attrgetter("project_id")
 Time = Annotated[datetime, Meta(tz=True)]
 
 
@@ -125,27 +130,47 @@ async def count_dead_letters(overseer: Overseer, services: Services, project: st
     return DeadLetterCounts([DeadLetterCount(**row) for row in rows])
 
 
-@post("/admin/dlq/retry", status_code=200, tags=["operations"], opt=needs(Scope.OPERATIONS_WRITE))
-async def retry_dead_letters(data: DeadLetterRetry, steward: Steward, services: Services) -> DeadLettersDone:
+@post(
+    "/admin/dlq/retry",
+    status_code=200,
+    tags=["operations"],
+    opt=needs(Scope.OPERATIONS_WRITE, act="dead_letters.retry"),
+)
+async def retry_dead_letters(
+    data: DeadLetterRetry, steward: Steward, acts: Acts, services: Services
+) -> DeadLettersDone:
     """Put dead letters back, to be tried at once. Each is applied once, however often this is asked."""
 
-    async def retry(conn: Connection, letters: list[tuple[int, UUID]]) -> int:
+    async def retry(conn: Connection, letters: list[Held]) -> int:
         return await dead_letters.retry(conn, letters, services.now())
 
-    return await _do(data, steward, services, retry)
+    return await _do(data, steward, acts, services, retry)
 
 
-@post("/admin/dlq/discard", status_code=200, tags=["operations"], opt=needs(Scope.OPERATIONS_WRITE))
-async def discard_dead_letters(data: DeadLetterDiscard, steward: Steward, services: Services) -> DeadLettersDone:
+@post(
+    "/admin/dlq/discard",
+    status_code=200,
+    tags=["operations"],
+    opt=needs(Scope.OPERATIONS_WRITE, act="dead_letters.discard"),
+)
+async def discard_dead_letters(
+    data: DeadLetterDiscard, steward: Steward, acts: Acts, services: Services
+) -> DeadLettersDone:
     """Give dead letters up for good. They stay, with who did it and why, and are retried no more."""
 
-    async def discard(conn: Connection, letters: list[tuple[int, UUID]]) -> int:
+    async def discard(conn: Connection, letters: list[Held]) -> int:
         return await dead_letters.discard(conn, letters, services.now(), steward.name, data.reason)
 
-    return await _do(data, steward, services, discard)
+    return await _do(data, steward, acts, services, discard)
 
 
-async def _do(data: _Choice, steward: Steward, services: Services, act: Any) -> DeadLettersDone:
+async def _do(
+    data: _Choice,
+    steward: Steward,
+    acts: Acts,
+    services: Services,
+    act: Callable[[Connection, list[Held]], Awaitable[int]],
+) -> DeadLettersDone:
     which = Filter(
         await steward.project_ids(services, data.project),
         data.reason_code,
@@ -159,6 +184,11 @@ async def _do(data: _Choice, steward: Steward, services: Services, act: Any) -> 
     async with services.pool.acquire() as conn, conn.transaction():
         letters = await dead_letters.choose(conn, which, failed_before, data.limit)
         done = await act(conn, letters) if letters else 0
+        for project_id, mine in groupby(sorted(letters, key=_project), key=_project):
+            first, *others = mine
+            by = At(steward.name, first.organization_id, project_id)
+            told = {"events": 1 + len(others), "reasonCode": data.reason_code, "reason": getattr(data, "reason", None)}
+            await acts.write(conn, by, "dead-letters", first.event_id, after=told)
         left = await dead_letters.left(conn, which, failed_before)
     return DeadLettersDone(done, left, failed_before)
 

@@ -54,12 +54,6 @@ class Client:
         return cls(url, key)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Send a request and return a good answer; raises ClientError."""
-        try:
-            answer = self._http.request(method, path, **more)
-        except httpx.HTTPError as error:
-            raise ClientError(f"{self.url} cannot be reached: {error}") from error
-        _check(answer)
         """Send a request and return a good answer; raises ClientError. Where the server says so, it is sent again later."""
         for tries in range(1, _TRIES_MAX + 1):
             try:
@@ -70,12 +64,7 @@ class Client:
             if answer.status_code not in (429, 503) or not wait.isdigit() or tries == _TRIES_MAX:
                 break
             time.sleep(min(int(wait), _WAIT_SECONDS_MAX))
-        if answer.status_code >= 400:
-            try:
-                problem = answer.json()
-            except ValueError:
-                problem = {"detail": answer.text[:300]}
-            raise ClientError(f"{answer.status_code}: {problem.get('detail', '')}", problem)
+        _check(answer)
         return answer
 
     @contextmanager

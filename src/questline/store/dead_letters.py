@@ -44,6 +44,14 @@ def _milliseconds(at: datetime) -> int:
     return max(int(at.timestamp() * 1000), 0)
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A dead letter that the transaction holds."""
+
+    project_id: int
+    event_id: UUID
+    organization_id: int
+
+
 async def listed(conn: Connection | Pool, which: Filter, before: UUID, limit: int, *, discarded: bool) -> list[Record]:
     """Return dead letters, newest first, before an event id: those discarded, or those that are not."""
     rows: list[Record] = await conn.fetch(SQL["listed"], *which.columns(), discarded, before, limit)
@@ -56,10 +64,10 @@ async def reasons(conn: Connection | Pool, project_ids: Sequence[int]) -> list[R
     return rows
 
 
-async def choose(conn: Connection, which: Filter, failed_before: datetime, limit: int) -> list[tuple[int, UUID]]:
-    """Hold the oldest that are meant, in the caller's transaction, and return their (project id, event id)."""
+async def choose(conn: Connection, which: Filter, failed_before: datetime, limit: int) -> list[Held]:
+    """Hold the oldest that are meant, in the caller's transaction, and return them."""
     rows = await conn.fetch(SQL["chosen"], *which.columns(), which.event_ids, failed_before, limit)
-    return [(project_id, event_id) for project_id, event_id in rows]
+    return [Held(*row) for row in rows]
 
 
 async def left(conn: Connection, which: Filter, failed_before: datetime) -> int:
@@ -68,13 +76,17 @@ async def left(conn: Connection, which: Filter, failed_before: datetime) -> int:
     return found
 
 
-async def retry(conn: Connection, letters: Sequence[tuple[int, UUID]], now: datetime) -> int:
+async def retry(conn: Connection, letters: Sequence[Held], now: datetime) -> int:
     """Put dead letters back to be tried now, and return how many were there."""
-    rows = await conn.fetch(SQL["retry"], [p for p, _ in letters], [e for _, e in letters], now)
+    rows = await conn.fetch(SQL["retry"], *_columns(letters), now)
     return len(rows)
 
 
-async def discard(conn: Connection, letters: Sequence[tuple[int, UUID]], now: datetime, by: str, reason: str) -> int:
+async def discard(conn: Connection, letters: Sequence[Held], now: datetime, by: str, reason: str) -> int:
     """Give dead letters up, and return how many were there."""
-    done = await conn.execute(SQL["discard"], [p for p, _ in letters], [e for _, e in letters], now, by, reason)
+    done = await conn.execute(SQL["discard"], *_columns(letters), now, by, reason)
     return int(done.rpartition(" ")[2])
+
+
+def _columns(letters: Sequence[Held]) -> tuple[list[int], list[UUID]]:
+    return [letter.project_id for letter in letters], [letter.event_id for letter in letters]

@@ -27,9 +27,10 @@ ORDER BY p.app_id, l.reason;
 -- name: chosen
 -- Hold the oldest that fit, leaving out those somebody else holds. $1 projects, $2 to $6 as above, $7 events or NULL for all,
 -- $8 failed before, $9 limit.
-SELECT l.project_id, l.event_id
+SELECT l.project_id, l.event_id, p.organization_id
 FROM dead_letters l
 JOIN events e ON e.project_id = l.project_id AND e.id = l.event_id
+JOIN projects p ON p.id = l.project_id
 WHERE l.project_id = ANY($1::integer[]) AND l.event_id >= $5 AND l.event_id < $6 AND l.failed_at < $8
     AND ($2::text IS NULL OR l.reason = $2) AND ($3::text IS NULL OR e.type = $3) AND ($4::text IS NULL OR e.external_user = $4)
     AND ($7::uuid[] IS NULL OR l.event_id = ANY($7)) AND l.discarded_at IS NULL
