@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from questline.api.addresses import Addresses
 from questline.api.app import build
 from questline.api.auth import KeyRing
 from questline.api.hot.commands import CommandHandlers
@@ -20,20 +22,28 @@ from questline.api.hot.router import App, HotRouter
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.operators import Operators, weakness_of
-from questline.api.rates import RateLimiter
+from questline.api.rates import Rates
 from questline.api.services import Services
+from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.ingest.accept import Acceptor
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
-from questline.model.limits import KEY_USE_NOTED_SECONDS, SHUTDOWN_SECONDS_MAX, START_SECONDS_MAX
+from questline.model.limits import (
+    KEY_USE_NOTED_SECONDS,
+    PROCESS_ANNOUNCED_SECONDS,
+    PROCESS_LIVES_SECONDS,
+    RATE_BUCKETS_MAX,
+    SHUTDOWN_SECONDS_MAX,
+    START_SECONDS_MAX,
+)
 from questline.processing.commands import Commands
 from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
 from questline.processing.schedule import Schedule
 from questline.processing.worker import Worker
 from questline.settings import Settings, variable_of
-from questline.store import keys
+from questline.store import api_processes, keys
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
@@ -58,8 +68,11 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def running_api(settings: Settings) -> AsyncIterator[App]:
-    """Yield the API, started; on leaving, what it took is finished. Raises CannotStart."""
+async def running_api(settings: Settings, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[App]:
+    """Yield the API, started; on leaving, what it took is finished. Raises CannotStart.
+
+    Limits of requests fill by the clock, in seconds.
+    """
     if not settings.dev and (weakness := weakness_of(settings.admin_token)):
         raise CannotStart(f"{variable_of('admin_token')} {weakness}")
     pool = await _reach(settings)
@@ -68,23 +81,31 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
     meters = ProcessingMeters(registry)
     acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
     commands = Commands(settings.dsn, now, ids.new, meters)
-    ring = KeyRing(partial(control_keys.find, pool), tenants=_names(settings.tenants))
+    counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
+    addresses = Addresses(settings.trusted_proxies)
+    rates = _rates(settings, counted, strangers, addresses)
+    ring = KeyRing(partial(control_keys.find, pool), tenants=_names(settings.tenants), rates=rates)
     listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
-    rates = RateLimiter(settings.rate_limit_per_second, settings.rate_limit_burst)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     services = Services(
-        settings, pool, ring, rates, Operators(settings.admin_token), normaliser, commands, ProgramCache(), now, ids.new,
-        registry,
+        settings, pool, ring, rates, addresses, Operators(settings.admin_token), normaliser, commands, ProgramCache(),
+        now, ids.new, registry,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
         ring, rates, normaliser, acceptor, items, commands, settings.event_bytes_max, settings.batch_events_max
     )
-    stream = StreamHandler(events, items, settings.event_bytes_max, settings.stream_bytes_max)
+    stream = StreamHandler(events, items, rates, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
     commands.start()
-    beside = [asyncio.create_task(_note_key_use(ring, pool)), asyncio.create_task(listener.run())]
+    process = ids.new()
+    await _share_limits(pool, process, (counted, strangers))
+    beside = [
+        asyncio.create_task(_note_key_use(ring, pool)),
+        asyncio.create_task(listener.run()),
+        asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
+    ]
     try:
         yield HotRouter(
             rest,
@@ -92,13 +113,51 @@ async def running_api(settings: Settings) -> AsyncIterator[App]:
             stream,
             SpendHandler(events, normaliser, commands),
             CommandHandlers(events, normaliser, commands),
+            rates,
         )
     finally:
         for task in beside:
             task.cancel()
+        await _leave(pool, process)
         await acceptor.close()
         await commands.close()
         await _part(pool)
+
+
+def _rates(settings: Settings, counted: MemoryBuckets, strangers: MemoryBuckets, addresses: Addresses) -> Rates:
+    return Rates(
+        counted,
+        strangers,
+        addresses,
+        key=settings.rate_limits_key,
+        project=settings.rate_limits_project,
+        address=0 if settings.dev else settings.rate_limit_address,
+        seconds=settings.rate_limit_seconds,
+    )
+
+
+async def _share_limits(pool: Pool, process: UUID, all_buckets: Sequence[MemoryBuckets]) -> None:
+    """Announce the process, and have each limit divided by the number of those that live."""
+    try:
+        live = await api_processes.announce(pool, process, PROCESS_LIVES_SECONDS)
+    except TRANSIENT_FAULTS as fault:
+        log.warning("api.not_announced", fault=repr(fault))
+        return
+    for buckets in all_buckets:
+        buckets.processes = live
+
+
+async def _keep_sharing(pool: Pool, process: UUID, all_buckets: Sequence[MemoryBuckets]) -> None:
+    while True:
+        await asyncio.sleep(PROCESS_ANNOUNCED_SECONDS)
+        await _share_limits(pool, process, all_buckets)
+
+
+async def _leave(pool: Pool, process: UUID) -> None:
+    try:
+        await api_processes.leave(pool, process)
+    except TRANSIENT_FAULTS as fault:
+        log.warning("api.not_left", fault=repr(fault))  # it is counted until its announcement runs out
 
 
 async def _reach(settings: Settings) -> Pool:

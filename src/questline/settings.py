@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from questline.model import limits
+from questline.model.rates import RateLimits, RouteClass
 
 PREFIX = "QUESTLINE_"
 
@@ -36,9 +38,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
-    rate_limit_per_second: int = 0
-    rate_limit_burst: int = 0
     tenants: str = ""
+    rate_limits_key: RateLimits = RateLimits()
+    rate_limits_project: RateLimits = RateLimits()
+    rate_limit_address: int = 50
+    rate_limit_seconds: int = 2
+    trusted_proxies: tuple[str, ...] = ()
+    hsts_seconds: int = 0
+    connections_max: int = limits.CONNECTIONS_MAX
+    outbound_private: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "pretty"] = "json"
 
@@ -79,10 +87,31 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "retry_jitter_percent": Description("By how much each of these waits is changed at random.", "percent"),
     "event_future_seconds": Description("How far ahead of the server's clock occurredAt may lie.", "seconds"),
-    "rate_limit_per_second": Description("Requests that one key may make; 0: no limit.", "requests a second"),
-    "rate_limit_burst": Description("Requests that one key may make at once; 0: twice the rate.", "requests"),
     "tenants": Description(
         "The projects that are served here, by id, with commas between them; keys of others get 403. Empty: all."
+    ),
+    "rate_limits_key": Description(
+        "What one key may do, such as `ingest=500,command=100,read=50,write=5`; ingest counts events. A class left out, or 0:"
+        " no limit. [Limits](../how-to/limits.md) tells more.",
+        "a second",
+    ),
+    "rate_limits_project": Description("What all keys of a project may do together, likewise.", "a second"),
+    "rate_limit_address": Description(
+        "Requests without a key, or with a wrong one, of one address (one /64 of IPv6); 0: no limit. None in development.",
+        "requests a second",
+    ),
+    "rate_limit_seconds": Description(
+        "How many seconds' worth of a limit may come at once, after a pause.", "seconds", 1
+    ),
+    "trusted_proxies": Description(
+        "Networks of the proxies in front, such as `10.0.0.0/8,192.0.2.7`: from them alone X-Forwarded-For is believed."
+    ),
+    "hsts_seconds": Description(
+        "How long browsers are told to come by https only (Strict-Transport-Security); 0: they are not told.", "seconds"
+    ),
+    "connections_max": Description("Connections one API process has open at once; beyond, 503.", "connections", 16),
+    "outbound_private": Description(
+        "Webhooks may go to private, loopback and link-local addresses. Development allows it anyway."
     ),
     "log_level": Description("The least serious lines that are logged."),
     "log_format": Description("One JSON object a line, or lines for people."),
@@ -134,6 +163,8 @@ def base_environment() -> dict[str, str]:
 
 def text_of(value: Any) -> str:
     """Return a setting's value as it stands in the environment."""
+    if isinstance(value, RateLimits):
+        return ",".join(f"{name}={limit}" for name, limit in msgspec.structs.asdict(value).items() if limit)
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -160,8 +191,32 @@ def _value(name: str, text: str, kind: Any) -> Any:
         if not all(number.isascii() and number.isdigit() and len(number) < 8 for number in numbers):
             raise ValueError(f"use whole numbers of {DESCRIPTIONS[name].unit}, separated by commas")
         return tuple(map(int, numbers))
+    if kind is RateLimits:
+        return _rates(text)
+    if kind == tuple[str, ...]:
+        return _networks(text)
     if choices := get_args(kind):
         if text.lower() not in choices:
             raise ValueError(f"use one of {', '.join(choices)}")
         return text.lower()
     return Path(text) if kind is Path else text
+
+
+def _rates(text: str) -> RateLimits:
+    given: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, limit = part.partition("=")
+        if name not in list(RouteClass) or not (limit.isascii() and limit.isdigit()):
+            raise ValueError(f"use {', '.join(f'{class_}=100' for class_ in RouteClass)}, or some of them")
+        given[name] = int(limit)
+    return RateLimits(**given)
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    found = tuple(filter(None, (part.strip() for part in text.split(","))))
+    for part in found:
+        try:
+            ip_network(part)
+        except ValueError as error:
+            raise ValueError(f"use addresses or networks such as 10.0.0.0/8: {error}") from error
+    return found

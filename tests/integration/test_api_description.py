@@ -20,7 +20,7 @@ OPERATIONS = [
 ]
 IDS = [operation["operationId"] for _, _, operation in OPERATIONS]
 OF_ONE_THING = [o for o in OPERATIONS if "{" in o[1]]
-PUBLIC = ["/v1/apps", "/v1/program/schema", "/health", "/ready"]
+PUBLIC = ["/v1/apps", "/v1/apps/{appId}/rate-limits", "/v1/program/schema", "/health", "/ready"]
 SCHEMAS = DOCUMENT["components"]["schemas"]
 REGISTRY: Registry[Any] = Registry().with_resource("urn:doc", Resource(DOCUMENT, DRAFT202012))
 WHOLE: dict[str, Any] = {

@@ -10,6 +10,7 @@ from questline.model.permissions import PERMISSIONS, Scope
 
 PUBLIC = {
     "create_an_app": "of operators, or of anybody in development",
+    "set_rate_limits": "of operators, or of anybody in development",
     "get_schema": "the same for everybody",
 }
 """Routes that need no scope, each with the reason."""

@@ -45,8 +45,8 @@ class Acts:
     def of(self, by: Actor, kind: str, target: object, *, before: Any = None, after: Any = None) -> Act:
         """Return an act that a command will write down, with what it changed, in its own transaction."""
         request = self._request
-        client = request.scope["client"]
-        new_id: UUID = request.app.state.services.new_id()
+        services = request.app.state.services
+        new_id: UUID = services.new_id()
         return Act(
             id=new_id,
             organization_id=by.organization_id,
@@ -59,5 +59,5 @@ class Acts:
             after=after,
             event_id=None,
             correlation_id=request.scope["state"].get("correlation", ""),
-            address=client[0] if client else "",
+            address=services.addresses.client_of(request.scope),
         )

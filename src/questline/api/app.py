@@ -43,6 +43,7 @@ from questline.model.limits import REQUEST_BODY_BYTES_MAX
 RESOURCES: list[Any] = [
     apps.create_an_app,
     apps.get_an_app,
+    apps.set_rate_limits,
     users.upsert_user,
     users.get_profile,
     users.get_history,
@@ -105,7 +106,7 @@ SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi
 def build(services: Services) -> Front:
     """Return the application over what its handlers share."""
     app = Litestar(**_ROUTES, openapi_config=None, state=State({"services": services, "description": description}))
-    return Front(app, services.new_id, ApiMeters(services.registry))
+    return Front(app, services.new_id, ApiMeters(services.registry), services.rates)
 
 
 @cache

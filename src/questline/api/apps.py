@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import get, post
+from litestar import get, post, put
 
 from questline.api.acts import Acts, At
 from questline.api.bodies import Fault, invalid
@@ -15,18 +15,22 @@ from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.apps import AppTaken, create_app
 from questline.model import calendar
+from questline.model.limits import CORS_ORIGINS_MAX
 from questline.model.permissions import Scope
 from questline.model.principal import DedupeStrategy
+from questline.model.rates import ProjectRates
+from questline.outward.addresses import url_problem
 from questline.store import projects
 from questline.store.pool import tenant_transaction
 from questline.store.projects import ProjectRow
 
 _INTENT_WINDOW_SECONDS_MAX = 86_400
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
 class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds and trustedTypes."""
+    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds, trustedTypes, corsOrigins."""
 
     id: str
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -58,6 +62,7 @@ class App(msgspec.Struct, frozen=True, rename="camel"):
     webhook_url: str | None
     program_version: int
     created_at: datetime
+    rate_limits: ProjectRates | None
 
 
 class AppCreated(msgspec.Struct, frozen=True, rename="camel"):
@@ -70,7 +75,7 @@ class AppCreated(msgspec.Struct, frozen=True, rename="camel"):
 def app_of(row: ProjectRow) -> App:
     """Return a project's row as it is shown."""
     p = row.project
-    return App(p.app_id, p.name, p.timezone, p.settings, row.webhook_url, p.program_version, row.created_at)
+    return App(p.app_id, p.name, p.timezone, p.settings, row.webhook_url, p.program_version, row.created_at, p.rates)
 
 
 @post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create"))
@@ -108,6 +113,23 @@ async def get_an_app(app_id: str, reader: Reader, services: Services) -> App:
     return app_of(row)
 
 
+@put("/apps/{app_id:str}/rate-limits", tags=["apps"], opt=needs(None, "project.set_rate_limits"))
+async def set_rate_limits(app_id: str, data: ProjectRates, creator: Creator, acts: Acts, services: Services) -> App:
+    """Grant a project limits of its own; {} gives it those of the settings again. They hold at once, everywhere."""
+    rates = None if data == ProjectRates() else data
+    async with services.pool.acquire() as conn, conn.transaction():
+        before = await projects.find(conn, app_id)
+        row = await projects.set_rates(conn, app_id, rates)
+        if before is None or row is None:
+            raise Problem(404, "not-found", f"there is no app {app_id!r}")
+        by = At(creator.actor, row.project.organization_id, row.project.id)
+        await acts.write(
+            conn, by, "project", app_id, before={"rateLimits": before.project.rates}, after={"rateLimits": rates}
+        )
+    services.ring.forget(f"project {row.project.id}")
+    return app_of(row)
+
+
 def _id_faults(id_: str) -> list[Fault]:
     if _ID.fullmatch(id_):
         return []
@@ -134,10 +156,17 @@ def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
     trusted = settings.get("trustedTypes", [])
     if not isinstance(trusted, list) or not all(isinstance(t, str) for t in trusted):
         faults.append({"field": "settings.trustedTypes", "message": "must be a list of event types"})
+    origins = settings.get("corsOrigins", [])
+    if not isinstance(origins, list) or len(origins) > CORS_ORIGINS_MAX or not all(map(_is_origin, origins)):
+        message = f"must be a list of at most {CORS_ORIGINS_MAX} origins such as https://shop.example, or *"
+        faults.append({"field": "settings.corsOrigins", "message": message})
     return faults
 
 
+def _is_origin(origin: Any) -> bool:
+    return isinstance(origin, str) and (origin == "*" or _ORIGIN.fullmatch(origin) is not None)
+
+
 def _url_faults(url: str | None) -> list[Fault]:
-    if url is None or url.startswith(("http://", "https://")):
-        return []
-    return [{"field": "webhookUrl", "message": "must be an http or https URL"}]
+    problem = None if url is None else url_problem(url)
+    return [] if problem is None else [{"field": "webhookUrl", "message": problem}]

@@ -10,7 +10,9 @@ from uuid import UUID
 
 import msgspec
 
+from questline.api import asgi
 from questline.api.problems import Problem, unauthorized, unavailable
+from questline.api.rates import Rates
 from questline.control.keys import KEY_PREFIXES, MEMBER_PREFIX
 from questline.model.limits import (
     KEY_BYTES_MAX,
@@ -50,26 +52,36 @@ class KeyRing:
     """
 
     def __init__(
-        self, find: Find, clock: Callable[[], float] = time.monotonic, tenants: frozenset[str] = frozenset()
+        self,
+        find: Find,
+        clock: Callable[[], float] = time.monotonic,
+        tenants: frozenset[str] = frozenset(),
+        rates: Rates | None = None,
     ) -> None:
         """`tenants` are the projects that are served here; empty: all."""
+        self._rates = rates
         self._find = find
         self._tenants = tenants
         self._clock = clock
         self._known: dict[Asked, _Entry] = {}
         self._unknown: dict[Asked, float] = {}  # apart, so that guessed keys never push out those in use
         self._asking: dict[Asked, asyncio.Task[Principal | None]] = {}
+        self._met: dict[Asked, bool] = {}  # found at some time, even if it is forgotten or over
         self._used: set[UUID] = set()
         self._hears = False
         self._news = 0  # counts what was forgotten: an answer that was asked for before it is not kept
 
-    async def principal(self, headers: Headers, tenant: str | None = None) -> Principal:
+    async def principal(
+        self, headers: Headers, tenant: str | None = None, scope: asgi.Scope | None = None
+    ) -> Principal:
         """Return who sent these headers; raises a 401 problem, or 503 when the database cannot be asked.
 
-        A member names their project, by `tenant` or in X-Tenant-Id; a key has one.
+        A member names their project, by `tenant` or in X-Tenant-Id; a key has one. The address that the request (`scope`)
+        comes from is answered 429 once it has sent too many without a key or with a wrong one.
         """
         key = key_of(headers)
         if key is None:
+            await self._count(scope)
             raise unauthorized()
         asked: Asked = key
         if key.startswith(MEMBER_PREFIX):
@@ -79,19 +91,26 @@ class KeyRing:
         if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
             principal = found.principal
         else:
-            principal = await self._unheard(key, asked, now)
+            if asked not in self._met:
+                await self._count(scope, 0)  # what was right once is no guess
+            principal = await self._unheard(key, asked, now, scope)
         named = None if type(asked) is tuple else _tenant_of(headers)
         if named is not None or self._tenants:
             self._check_tenant(principal.project.app_id, named)
         return principal
 
-    async def _unheard(self, key: bytes, asked: Asked, now: float) -> Principal:
+    async def _unheard(self, key: bytes, asked: Asked, now: float, scope: asgi.Scope | None) -> Principal:
         principal = None
         if len(key) <= KEY_BYTES_MAX and self._unknown.get(asked, 0.0) < now:
             principal = await self._look_up(asked)
         if principal is None:
+            await self._count(scope)
             raise unauthorized("the key or token is unknown, revoked or over, or has no such project")
         return principal
+
+    async def _count(self, scope: asgi.Scope | None, tokens: int = 1) -> None:
+        if self._rates is not None and scope is not None:
+            await self._rates.stranger(scope, tokens)
 
     def _check_tenant(self, app_id: str, named: str | None) -> None:
         if named is not None and named.strip() != app_id:
@@ -149,6 +168,7 @@ class KeyRing:
         if found is None:
             _bounded(self._unknown)[asked] = at + KEY_UNKNOWN_SECONDS
             return None
+        _bounded(self._met)[asked] = True
         if news == self._news:
             seconds = KEY_CACHE_SECONDS if found.seconds_left is None else min(KEY_CACHE_SECONDS, found.seconds_left)
             _bounded(self._known)[asked] = _Entry(found.principal, at, at + seconds)

@@ -1,20 +1,25 @@
 """Who calls is a type in a handler's signature: a handler without one is public, and visibly so."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Request
 from litestar.di import Provide
 
+from questline.api import asgi
 from questline.api.acts import Acts
 from questline.api.auth import require
+from questline.api.notes import notes_of
+from questline.api.origins import check_origin
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.model.audit import DEVELOPER, OPERATOR
 from questline.model.permissions import Role, Scope
 from questline.model.principal import Principal, Project
+from questline.model.rates import RouteClass
 from questline.store import projects
 
+_SAFE = ("GET", "HEAD")
 _READS = frozenset({Role.ADMIN, Role.READONLY})
 _READS_EVENTS = frozenset(Role)
 _ADMIN = frozenset({Role.ADMIN})
@@ -108,9 +113,14 @@ class Steward(Overseer, frozen=True):
 
 async def _principal(request: AnyRequest) -> Principal:
     services: Services = request.app.state.services
-    principal = await services.ring.principal(request.scope["headers"], request.path_params.get("project"))
+    scope = cast(asgi.Scope, request.scope)
+    notes = notes_of(scope)
+    principal = await services.ring.principal(scope["headers"], request.path_params.get("project"), scope)
+    if notes is not None and notes.origin is not None:
+        check_origin(principal, notes)
     require(principal, request.route_handler.opt["scope"])
-    services.rates.take(principal.key_id)
+    class_ = RouteClass.READ if request.method in _SAFE else RouteClass.WRITE
+    await services.rates.take(principal, class_, notes)
     request.scope["state"]["project"] = principal.project.app_id  # for the access log
     return principal
 
@@ -142,9 +152,9 @@ async def creator(request: AnyRequest) -> Creator:
 
 
 def address_of(request: AnyRequest) -> str:
-    """Return the address a request came from."""
-    client = request.scope["client"]
-    return client[0] if client else ""
+    """Return the address a request came from, as limits count it."""
+    services: Services = request.app.state.services
+    return services.addresses.of(cast(asgi.Scope, request.scope))
 
 
 async def acts(request: AnyRequest) -> Acts:

@@ -4,7 +4,13 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    InternalServerException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
 
 from questline.api.bodies import faults_of, invalid, message_of
 from questline.api.hot.commands import HOT_PATTERNS
@@ -17,6 +23,7 @@ from questline.store.faults import TRANSIENT_FAULTS
 
 log = structlog.get_logger(__name__)
 
+_LEFT = "client disconnected prematurely"  # Litestar's words, which are all that tells it from a defect
 _CODES = {400: "invalid-request", 401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed",
           413: "payload-too-large", 415: "unsupported-media-type"}  # fmt: skip
 
@@ -39,6 +46,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(400, "invalid-parameter", str(error), parameter=error.parameter)
         case Invalid():
             return Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field)
+        case InternalServerException() if error.detail == _LEFT:
+            return Problem(400, "invalid-request", "the client left before its body was complete")  # nobody reads this
         case HTTPException() if error.status_code < 500:
             code = _CODES.get(error.status_code, "invalid-request")
             return Problem(error.status_code, code, error.detail or code, headers=dict(error.headers or {}))

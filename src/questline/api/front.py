@@ -13,10 +13,12 @@ import structlog
 from litestar import types
 
 from questline.api import correlation
-from questline.api.hot.body import Message, Receive, Scope
+from questline.api.asgi import Message, Receive, Scope
+from questline.api.auth import key_of
 from questline.api.hot.router import App
 from questline.api.meters import ApiMeters
 from questline.api.problems import Problem, Send, internal, send_problem
+from questline.api.rates import Rates
 
 log = structlog.get_logger("questline.access")
 
@@ -28,10 +30,11 @@ _UNVERSIONED = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/do
 class Front:
     """The ASGI application in front of Litestar."""
 
-    def __init__(self, app: types.ASGIApp, new_id: Callable[[], UUID], meters: ApiMeters) -> None:
+    def __init__(self, app: types.ASGIApp, new_id: Callable[[], UUID], meters: ApiMeters, rates: Rates) -> None:
         self._app = cast(App, app)  # Litestar types ASGI more narrowly than it is
         self._new_id = new_id
         self._meters = meters
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, under a correlation id, and log one line about it."""
@@ -61,7 +64,11 @@ class Front:
                 if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                     await send_problem(answer, _holds_nul())
                 else:
+                    if key_of(scope["headers"]) is None and scope["path"] != "/health":
+                        await self._rates.stranger(scope)
                     await self._app(inner, receive, answer)
+            except Problem as problem:
+                await send_problem(answer, problem)
             except Exception:
                 log.exception("request.failed", path=scope["path"])
                 if status:

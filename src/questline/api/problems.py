@@ -1,15 +1,14 @@
 """Errors as RFC 9457 problem documents: always JSON, with a stable `code`, never a stack."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from questline.api.asgi import Header as Header
+from questline.api.asgi import Send as Send
 from questline.ingest.envelope import Rejection
 from questline.model.reasons import Reason
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -76,6 +75,8 @@ TITLES = {
     "unknown-review": "There is no such held event",
     "already-reviewed": "The held event was reviewed before",
     "already-checked-in": "The user has checked in today",
+    "origin-not-allowed": "The page may not use this key",
+    "too-slow": "The client is too slow",
     "rate-limited": "Too many requests",
     "overloaded": "The server is at its limit for now",
     "unavailable": "A part of the server is unavailable for now",

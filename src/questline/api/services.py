@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from questline.api.addresses import Addresses
 from questline.api.auth import KeyRing
 from questline.api.operators import Operators
-from questline.api.rates import RateLimiter
+from questline.api.rates import Rates
 from questline.ingest.envelope import Normaliser
 from questline.model.principal import Project
 from questline.processing.commands import Commands
@@ -24,7 +25,8 @@ class Services(msgspec.Struct, frozen=True):
     settings: Settings
     pool: Pool
     ring: KeyRing
-    rates: RateLimiter
+    rates: Rates
+    addresses: Addresses
     operators: Operators
     normaliser: Normaliser
     commands: Commands

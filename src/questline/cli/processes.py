@@ -3,21 +3,23 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from questline.api.connections import Bounds, protocol, watch
 from questline.assembly import CannotStart, build_worker, new_registry, running_api
 from questline.cli.listening import BACKLOG, listen
-from questline.model.limits import LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
+from questline.model.limits import KEEP_ALIVE_SECONDS, LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
 from questline.settings import Settings
 
 __all__ = ["CannotStart", "serve", "work"]
@@ -65,16 +67,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no HTTP gets an answer, and no line in the log
     return uvicorn.Config(
         app,
+        http=protocol(bounds),
         access_log=False,
         log_config=None,
         lifespan="off",
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=75,
+        timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
         timeout_graceful_shutdown=int(SHUTDOWN_SECONDS_MAX),
     )
 
@@ -82,10 +86,21 @@ def _config(app: Any) -> uvicorn.Config:
 async def _serve(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
     stop = _stop_signal(parent_pipe)
     listener = listen(settings.host, settings.port) if listen_fd is None else socket.socket(fileno=listen_fd)
-    async with running_api(settings) as app:
-        server = _Server(_config(app))
-        serving = asyncio.create_task(server.serve([listener]))
+    bounds = Bounds(connections=settings.connections_max, hsts_seconds=settings.hsts_seconds)
+    async with running_api(settings) as app, listening(app, listener, bounds) as serving:
         await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+
+
+@contextlib.asynccontextmanager
+async def listening(app: Any, listener: socket.socket, bounds: Bounds) -> AsyncIterator["asyncio.Task[None]"]:
+    """Answer on a socket; on leaving, requests under way are finished."""
+    server = _Server(_config(app, bounds))
+    serving = asyncio.create_task(server.serve([listener]))
+    watching = asyncio.create_task(watch(server.server_state.connections, bounds))
+    try:
+        yield serving
+    finally:
+        watching.cancel()
         server.should_exit = True
         await serving
 
@@ -94,14 +109,12 @@ async def _work(settings: Settings, parent_pipe: int | None) -> None:
     stop = _stop_signal(parent_pipe)
     registry = new_registry()
     worker = build_worker(settings, registry)
-    serving = None
-    if settings.worker_port:
-        server = _Server(_config(_page(worker, registry)))
-        serving = asyncio.create_task(server.serve([listen(settings.host, settings.worker_port)]))
-    await worker.run(stop)
-    if serving is not None:
-        server.should_exit = True
-        await serving
+    if not settings.worker_port:
+        await worker.run(stop)
+        return
+    listener = listen(settings.host, settings.worker_port)
+    async with listening(_page(worker, registry), listener, Bounds()):
+        await worker.run(stop)
 
 
 def _stop_signal(parent_pipe: int | None) -> asyncio.Event:

@@ -114,6 +114,32 @@ BOARD_SHARDS = 256  # writers that count board entries side by side
 BOARD_CROWDS_SECONDS = 5.0  # how often a worker looks for crowded ranges of scores
 BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is split, so that a rank counts few entries
 
+# ── the edge
+RATE_BUCKETS_MAX = (
+    100_000  # of keys and projects counted in one process, and of addresses; the longest unused is forgotten
+)
+RATE_LIMIT_MAX = 1_000_000  # a second; more is no limit
+RATE_OVERRIDES_REMEMBERED = 1_024  # limits of single projects, worked out once
+REFUSALS_HELD_SECONDS = (
+    0.25  # an answer 429 waits so long at most: a client that asks again at once asks four times a second
+)
+REFUSALS_HELD_MAX = 1_000  # answers that wait so at once; beyond, they are sent at once
+HEAD_BYTES_MAX = 64 * 1024  # of a request's headers together
+HEADERS_MAX = 100
+TARGET_BYTES_MAX = 16 * 1024  # of a request's path and query
+HEAD_SECONDS_MAX = 10.0  # from a request's first byte, or the connection's begin, to the end of the headers
+BODY_GRACE_SECONDS = 20.0  # a body may take so long, and longer for what comes at
+BODY_BYTES_PER_SECOND_MIN = 500.0  # this rate
+READER_SECONDS_MAX = 30.0  # an answer's client reads some 50 KB, or what is left, within this
+LEFTOVER_SECONDS_MAX = 5.0  # a body that was answered before its end is still read for so long
+KEEP_ALIVE_SECONDS = 75.0  # between two requests
+CONNECTIONS_SWEPT_SECONDS = 1.0  # how often slow clients are looked for
+CONNECTIONS_MAX = 10_000  # (setting) of clients to one API process, so that idle ones do not use up its memory
+PROCESS_ANNOUNCED_SECONDS = 1.0  # how often an API process says that it lives
+PROCESS_LIVES_SECONDS = 4.0  # a dead one's share goes to the others after this
+URL_CHARS_MAX = 2_048  # of a webhook
+CORS_ORIGINS_MAX = 100  # pages' origins that a project names
+
 # ── caches and connections
 KEY_CACHE_SECONDS = 60.0  # a key is asked for again; a revocation is heard of at once
 KEY_CACHE_DEAF_SECONDS = 1.0  # likewise while nothing can be heard, so that a revoked key stops soon even then

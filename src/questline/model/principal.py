@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from questline.model.permissions import KEY_SCOPES, PUBLISHABLE_SCOPES, MemberRole, Role, Scope
+from questline.model.rates import ProjectRates
 
 __all__ = ["DedupeStrategy", "KeyType", "MemberRole", "Principal", "Project", "Role", "Scope", "scopes_of_key"]
 
@@ -34,7 +35,9 @@ class Project(msgspec.Struct, frozen=True, gc=False):
     dedupe_strategy: DedupeStrategy = DedupeStrategy.FULL
     intent_window_seconds: int = 300
     trusted_types: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] | None = None  # pages whose requests are answered; None: it names none
     settings: dict[str, Any] = {}
+    rates: ProjectRates | None = None  # what an operator grants it; None: the settings' limits
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):

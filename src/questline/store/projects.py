@@ -7,6 +7,7 @@ import msgspec
 from asyncpg import Connection, Pool, Record
 
 from questline.model.principal import DedupeStrategy, Project
+from questline.model.rates import ProjectRates
 from questline.store.statements import statements
 
 SQL = statements("projects")
@@ -53,6 +54,13 @@ async def ids(pool: Pool) -> list[int]:
     return [row[0] for row in await pool.fetch(SQL["ids"])]
 
 
+async def set_rates(conn: Connection, app_id: str, rates: ProjectRates | None) -> ProjectRow | None:
+    """Set what an operator grants a project, None for the settings' limits; None when there is no such project."""
+    text = None if rates is None else msgspec.json.encode(rates).decode()
+    row: Record | None = await conn.fetchrow(SQL["set_rates"], app_id, text)
+    return None if row is None else _row(row)
+
+
 def project_of(row: Record) -> Project:
     """Return the project of a row that has its columns."""
     settings = msgspec.json.decode(row["settings"], type=dict[str, Any])
@@ -66,7 +74,9 @@ def project_of(row: Record) -> Project:
         dedupe_strategy=DedupeStrategy(settings.get("dedupeStrategy", "full")),
         intent_window_seconds=settings.get("intentWindowSeconds", 300),
         trusted_types=frozenset(settings.get("trustedTypes", ())),
+        cors_origins=frozenset(settings["corsOrigins"]) if settings.get("corsOrigins") else None,
         settings=settings,
+        rates=None if row["rates"] is None else msgspec.json.decode(row["rates"], type=ProjectRates),
     )
 
 

@@ -46,6 +46,7 @@ CREATE TABLE projects (
     program_version  integer NOT NULL DEFAULT 0,      -- the version in force; 0 is the empty program
     created_at       timestamptz NOT NULL DEFAULT now(),
     archived_at      timestamptz,                     -- its keys are refused; its data stays
+    rates            jsonb,                           -- limits an operator grants it; null: those of the settings
     CONSTRAINT projects_pk PRIMARY KEY (id),
     CONSTRAINT projects_app_id_is_unique UNIQUE (app_id),
     CONSTRAINT projects_app_id_is_a_slug CHECK (app_id ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
@@ -904,6 +905,14 @@ CREATE TRIGGER memberships_announce_changes AFTER UPDATE OR DELETE ON membership
     FOR EACH ROW EXECUTE FUNCTION announce_access('member', 'member_id');
 CREATE TRIGGER member_sessions_announce_ends AFTER DELETE ON member_sessions
     FOR EACH ROW EXECUTE FUNCTION announce_access('member', 'member_id');
+-- ───────────────────────────────────────────────────────────── the edge
+
+-- API processes that live: each counts requests for itself, and takes its share of every limit.
+CREATE TABLE api_processes (
+    process     uuid NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    CONSTRAINT api_processes_pk PRIMARY KEY (process)
+);
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -1147,6 +1156,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON retries, parked_users TO questline_servi
 GRANT SELECT ON retries, parked_users TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
 GRANT SELECT ON replays TO questline_tenant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON api_processes TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;

@@ -122,6 +122,7 @@ PROGRAM: dict[str, Any] = {
 _APP = {
     "id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin", "settings": {"dedupeStrategy": "full"},
     "webhookUrl": None, "programVersion": 0, "createdAt": AT,
+    "rateLimits": {"key": {"ingest": 2000}, "project": {"ingest": 10000, "read": 500}},
 }  # fmt: skip
 _GRANT: dict[str, Any] = {
     "grant": f"{ID}-0", "reward": "welcome", "title": "Welcome", "type": "currency", "status": "PENDING",
@@ -167,6 +168,7 @@ _SWEEP = {
 SCHEMAS: dict[str, Any] = {
     "AppCreate": {"id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin"},
     "App": _APP,
+    "ProjectRates": {"key": {"ingest": 2000}, "project": {"ingest": 10000, "read": 500}},
     "AppCreated": {"app": _APP, "bootstrapApiKey": f"sk_live_{'1f3a' * 16}"},
     "UserUpsert": {"id": "ada", "displayName": "Ada", "timezone": "Europe/London", "attributes": {"tier": "gold"}},
     "User": {

@@ -2,14 +2,13 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
+from questline.api.asgi import Message as Message
+from questline.api.asgi import Receive as Receive
+from questline.api.asgi import Scope as Scope
+from questline.api.asgi import header as header
 from questline.api.problems import Problem
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Scope = MutableMapping[str, Any]
 
 _PIECE_BYTES = 256 * 1024  # unpacked at once, so that the loop is never held for long
 _GZIP = 31  # zlib's name for a gzip header and trailer round the data
@@ -17,14 +16,6 @@ _GZIP = 31  # zlib's name for a gzip header and trailer round the data
 
 class Disconnected(Exception):
     """The client went away before its body was complete."""
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """Return a header's value, or None; a name may be given in lower case only."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return None
 
 
 def too_large(limit: int) -> Problem:

@@ -9,12 +9,15 @@ from functools import partial
 import msgspec
 
 from questline.api import correlation
+from questline.api.asgi import Receive, Scope
 from questline.api.auth import KeyRing, require
-from questline.api.hot.body import Receive, Scope, read_body
+from questline.api.hot.body import read_body
 from questline.api.hot.cloud import Mode, cloud_mode
 from questline.api.hot.items import ItemResult, Items
+from questline.api.notes import notes_of
+from questline.api.origins import check_origin
 from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
-from questline.api.rates import RateLimiter
+from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
@@ -24,6 +27,7 @@ from questline.model.event import AcceptedEvent
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
 from questline.model.permissions import Scope as Permitted
 from questline.model.principal import KeyType, Principal
+from questline.model.rates import RouteClass
 from questline.model.reasons import REASONS, Reason
 from questline.processing import commands
 from questline.processing.commands import CommandResult, Commands
@@ -55,7 +59,7 @@ class EventHandlers:
     """The handlers of one process, over what they share."""
 
     def __init__(
-        self, ring: KeyRing, rates: RateLimiter, normaliser: Normaliser, acceptor: Acceptor, items: Items,
+        self, ring: KeyRing, rates: Rates, normaliser: Normaliser, acceptor: Acceptor, items: Items,
         commands: Commands, event_bytes_max: int, batch_events_max: int,
     ) -> None:  # fmt: skip
         self._ring = ring
@@ -70,8 +74,8 @@ class EventHandlers:
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event: 202 once it is durable, or 200 with its outcome under `Prefer: wait=N`. A CloudEvent as well."""
-        principal = await self.authenticate(scope)
         mode = cloud_mode(scope["headers"])
+        principal = await self.authenticate(scope, tokens=0 if mode is Mode.BATCH else 1)
         if mode is None:
             await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max), send)
         elif mode is Mode.BATCH:
@@ -84,26 +88,33 @@ class EventHandlers:
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept up to a thousand events: 202 with a result for each, in order; one bad item stops no other."""
-        principal = await self.authenticate(scope)
+        principal = await self.authenticate(scope, tokens=0)
         body = await read_body(scope, receive, self._batch_bytes_max)
         await self._batch(principal, scope, items_of(body), send)
 
     async def track(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event, or a batch where the body is a list or has `events` or `batch`: for clients with one path."""
-        principal = await self.authenticate(scope)
+        principal = await self.authenticate(scope, tokens=0)
         body = await read_body(scope, receive, self._batch_bytes_max)
         if _holds_many(body):
             await self._batch(principal, scope, items_of(body), send)
         elif len(body) > self._event_bytes_max:
             raise of_reason(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")
         else:
+            await self._rates.take(principal, RouteClass.INGEST, notes_of(scope))
             await self._one(principal, scope, body, send)
 
-    async def authenticate(self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE) -> Principal:
-        """Return who sends, who has the scope and requests left."""
-        principal = await self._ring.principal(scope["headers"])
+    async def authenticate(
+        self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE, *, tokens: int = 1
+    ) -> Principal:
+        """Return who sends, who has the scope and requests left; with 0 tokens, they are taken later, for each event."""
+        principal = await self._ring.principal(scope["headers"], None, scope)
+        notes = notes_of(scope)
+        if notes is not None and notes.origin is not None:
+            check_origin(principal, notes)
         require(principal, needed)
-        self._rates.take(principal.key_id)
+        class_ = RouteClass.COMMAND if needed is Permitted.COMMANDS_WRITE else RouteClass.INGEST
+        await self._rates.take(principal, class_, notes, tokens)
         return principal
 
     async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send, form: Form | None = None) -> None:
@@ -135,6 +146,8 @@ class EventHandlers:
         if len(bodies) > self._batch_events_max:
             detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
             raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
+        if bodies:
+            await self._rates.take(principal, RouteClass.INGEST, notes_of(scope), len(bodies))
         items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form)
         results = await self._items.store(items)
         for index, result in enumerate(results):

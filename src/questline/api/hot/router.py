@@ -5,12 +5,16 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from questline.api import correlation
-from questline.api.hot.body import Disconnected, Receive, Scope
+from questline.api.asgi import Receive, Scope
+from questline.api.hot.body import Disconnected
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers, Handler
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
+from questline.api.notes import take_notes
+from questline.api.origins import answer_preflight, is_preflight, origin_of
 from questline.api.problems import Header, Problem, Send, internal, send_problem
+from questline.api.rates import Rates
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +28,10 @@ class HotRouter:
     """The ASGI application in front of all others."""
 
     def __init__(
-        self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler, commands: CommandHandlers
-    ) -> None:
+        self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler, commands: CommandHandlers,
+        rates: Rates,
+    ) -> None:  # fmt: skip
+        self._rates = rates
         self._rest = rest
         self._commands = commands
         routes: dict[str, Handler] = {
@@ -40,6 +46,13 @@ class HotRouter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "http":
+            origin = origin_of(scope)
+            if origin is not None and is_preflight(scope):
+                await answer_preflight(send)
+                return
+            if origin is not None or self._rates.in_use:
+                send = take_notes(scope, send, origin)
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._rest(scope, receive, send)
             return

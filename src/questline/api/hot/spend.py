@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 
 from questline.api import bodies
-from questline.api.hot.body import Receive, Scope, header, read_body
+from questline.api.asgi import Receive, Scope, header
+from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
 from questline.api.problems import NOT_DONE, Problem, Send, of_reason
 from questline.ingest.envelope import Invalid, Normaliser

@@ -13,12 +13,14 @@ from typing import IO, Any
 import msgspec
 
 from questline.api import correlation
-from questline.api.hot.body import Disconnected, Receive, Scope, chunks_of, header
+from questline.api.asgi import Receive, Scope, header
+from questline.api.hot.body import Disconnected, chunks_of
 from questline.api.hot.elements import ElementSplitter
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Item, ItemResult, Items
 from questline.api.hot.lines import Line, LineSplitter, Splitter, groups_of_lines
 from questline.api.problems import CONTENT_TYPE, Header, Problem, Send
+from questline.api.rates import Rates
 from questline.model.limits import STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
 
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +34,10 @@ _XML_MEDIA = ("application/xml", "text/xml")
 class StreamHandler:
     """Streams of events."""
 
-    def __init__(self, events: EventHandlers, items: Items, event_bytes_max: int, stream_bytes_max: int) -> None:
+    def __init__(
+        self, events: EventHandlers, items: Items, rates: Rates, event_bytes_max: int, stream_bytes_max: int
+    ) -> None:
+        self._rates = rates
         self._events = events
         self._items = items
         self._event_bytes_max = event_bytes_max
@@ -44,7 +49,7 @@ class StreamHandler:
         When it cannot be read to its end, the problem that stopped it holds the summary, the results so far and the
         number of the last line they speak of.
         """
-        principal = await self._events.authenticate(scope)
+        principal = await self._events.authenticate(scope, tokens=0)
         media = (header(scope, b"content-type") or _NDJSON).split(";")[0].strip().lower()
         is_xml = media in _XML_MEDIA
         if not is_xml and media not in _MEDIA:
@@ -60,6 +65,7 @@ class StreamHandler:
             try:
                 # One group is read while the one before it is stored.
                 async for lines in groups_of_lines(chunks, splitter):
+                    await self._rates.pace(principal, len(lines))
                     items = await self._items.read(principal, [line for _, line in lines], correlation_id)
                     if storing is not None:
                         waited, storing = storing, None

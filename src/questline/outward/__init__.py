@@ -1,0 +1,1 @@
+"""What leaves the system for addresses that customers name."""
