@@ -40,6 +40,7 @@ DEAD_LETTERS_AT_ONCE = 1_000  # put back or discarded by one request, in one tra
 REASON_CHARS_MAX = 1_000  # of why an operator did something
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
 APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
+STATEMENT_COMBINATIONS_MAX = 256  # of statements sent as one, whose text a process keeps
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_LANES = 4  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After

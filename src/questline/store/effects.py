@@ -1,4 +1,4 @@
-"""What a batch decided, gathered into columns and written by one statement a table."""
+"""What a batch decided, gathered into columns and written in one statement with a part for each table."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,6 +16,7 @@ from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
 from questline.model.stocks import CodeMove, CodeUse
 from questline.store import coupons, records, sightings, stocks, users
+from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
 SQL = statements("effects")
@@ -103,31 +104,28 @@ class Effects:
 
     async def write(self, conn: Connection) -> None:
         """Write everything in the caller's transaction; a violated constraint is asyncpg's error, unchanged."""
-        await _insert(conn, "add_attempts", self._attempts)
-        await _insert(conn, "add_decisions", self._decisions)
-        await _insert(conn, "add_dead_letters", self._dead)
-        await _insert(conn, "add_transfers", self._transfers)
-        await self._write_balances(conn)
-        await _insert(conn, "put_metrics", [(*k, m.value, m.last_at) for k, m in self._metrics.items()])
-        await _insert(conn, "add_metric_values", self._metric_values)
-        await _insert(conn, "put_streaks", [_streak_row(k, changes) for k, changes in self._streaks.items()])
-        await _insert(conn, "put_rule_uses", [(*k, uses) for k, uses in self._rule_uses.items()])
-        await _insert(
-            conn,
-            "put_achievements",
+        writes = Writes()
+        writes.add(SQL["add_attempts"], self._attempts)
+        writes.add(SQL["add_decisions"], self._decisions)
+        writes.add(SQL["add_dead_letters"], self._dead)
+        writes.add(SQL["add_transfers"], self._transfers)
+        self._write_balances(writes)
+        writes.add(SQL["put_metrics"], [(*k, m.value, m.last_at) for k, m in self._metrics.items()])
+        writes.add(SQL["add_metric_values"], self._metric_values)
+        writes.add(SQL["put_streaks"], [_streak_row(k, changes) for k, changes in self._streaks.items()])
+        writes.add(SQL["put_rule_uses"], [(*k, uses) for k, uses in self._rule_uses.items()])
+        writes.add(
+            SQL["put_achievements"],
             [(*k, a.tier, a.times, a.event_id, a.unlocked_at) for k, a in self._achievements.items()],
         )
-        if self._records:
-            await records.put(conn, self._records)
-        if self._sightings:
-            await sightings.put(conn, self._sightings, self._at)
-        if self._stocks:
-            await stocks.move(conn, self._stocks)
+        records.put(writes, self._records)
+        sightings.put(writes, self._sightings, self._at)
+        stocks.move(writes, self._stocks)
+        writes.add(SQL["add_notices"], self._notices)
+        users.update_profiles(writes, self._profiles)
+        await writes.send(conn)
         if self._codes:
             await coupons.write(conn, self._codes)
-        await _insert(conn, "add_notices", self._notices)
-        if self._profiles:
-            await users.update_profiles(conn, [(*k, change) for k, change in self._profiles.items()])
 
     def _add_transfers(self, event: WaitingEvent, user_id: int, decision: Decision) -> None:
         project_id, event_id, at, version = event.project_id, event.id, event.occurred_at, decision.program_version
@@ -151,12 +149,13 @@ class Effects:
             found = self._balances[key] = Balance()
         return found
 
-    async def _write_balances(self, conn: Connection) -> None:
+    def _write_balances(self, writes: Writes) -> None:
         known = self._known
         rows = [(*key, b.delta, b.level, b.debt) for key, b in self._balances.items()]
-        await _insert(conn, "move_balances", [row for row in rows if (row[1], row[2]) in known])
-        await _insert(
-            conn, "open_balances", [(*row[:4], max(row[4], 0), row[5]) for row in rows if (row[1], row[2]) not in known]
+        writes.add(SQL["move_balances"], [row for row in rows if (row[1], row[2]) in known])
+        writes.add(
+            SQL["open_balances"],
+            [(*row[:4], max(row[4], 0), row[5]) for row in rows if (row[1], row[2]) not in known],
         )
 
 
@@ -204,11 +203,6 @@ def shown(record: Record | None) -> dict[str, object] | None:
     hidden = getattr(record, "hidden", ())  # the customer's words, which live in users and events only
     fields = msgspec.to_builtins(record, builtin_types=(datetime, Decimal))
     return {n: float(v) if isinstance(v, Decimal) else v for n, v in fields.items() if n not in hidden}
-
-
-async def _insert(conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    if rows:
-        await conn.execute(SQL[statement], *map(list, zip(*rows, strict=True)))
 
 
 def _streak_row(key: tuple[int, int, str], changes: Sequence[StreakChange]) -> tuple[object, ...]:

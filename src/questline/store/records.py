@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import msgspec
 from asyncpg import Connection
@@ -21,6 +22,7 @@ from questline.model.streaks import StreakChoices
 from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.model.windows import Bucket, ProgressState, WindowState
+from questline.store.round_trips import Reads, Writes
 from questline.store.statements import statements
 
 SQL = statements("records")
@@ -56,6 +58,7 @@ class _Table(msgspec.Struct, frozen=True):
     row: Callable[[Any], tuple[object, ...]]
     of_user: str | None = None  # all of one user's, for the profile
     lock: str | None = None  # taken for the projects before loading
+    later: bool = False  # its put writes rows of other tables too, after whatever else was decided of them
 
 
 def _referral(referrer: int, user: str, at: datetime, status: Any) -> ReferralState:
@@ -209,12 +212,14 @@ _TABLES: dict[RecordKind, _Table] = {
         "put_blocks",
         BlockState,
         lambda block: (block.blocked, block.off_boards, block.reason, block.at),
+        later=True,
     ),
     RecordKind.REVIEW: _Table(
         "load_reviews",
         "put_reviews",
         ReviewState,
         lambda review: (review.status, review.at, review.reason, review.decided_by),
+        later=True,
     ),
     RecordKind.GRANT: _Table("load_grants", "put_grants", grant_of, _grant_row, "grants_of_user"),
     RecordKind.BADGE: _Table(
@@ -227,9 +232,15 @@ _TABLES: dict[RecordKind, _Table] = {
 
 
 async def load(
-    conn: Connection, wanted: Iterable[tuple[int, int, Iterable[RecordKey]]], users: Mapping[int, UserState]
+    conn: Connection,
+    reads: Reads,
+    wanted: Iterable[tuple[int, int, Iterable[RecordKey]]],
+    users: Mapping[int, UserState],
 ) -> None:
-    """Fill the states with the records that are there; `wanted` are (user id, project id, keys)."""
+    """Add what fills the states with the records that are there to the reads; `wanted` are (user id, project id, keys).
+
+    Locks that reads of a kind need are taken now: what they read must be as it is once they hold them.
+    """
     columns: dict[RecordKind, tuple[list[int], list[int], list[str]]] = {}
     for user_id, project_id, keys in wanted:
         for kind, name in keys:
@@ -241,24 +252,37 @@ async def load(
         table = _TABLES[kind]
         if table.lock is not None:
             await conn.execute(SQL[table.lock], arrays[0])
-        for user_id, name, *values in await conn.fetch(SQL[table.load], *arrays):
-            users[user_id].records[kind, name] = table.read(*values)
+        reads.add(SQL[table.load], arrays, partial(_take, users, kind, table.read))
 
 
-async def put(conn: Connection, states: Mapping[tuple[RecordKind, int, int, str], Record]) -> None:
-    """Write states, by (kind, project id, user id, name), in the caller's transaction."""
+def _take(
+    users: Mapping[int, UserState],
+    kind: RecordKind,
+    read: Callable[..., Record],
+    user_id: int,
+    name: str,
+    *values: object,
+) -> None:
+    users[user_id].records[kind, name] = read(*values)
+
+
+def put(writes: Writes, states: Mapping[tuple[RecordKind, int, int, str], Record]) -> None:
+    """Add states to what is to be written, by (kind, project id, user id, name)."""
     rows: dict[RecordKind, list[tuple[object, ...]]] = {}
     for (kind, project_id, user_id, name), state in states.items():
         rows.setdefault(kind, []).append((project_id, user_id, name, *_TABLES[kind].row(state)))
     for kind, of_kind in rows.items():
         statement = _TABLES[kind].put
         assert statement is not None
-        await conn.execute(SQL[statement], *map(list, zip(*of_kind, strict=True)))
+        add = writes.add_later if _TABLES[kind].later else writes.add
+        add(SQL[statement], of_kind)
 
 
 async def of_user(conn: Connection, project_id: int, state: UserState) -> None:
     """Fill a state with all records that a profile shows."""
+    reads = Reads()
     for kind, table in _TABLES.items():
         if table.of_user is not None:
-            for name, *values in await conn.fetch(SQL[table.of_user], project_id, state.id):
-                state.records[kind, cast(str, name)] = table.read(*values)
+            take = partial(_take, {state.id: state}, kind, table.read, state.id)
+            reads.add(SQL[table.of_user], (project_id, state.id), take)
+    await reads.send(conn)

@@ -8,6 +8,7 @@ from asyncpg import Connection
 
 from questline.model.guards import Sighting, SightingChange, SightingKey
 from questline.model.limits import SIGHTINGS_SWEPT_ROWS
+from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
 SQL = statements("sightings")
@@ -32,18 +33,21 @@ async def load(conn: Connection, keys: Collection[ProjectKey], now: datetime) ->
     return found
 
 
-async def put(conn: Connection, changes: Mapping[ProjectKey, SightingChange], now: datetime) -> None:
-    """Write who bore the values now, in the transaction that locked them.
+def put(writes: Writes, changes: Mapping[ProjectKey, SightingChange], now: datetime) -> None:
+    """Add to what is to be written who bore the values now; the transaction has locked them.
 
     A value is kept as long from now on as from its latest event: events of long ago that are sent in one go are compared.
     """
-    await conn.execute(
+    writes.add(
         SQL["put"],
-        [key[0] for key in changes],
-        [key[1] for key in changes],
-        [key[2] for key in changes],
-        [_encode(change.state.users).decode() for change in changes.values()],
-        [max(change.at, now) + timedelta(seconds=change.seconds) for change in changes.values()],
+        [
+            (
+                *key,
+                _encode(change.state.users).decode(),
+                max(change.at, now) + timedelta(seconds=change.seconds),
+            )
+            for key, change in changes.items()
+        ],
     )
 
 

@@ -1,8 +1,10 @@
-"""Set-based loads of users' state: one statement a table for a whole batch."""
+"""Set-based loads of users' state: one statement for a whole batch, with a part for each table."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from itertools import repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from asyncpg import Connection
@@ -11,6 +13,7 @@ from questline.model.footprint import Footprint
 from questline.model.records import RecordKey
 from questline.model.state import AchievementState, MetricState, StreakState, UserState
 from questline.store import records
+from questline.store.round_trips import Reads
 from questline.store.statements import statements
 
 SQL = statements("state")
@@ -47,31 +50,52 @@ def wanted_of(project_id: int, footprint: Footprint) -> Wanted:
 
 async def load(conn: Connection, wanted: Mapping[int, Wanted], users: Mapping[int, UserState]) -> None:
     """Fill the locked users' states, by user id, with the rows that are wanted; what has no row stays absent."""
+    reads, into = Reads(), _Into(users)
     if keys := _keys((id_, w.project_id, w.currencies) for id_, w in wanted.items()):
-        for user_id, currency, amount, level, debt in await conn.fetch(SQL["balances"], *keys):
-            user = users[user_id]
-            user.balances[currency] = amount
-            user.levels[currency] = level
-            if debt:
-                user.debts[currency] = debt
+        reads.add(SQL["balances"], keys, into.balance)
     if keys := _keys((id_, w.project_id, w.metrics) for id_, w in wanted.items()):
-        for user_id, metric, value, last_at in await conn.fetch(SQL["metrics"], *keys):
-            number = int(value) if value == value.to_integral_value() else value
-            users[user_id].metrics[metric] = MetricState(number, last_at)
+        reads.add(SQL["metrics"], keys, into.metric)
     if keys := _keys((id_, w.project_id, w.streaks) for id_, w in wanted.items()):
-        for user_id, streak, *columns in await conn.fetch(SQL["streaks"], *keys):
-            users[user_id].streaks[streak] = StreakState(*columns)
+        reads.add(SQL["streaks"], keys, into.streak)
     if keys := _keys((id_, w.project_id, w.achievements) for id_, w in wanted.items()):
-        for user_id, achievement, *columns in await conn.fetch(SQL["achievements"], *keys):
-            users[user_id].achievements[achievement] = AchievementState(*columns)
+        reads.add(SQL["achievements"], keys, into.achievement)
     if pairs := _pair_keys((id_, w.project_id, w.rule_windows) for id_, w in wanted.items()):
-        for user_id, rule, window_start, uses in await conn.fetch(SQL["rule_uses"], *pairs):
-            users[user_id].rule_uses[rule, window_start] = uses
-    if any(w.records for w in wanted.values()):
-        await records.load(conn, ((id_, w.project_id, w.records) for id_, w in wanted.items()), users)
+        reads.add(SQL["rule_uses"], pairs, into.rule_use)
     if hashes := _pair_keys((id_, w.project_id, w.distinct_keys) for id_, w in wanted.items()):
-        for user_id, metric, value_hash in await conn.fetch(SQL["metric_values"], *hashes):
-            users[user_id].seen_values.add((metric, value_hash))
+        reads.add(SQL["metric_values"], hashes, into.metric_value)
+    if any(w.records for w in wanted.values()):
+        await records.load(conn, reads, ((id_, w.project_id, w.records) for id_, w in wanted.items()), users)
+    await reads.send(conn)
+
+
+class _Into:
+    """Puts rows into the states of their users."""
+
+    def __init__(self, users: Mapping[int, UserState]) -> None:
+        self._users = users
+
+    def balance(self, user_id: int, currency: str, amount: int, level: int, debt: int) -> None:
+        user = self._users[user_id]
+        user.balances[currency] = amount
+        user.levels[currency] = level
+        if debt:
+            user.debts[currency] = debt
+
+    def metric(self, user_id: int, metric: str, value: Decimal, last_at: datetime) -> None:
+        number = int(value) if value == value.to_integral_value() else value
+        self._users[user_id].metrics[metric] = MetricState(number, last_at)
+
+    def streak(self, user_id: int, streak: str, *columns: Any) -> None:
+        self._users[user_id].streaks[streak] = StreakState(*columns)
+
+    def achievement(self, user_id: int, achievement: str, *columns: Any) -> None:
+        self._users[user_id].achievements[achievement] = AchievementState(*columns)
+
+    def rule_use(self, user_id: int, rule: str, window_start: int, uses: int) -> None:
+        self._users[user_id].rule_uses[rule, window_start] = uses
+
+    def metric_value(self, user_id: int, metric: str, value_hash: bytes) -> None:
+        self._users[user_id].seen_values.add((metric, value_hash))
 
 
 Keys = tuple[list[int], list[int], list[str]]

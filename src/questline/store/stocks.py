@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from asyncpg import Connection
 
 from questline.model.stocks import StockState
+from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
 SQL = statements("stocks")
@@ -37,8 +38,6 @@ async def of_project(conn: Connection, project_id: int) -> dict[str, StockState]
     return {name: StockState(taken, added) for name, taken, added in rows}
 
 
-async def move(conn: Connection, units: Mapping[StockKey, int]) -> None:
-    """Take units of stocks (above zero), or put them back."""
-    moved = sorted((*key, delta) for key, delta in units.items() if delta)
-    if moved:
-        await conn.execute(SQL["move"], *map(list, zip(*moved, strict=True)))
+def move(writes: Writes, units: Mapping[StockKey, int]) -> None:
+    """Add to what is to be written the units taken of stocks (above zero), or put back."""
+    writes.add(SQL["move"], sorted((*key, delta) for key, delta in units.items() if delta))

@@ -1,6 +1,6 @@
 """Users: locked by those who change them, created by their first event."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from asyncpg import Connection, Record
 
 from questline.model.decision import ProfileChange
 from questline.model.state import UserState
+from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
 SQL = statements("users")
@@ -32,18 +33,19 @@ async def lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, Use
     return users
 
 
-async def update_profiles(conn: Connection, changes: Sequence[tuple[int, int, ProfileChange]]) -> None:
-    """Write whole profiles of locked users: (project id, user id, change), one entry a user."""
-    await conn.execute(
+def update_profiles(writes: Writes, changes: Mapping[tuple[int, int], ProfileChange]) -> None:
+    """Add whole profiles of locked users to what is to be written, by (project id, user id)."""
+    writes.add(
         SQL["update_profiles"],
-        [project_id for project_id, _, _ in changes],
-        [user_id for _, user_id, _ in changes],
-        [msgspec.json.encode(change.attributes).decode() for _, _, change in changes],
-        [change.display_name for _, _, change in changes],
-        [change.timezone for _, _, change in changes],
         [
-            msgspec.json.encode(change.zone_history).decode() if change.zone_history else None
-            for _, _, change in changes
+            (
+                *key,
+                msgspec.json.encode(change.attributes).decode(),
+                change.display_name,
+                change.timezone,
+                msgspec.json.encode(change.zone_history).decode() if change.zone_history else None,
+            )
+            for key, change in changes.items()
         ],
     )
 
