@@ -14,6 +14,7 @@ from questline.model.limits import (
     APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
     IDLE_POLL_SECONDS,
+    IDLE_POLL_SECONDS_MAX,
 )
 from questline.processing.apply import Applier
 from questline.processing.failures import Failures, Transport
@@ -72,7 +73,7 @@ class Lane:
                 await pause(stop, backoff_seconds(faults))
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
-        shard = await boards.claim_shard(conn)
+        shard, wait = await boards.claim_shard(conn), self._poll_seconds
         while not stop.is_set():
             partitions = self._partitions()
             batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
@@ -80,7 +81,8 @@ class Lane:
                 await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
             self.alive_at = time.monotonic()
             if len(batch) < APPLY_BATCH_SMALL:
-                await pause(stop, self._poll_seconds)
+                wait = self._poll_seconds if batch else max(wait, min(2 * wait, IDLE_POLL_SECONDS_MAX))
+                await pause(stop, wait)
 
     async def _apply(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], tries_max: int) -> None:
         """Apply a batch; when the database refuses it, halve it until the event at fault stands alone.
