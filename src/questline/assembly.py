@@ -19,6 +19,7 @@ from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Items
 from questline.api.hot.router import App, HotRouter
+from questline.api.hot.segment import SegmentHandlers
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.operators import Operators, weakness_of
@@ -27,6 +28,7 @@ from questline.api.services import Services
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.ingest.accept import Acceptor
+from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
 from questline.model.limits import (
@@ -114,6 +116,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
             SpendHandler(events, normaliser, commands),
             CommandHandlers(events, normaliser, commands),
             rates,
+            SegmentHandlers(events, items, Visitors(pool, acceptor, now), settings.batch_events_max),
         )
     finally:
         for task in beside:

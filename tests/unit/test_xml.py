@@ -1,6 +1,8 @@
 """XML becomes the same events as JSON would, in memory that is bounded; what could hurt its reader is refused."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +120,17 @@ def test_one_bad_event_stops_no_other_and_each_has_its_line() -> None:
 
 def test_events_before_a_fault_are_given() -> None:
     assert read("<a><event type='1'/><event type='2'/><b></a>")[:2] == [{"type": "1"}, {"type": "2"}]
+
+
+def test_the_example_of_the_reference_is_what_the_reference_says() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/events.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```xml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    items = [{"sku": "A", "qty": 2}, {"sku": "B", "qty": 1}]
+    assert read(example) == [
+        {"type": "order", "userId": "ada", "eventId": "o-1",
+         "payload": {"amount": 12.5, "paid": True, "sku": "1234", "item": items}},
+        {"eventType": "visit", "subject": "bob", "payload": {"page": "/"}},
+    ]  # fmt: skip
 
 
 _TEXT = st.text(st.characters(exclude_characters="<&", exclude_categories=["Cs", "Cc"]), max_size=8)

@@ -63,10 +63,14 @@ class Envelope(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Reading(NamedTuple):
-    """What a form that is not ours says: an envelope, and when its sender's clock says that it was sent."""
+    """What a form that is not ours says: an envelope, when its sender's clock says that it was sent, and by which visitor.
+
+    A visitor has a name where the envelope has a user.
+    """
 
     envelope: Envelope
     sent_at: Any = None
+    anonymous_id: str | None = None
 
 
 Form = Callable[[bytes], Reading]
@@ -124,12 +128,17 @@ class Normaliser:
     ) -> AcceptedEvent | Rejection:
         """Return the event of a body in another form, or why it is none."""
         try:
-            reading = form(body)
-            _check_depth(reading.envelope)
-            late = self._late(reading.sent_at)
-            event = self._event(reading.envelope, project, key, correlation_id, late=late)
+            envelope, sent_at, visitor = form(body)
+            _check_depth(envelope)
+            is_anonymous = visitor is not None and envelope.user_id is None
+            if is_anonymous:
+                envelope.user_id = visitor
+            event = self._event(envelope, project, key, correlation_id, late=self._late(sent_at))
             _check_texts(event)
-            return event
+            if visitor is None:
+                return event
+            _check_visitor(visitor)
+            return msgspec.structs.replace(event, anonymous_id=visitor, is_anonymous=is_anonymous)
         except Invalid as invalid:
             return invalid.rejection
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -246,6 +255,11 @@ class Normaliser:
         seconds = int(self._future.total_seconds())
         text = f"{occurred_at.isoformat()} lies more than {seconds} s ahead of our clock"
         return Invalid("occurredAt", text, Reason.EVENT_IN_FUTURE)
+
+
+def _check_visitor(visitor: str) -> None:
+    if not 0 < len(visitor) <= USER_ID_CHARS_MAX or "\0" in visitor:
+        raise Invalid("anonymousId", f"must have 1 to {USER_ID_CHARS_MAX} characters, none of them NUL")
 
 
 def _said_at(sent_at: Any) -> datetime:

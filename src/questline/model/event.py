@@ -70,6 +70,8 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     partition_key: str | None = None
     correlation_id: str | None = None
     context: str | None = None  # compact JSON object
+    anonymous_id: str | None = None  # of the visitor who sent it
+    is_anonymous: bool = False  # the user is that visitor's id: who it is, nobody has said with this event
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ _EVENT_ID = blake2b(digest_size=16, person=b"questline:id")
 _FULL = blake2b(digest_size=16, person=b"questline:full")
 _INTENT = blake2b(digest_size=16, person=b"questline:intent")
 _CONTENT = blake2b(digest_size=16, person=b"questline:cont")
+_VISITOR = blake2b(digest_size=8, person=b"questline:anon")
 _USER = blake2b(digest_size=8, person=b"questline:user")
 
 
@@ -61,4 +62,11 @@ def user_hash(project_id: int, user: str) -> int:
     """Return the signed 64-bit hash of a project's user; its lowest six bits are the partition."""
     prepared = _USER.copy()
     prepared.update(b"%d:%b" % (project_id, user.encode()))
+    return int.from_bytes(prepared.digest(), "big", signed=True)
+
+
+def visitor_hash(project_id: int, anonymous_id: str) -> int:
+    """Return the signed 64-bit hash of a project's visitor, to lock them by."""
+    prepared = _VISITOR.copy()
+    prepared.update(b"%d:%b" % (project_id, anonymous_id.encode()))
     return int.from_bytes(prepared.digest(), "big", signed=True)

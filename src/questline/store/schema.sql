@@ -914,6 +914,33 @@ CREATE TABLE api_processes (
     CONSTRAINT api_processes_pk PRIMARY KEY (process)
 );
 
+-- ───────────────────────────────────────────────────────────── visitors not known yet
+
+-- Visitors who are not known yet: their events wait until somebody says who they are.
+CREATE TABLE anonymous_links (
+    project_id    integer NOT NULL,
+    anonymous_id  text COLLATE "C" NOT NULL,
+    external_user text COLLATE "C" NOT NULL,          -- who it is: the first who was named stays
+    linked_at     timestamptz NOT NULL,
+    CONSTRAINT anonymous_links_pk PRIMARY KEY (project_id, anonymous_id)
+);
+CREATE TABLE anonymous_events (
+    project_id       integer NOT NULL,
+    anonymous_id     text COLLATE "C" NOT NULL,
+    event_id         uuid NOT NULL,
+    key_hash         bytea NOT NULL,                  -- 16 bytes: the dedupe key that the event will have
+    content_hash     bytea NOT NULL,
+    type             text COLLATE "C" NOT NULL,
+    payload          json NOT NULL,
+    occurred_at      timestamptz NOT NULL,
+    received_at      timestamptz NOT NULL,
+    idempotency_key  text NOT NULL,
+    correlation_id   text,
+    context          json,
+    CONSTRAINT anonymous_events_pk PRIMARY KEY (project_id, anonymous_id, event_id),
+    CONSTRAINT anonymous_events_wait_once UNIQUE (project_id, key_hash)
+);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -1152,6 +1179,9 @@ GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questl
 GRANT SELECT, INSERT, UPDATE ON reminders TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
+GRANT SELECT, INSERT ON anonymous_links TO questline_service;
+GRANT SELECT, INSERT, DELETE ON anonymous_events TO questline_service;
+GRANT SELECT ON anonymous_links, anonymous_events TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON retries, parked_users TO questline_service;
 GRANT SELECT ON retries, parked_users TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
@@ -1202,6 +1232,7 @@ BEGIN
         'guard_marks', 'sightings', 'suspicions', 'blocks', 'reviews', 'board_hidden',
         'grants', 'badges', 'allowances', 'fulfilments', 'stocks', 'coupons',
         'audit_log',
+        'anonymous_links', 'anonymous_events',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -6,10 +6,11 @@ from typing import Any
 from litestar import Litestar
 
 from questline.api.callers import CALLERS
-from questline.api.description import examples, untyped
+from questline.api.description import dialects, examples, untyped
 from questline.api.description.untyped import SECTIONS, ref
 from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.problems import TITLES
+from questline.ingest.segment import KINDS
 from questline.model.limits import PAGE_ITEMS_MAX
 from questline.model.permissions import PERMISSIONS, Scope
 
@@ -56,6 +57,7 @@ _FURTHER_PROBLEMS = {
     "reportIncident": ["404", "409"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
+    **{f"segment{kind.capitalize()}": ["409"] for kind in KINDS},
     "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
@@ -123,7 +125,7 @@ def document(app: Litestar) -> Json:
         scope = Scope.EVENTS_WRITE if operation["tags"] == ["events"] else Scope.COMMANDS_WRITE
         paths.setdefault(path, {})["post"] = _guarded(path, operation, scope)
     schemas = {**raw.get("components", {}).get("schemas", {}), **untyped.schemas()}
-    for name, example in {**examples.SCHEMAS, **untyped.examples()}.items():
+    for name, example in {**examples.SCHEMAS, **dialects.EXAMPLES, **untyped.examples()}.items():
         schemas[name] = {**schemas[name], "examples": [example]}
     return {
         "openapi": "3.1.0",

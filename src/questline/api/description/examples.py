@@ -363,10 +363,6 @@ SCHEMAS: dict[str, Any] = {
     "Version": {**_VERSION, "document": PROGRAM},
     "VersionList": {"items": [_VERSION], "nextCursor": None},
     "Event": EVENT,
-    "CloudEvent": {
-        "specversion": "1.0", "id": "o-1", "source": "/shop", "type": "task_completed", "subject": "ada", "time": AT,
-        "data": {"difficulty": "hard"}, "tenant": "blue",
-    },
     "Accepted": {
         "status": "accepted", "eventId": ID, "idempotencyKey": "task-1", "duplicate": False, "correlationId": ID,
     },

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from questline.api.description import dialects
 from questline.api.description.examples import DEFINITIONS, NAMES
 from questline.api.hot.commands import HOT_COMMANDS, Done
 from questline.api.hot.items import ItemResult
 from questline.api.hot.spend import Spend, Spent
 from questline.control.schema import program_schema
+from questline.ingest.segment import KINDS
 from questline.model.limits import (
     BATCH_EVENTS_MAX,
     COUPON_CHARS_MAX,
@@ -67,19 +69,6 @@ _EVENT = {
         "context": {"type": "object", "description": "The circumstances; rules read them as event.context."},
     },
 }
-_CLOUD_EVENT = {
-    "type": "object",
-    "required": ["specversion", "id", "source", "type"],
-    "properties": {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "minLength": 1, "description": "With `source`, what tells events apart."},
-        "source": {**_SHORT, "minLength": 1},
-        "type": {"type": "string", "minLength": 1, "maxLength": EVENT_TYPE_CHARS_MAX, "pattern": "^[^$]"},
-        "subject": {"type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX, "description": "The user."},
-        "time": {"type": "string", "format": "date-time"},
-        "data": {"description": "The payload."},
-    },
-}
 _ACCEPTED: Json = {
     "status": {"const": "accepted"},
     "eventId": {**_ID, "description": "Ours; of a duplicate, the original's."},
@@ -110,14 +99,15 @@ def schemas() -> Json:
     """Return the schemas by name."""
     template = "#/components/schemas/{name}"
     _, structs = msgspec.json.schema_components(
-        [Spend, Spent, ItemResult, Done, *(command.body for command in HOT_COMMANDS)], ref_template=template
+        [Spend, Spent, ItemResult, Done, *dialects.STRUCTS, *(command.body for command in HOT_COMMANDS)],
+        ref_template=template,
     )
     results = {"type": "array", "items": ref("ItemResult")}
     texts = {"type": "object", "additionalProperties": {"type": "string"}}
     found: Json = {
         **structs,
         "Event": _EVENT,
-        "CloudEvent": _CLOUD_EVENT,
+        **dialects.SCHEMAS,
         "Batch": _object({"events": {"type": "array", "items": ref("Event"), "maxItems": BATCH_EVENTS_MAX}}),
         "Accepted": _object(_ACCEPTED),
         "Applied": _object(
@@ -301,6 +291,16 @@ HOT_PATHS: dict[str, Json] = {
     ),
 }  # fmt: skip
 """The POST operations that Litestar does not see."""
+
+for _kind in KINDS:
+    HOT_PATHS[f"/v1/{_kind}"] = _post(
+        f"segment{_kind.capitalize()}", "events", f"Accept a message of Segment's: {_kind}",
+        _body(_JSON, schema="Message"), {"200": _answer("Durable.", _JSON, schema="Tracked")},
+    )  # fmt: skip
+HOT_PATHS["/v1/batch"] = _post(
+    "segmentBatch", "events", "Accept messages of Segment's, each answered for itself",
+    _body(_JSON, schema="MessageBatch"), {"200": _answer("A result a message.", _JSON, schema="TrackedBatch")},
+)  # fmt: skip
 
 for _command in HOT_COMMANDS:
     _names = re.findall(r"\{(\w+)\}", _command.path)

@@ -117,6 +117,10 @@ class EventHandlers:
         await self._rates.take(principal, class_, notes, tokens)
         return principal
 
+    async def take(self, principal: Principal, scope: Scope, events: int) -> None:
+        """Take tokens for so many events of one who is authenticated; raises a 429 problem."""
+        await self._rates.take(principal, RouteClass.INGEST, notes_of(scope), events)
+
     async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send, form: Form | None = None) -> None:
         key = seconds = None
         for name, value in scope["headers"]:
@@ -147,7 +151,7 @@ class EventHandlers:
             detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
             raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
         if bodies:
-            await self._rates.take(principal, RouteClass.INGEST, notes_of(scope), len(bodies))
+            await self.take(principal, scope, len(bodies))
         items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form)
         results = await self._items.store(items)
         for index, result in enumerate(results):

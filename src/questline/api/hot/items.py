@@ -1,7 +1,7 @@
 """Many events in one request: each is answered for itself, and one bad item stops no other."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -33,6 +33,7 @@ class ItemResult(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
 
 
 Item = AcceptedEvent | Rejection
+Store = Callable[[Sequence[AcceptedEvent]], Awaitable[list[Acceptance]]]
 
 
 class Items:
@@ -79,11 +80,14 @@ class Items:
                 await asyncio.sleep(0)
         return items
 
-    async def store(self, items: Sequence[Item]) -> list[ItemResult]:
-        """Store those that are events; return a result for each item, in order. Raises 503 problems."""
+    async def store(self, items: Sequence[Item], store: Store | None = None) -> list[ItemResult]:
+        """Store those that are events; return a result for each item, in order. Raises 503 problems.
+
+        `store` is used in place of the acceptor's.
+        """
         events = [item for item in items if type(item) is AcceptedEvent]
         try:
-            acceptances = iter(await self._acceptor.accept(events) if events else [])
+            acceptances = iter(await (store or self._acceptor.accept)(events) if events else [])
         except accept.Overloaded as error:
             raise overloaded() from error
         except accept.Unavailable as error:

@@ -9,6 +9,7 @@ from questline.api.asgi import Receive, Scope
 from questline.api.hot.body import Disconnected
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers, Handler
+from questline.api.hot.segment import BATCH_PATH, SEGMENT_PATHS, SegmentHandlers
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.notes import take_notes
@@ -21,7 +22,10 @@ log = structlog.get_logger(__name__)
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-HOT_PATHS = ("/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/ingest/stream", "/v1/currency/spend")
+HOT_PATHS = (
+    "/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/ingest/stream", "/v1/currency/spend",
+    *(f"/v1{path}" for path in SEGMENT_PATHS), f"/v1{BATCH_PATH}",
+)  # fmt: skip
 
 
 class HotRouter:
@@ -29,7 +33,7 @@ class HotRouter:
 
     def __init__(
         self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler, commands: CommandHandlers,
-        rates: Rates,
+        rates: Rates, segment: SegmentHandlers,
     ) -> None:  # fmt: skip
         self._rates = rates
         self._rest = rest
@@ -40,8 +44,10 @@ class HotRouter:
             "/events/batch": events.batch,
             "/ingest/stream": stream.stream,
             "/currency/spend": spends.spend,
+            **segment.routes,
         }
         assert [f"/v1{path}" for path in routes] == list(HOT_PATHS)
+        routes |= segment.short_routes
         self._routes = {prefix + path: handler for path, handler in routes.items() for prefix in ("", "/v1")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
