@@ -168,7 +168,8 @@ async def _apply(
         if after.version != before.version:
             shown = [{"version": v.version, **programs.shown(v, entry)} for v in (before, after)]
             await acts.write(conn, admin, *_target(entry), before=shown[0], after=shown[1])
-        return after
+    services.ring.forget(f"project {project.id}")  # the edge knows which types a program takes, and from whom
+    return after
 
 
 def _target(entry: tuple[str, str] | tuple[()]) -> tuple[str, str]:

@@ -74,6 +74,7 @@ class EventView(msgspec.Struct, frozen=True, rename="camel"):
     partition_key: str | None
     correlation_id: str | None
     context: dict[str, Any] | None
+    sent_with: str | None
     status: EventStatus
     reason: str | None
     message: str | None
@@ -95,7 +96,7 @@ def event_view(row: Any, program: Program | None) -> EventView:
     """Return the view of a row of store.reads.event; `program` is the version that decided it, where one did."""
     status, reason = status_of(row)
     payload = msgspec.json.decode(row["payload"], type=dict[str, Any])
-    decision = _decision(row, program, payload) if row["status"] is not None and program is not None else None
+    decision = _decision(row, program) if row["status"] is not None and program is not None else None
     return EventView(
         str(row["id"]),
         row["external_id"],
@@ -110,6 +111,7 @@ def event_view(row: Any, program: Program | None) -> EventView:
         row["partition_key"],
         row["correlation_id"],
         _context(row),
+        row["sent_with"],
         status,
         reason,
         row["dead_message"] if status is EventStatus.FAILED else decision.message if decision is not None else None,
@@ -130,19 +132,20 @@ def _review(row: Any) -> EventReview | None:
     return EventReview(row["review_status"], row["review_reason"], None if by is None else str(by))
 
 
-def _decision(row: Any, program: Program, payload: dict[str, Any]) -> DecisionView:
+def _decision(row: Any, program: Program) -> DecisionView:
     trace = msgspec.json.decode(row["trace"], type=dict[str, Any])
     event = Event(
         row["id"],
         0,
         row["type"],
         row["external_user"],
-        payload,
+        msgspec.json.decode(row["payload"], type=dict[str, Any]),
         row["occurred_at"],
         row["source"],
         row["schema_version"],
         context=_context(row),
     )
+    program.read(event)  # as it was decided on: in the form that rules read
     attributes = msgspec.json.decode(row["attributes"] or "{}", type=dict[str, Any])
     fired = tuple(trace.get("fired", ()))
     return DecisionView(

@@ -10,7 +10,7 @@ from questline.engine.validate import ProgramInvalid
 from questline.model.program import string_keys
 from questline.store import versions
 from questline.store.pool import Connection
-from questline.store.versions import Version
+from questline.store.versions import EdgeTypes, Version
 
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -52,11 +52,16 @@ async def apply(
         raise StaleVersion(expected, number)
     before = await current(conn, project_id, number)
     document = string_keys(edit(msgspec.json.decode(msgspec.json.encode(before.document))))
-    compile_program(document, number + 1, timezone)
+    program = compile_program(document, number + 1, timezone)
     if document == before.document:
         return before, before
-    at = await versions.add(conn, project_id, number + 1, document, by)
+    at = await versions.add(conn, project_id, number + 1, document, by, _edge_types(program))
     return before, Version(number + 1, by, at, document)
+
+
+def _edge_types(program: Program) -> EdgeTypes:
+    refuses = program.document.unknown_event_types == "refuse"
+    return EdgeTypes(sorted(program.marked_types), sorted(program.known_types) if refuses else None)
 
 
 def shown(version: Version, entry: tuple[str, str] | tuple[()]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 from questline.engine import achievements, guards, metrics, progress, quests, rules, runs, windows
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
+from questline.engine.catalogue import compile_readers, marked_types
 from questline.engine.commands import COMMANDS, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
@@ -28,6 +29,7 @@ from questline.model.footprint import Footprint
 from questline.model.guards import SightingKey, Suspicion
 from questline.model.program import Board, Metric, ProgramDocument, Rule, Streak, parse, string_keys, types_of
 from questline.model.records import RecordKey, RecordKind
+from questline.model.trust import TRUSTED_TYPES
 
 Step = Callable[[Draft], None]
 D = TypeVar("D")
@@ -53,7 +55,13 @@ class Plan(msgspec.Struct, frozen=True):
 class Program:
     """One version of a project's rules, ready to decide events."""
 
-    def __init__(self, document: ProgramDocument, version: int, default_timezone: str) -> None:
+    def __init__(
+        self,
+        document: ProgramDocument,
+        version: int,
+        default_timezone: str,
+        trusted_types: frozenset[str] = frozenset(),
+    ) -> None:
         self.version = version
         self.document = document
         self.default_timezone = default_timezone
@@ -105,9 +113,23 @@ class Program:
             name: [compile_condition(plan.when) if plan.when else None for plan in commission.plans]
             for name, commission in document.commissions.items()
         }
+        self.marked_types = marked_types(document)
+        self.trusted_types = self.marked_types | TRUSTED_TYPES | trusted_types
+        self._payload_readers = compile_readers(document)
         self._plans: dict[str, Plan] = {}
         self._other = self._plan(None)
         self._system = Plan((), Footprint(), (), ())
+
+    @property
+    def known_types(self) -> frozenset[str]:
+        """The event types that the program names: those of its catalogue, and those that something listens to."""
+        own = (name for name in self._types if not name.startswith(SYSTEM_PREFIX))
+        return frozenset(self.document.event_types).union(own)
+
+    def read(self, event: Event) -> str | None:
+        """Bring an event's payload, in place, to the version that rules read; return what is wrong with it, if anything."""
+        reader = self._payload_readers.get(event.type)
+        return None if reader is None else reader(event.schema_version, event.payload)
 
     def plan(self, event_type: str) -> Plan:
         """Return what an event of a type sets off; it is put together when the type first comes, from parts compiled."""
@@ -230,13 +252,18 @@ def _on(definition: Metric | Streak | Rule) -> tuple[str, ...]:
     return types_of(definition.on)
 
 
-def compile_program(document: Mapping[str, Any], version: int, default_timezone: str = "UTC") -> Program:
-    """Return the compiled program; raises ProgramInvalid with every error of the document."""
+def compile_program(
+    document: Mapping[str, Any], version: int, default_timezone: str = "UTC", trusted_types: Iterable[str] = ()
+) -> Program:
+    """Return the compiled program; raises ProgramInvalid with every error of the document.
+
+    `trusted_types` are event types that the project trusts servers alone with, beside those that the document marks.
+    """
     document = string_keys(document)
     errors = validate(document)
     if errors:
         raise ProgramInvalid(errors)
-    return Program(parse(document), version, default_timezone)
+    return Program(parse(document), version, default_timezone, frozenset(trusted_types))
 
 
 def _tiers_by_currency(document: ProgramDocument) -> dict[str, list[str]]:

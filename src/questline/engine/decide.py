@@ -24,6 +24,10 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
     """
     draft, plan = Draft(program, state, event), program.plan(event.type)
     try:
+        if event.sent_with is not None and event.type in program.trusted_types:
+            raise Refusal(
+                Reason.UNTRUSTED_EVENT_TYPE, f"{event.type!r} is for servers only, and came with a publishable key"
+            )
         if state.blocked and not (plan.command is not None and plan.command.when_blocked):
             raise Refusal(Reason.USER_BLOCKED, "the user is blocked")
         if event.approval is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from questline.engine import (
     boosts,
+    catalogue,
     commissions,
     guards,
     items,
@@ -42,6 +43,7 @@ MECHANICS = (
     named_rewards.references,
     quest_forms.references,
     redemptions.references,
+    catalogue.references,
 )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from questline.engine import (
     boosts,
+    catalogue,
     commissions,
     guards,
     items,
@@ -257,7 +258,8 @@ PROGRAM_SCHEMA: dict[str, Any] = {
             "rewards": named_rewards.SCHEMA,
             "quests": quest_forms.SCHEMA,
             "store": redemptions.SCHEMA,
-            "eventTypes": map_of(object_of({"trusted": {"type": "boolean"}})),
+            "eventTypes": catalogue.SCHEMA,
+            "unknownEventTypes": catalogue.UNKNOWN_SCHEMA,
         }
     ),
 }

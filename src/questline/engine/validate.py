@@ -149,6 +149,8 @@ def _short(value: Any) -> str:
 
 
 def _conditions(document: Any) -> Iterator[ProgramError]:
+    if isinstance(document, dict):  # a payload may have a member `when`, and its schema then has one
+        document = {part: value for part, value in document.items() if part != "eventTypes"}
     for path, when in _whens(document, ()):
         leaves = [0]
         yield from _condition(when, path, 1, leaves)

@@ -1,15 +1,29 @@
-"""Which event types a publishable key may not send, because a browser could make them up."""
+"""Which events the edge lets in: types that the project takes, from who may send them."""
 
-from questline.model.principal import Project
+import msgspec
 
-TRUSTED_TYPES = frozenset(
-    {
-        "purchase", "checkout_complete", "checkout_success", "commission.created", "referral_success",
-        "user.leveled_up", "step.completed", "quest.completed",
-    }
-)  # fmt: skip
+from questline.ingest.envelope import Rejection
+from questline.model.event import PUBLISHABLE, SYSTEM_PREFIX, AcceptedEvent
+from questline.model.principal import KeyType, Principal
+from questline.model.reasons import REASONS, Reason
+
+_UNTRUSTED = Rejection(Reason.UNTRUSTED_EVENT_TYPE, REASONS[Reason.UNTRUSTED_EVENT_TYPE], "type")
+_UNKNOWN = Rejection(Reason.UNKNOWN_EVENT_TYPE, REASONS[Reason.UNKNOWN_EVENT_TYPE], "type")
 
 
-def untrusted(event_type: str, project: Project) -> bool:
-    """Tell whether events of a type must come from a server, with a secret key."""
-    return event_type in TRUSTED_TYPES or event_type in project.trusted_types
+def admit(event: AcceptedEvent | Rejection, principal: Principal) -> AcceptedEvent | Rejection:
+    """Return an event as it may go on, with a note of how it was authenticated, or why it may not.
+
+    What is new here is asked again when the event is applied: a type may be left to servers meanwhile.
+    """
+    if type(event) is not AcceptedEvent:
+        return event
+    project = principal.project
+    known = project.known_types
+    if known is not None and event.type not in known and event.type[0] != SYSTEM_PREFIX:
+        return _UNKNOWN
+    if principal.key_type is KeyType.SECRET:
+        return event
+    if event.type in project.trusted_types:
+        return _UNTRUSTED
+    return msgspec.structs.replace(event, sent_with=PUBLISHABLE)

@@ -39,6 +39,7 @@ QUEST_COMPLETE = "$quest_complete"
 QUEST_EXPIRE = "$quest_expire"  # sent by a worker when a quest's time is over
 STREAK_AT_RISK = "$streak_at_risk"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
+PUBLISHABLE = "publishable"  # how an event was authenticated, where anybody may have the key
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
 
@@ -72,6 +73,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     context: str | None = None  # compact JSON object
     anonymous_id: str | None = None  # of the visitor who sent it
     is_anonymous: bool = False  # the user is that visitor's id: who it is, nobody has said with this event
+    sent_with: str | None = None  # PUBLISHABLE, or None: by a server
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +101,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     received_at: datetime | None = None
     approval: Approval | None = None
     context: Mapping[str, Any] | None = None
+    sent_with: str | None = None
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -120,5 +123,6 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     partition: int
     seq: int
     context: str | None = None
+    sent_with: str | None = None
     attempt: int = 1
     tries: int = 0

@@ -112,6 +112,16 @@ PROGRAM_DEPTH_MAX = 64  # nesting of a program document
 PROGRAM_VALUES_MAX = 300_000  # values in a program document; PROGRAM_BYTES_MAX holds few more
 PATTERN_CHARS_MAX = 512  # of `matches`
 
+# ── the event catalogue
+EVENT_TYPES_MAX = 1_000  # in one program
+EVENT_TYPE_VERSIONS_MAX = 50  # of one type
+EVENT_SCHEMA_NODES_MAX = 1_000  # schemas within one payload schema, references written out: what one event can cost
+EVENT_SCHEMA_REFERENCES_DEEP_MAX = 200  # nesting of one, references followed
+EVENT_SCHEMA_PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled
+SCHEMA_MESSAGE_CHARS_MAX = 500  # of a violation
+UPCAST_STEPS_MAX = 100  # of all versions of one type
+UPCAST_ITEMS_MAX = 1_000  # elements of lists that one step goes through
+
 # ── reads
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 200

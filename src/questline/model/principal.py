@@ -9,6 +9,7 @@ import msgspec
 
 from questline.model.permissions import KEY_SCOPES, PUBLISHABLE_SCOPES, MemberRole, Role, Scope
 from questline.model.rates import ProjectRates
+from questline.model.trust import TRUSTED_TYPES
 
 __all__ = ["DedupeStrategy", "KeyType", "MemberRole", "Principal", "Project", "Role", "Scope", "scopes_of_key"]
 
@@ -34,8 +35,9 @@ class Project(msgspec.Struct, frozen=True, gc=False):
     program_version: int
     dedupe_strategy: DedupeStrategy = DedupeStrategy.FULL
     intent_window_seconds: int = 300
-    trusted_types: frozenset[str] = frozenset()
     cors_origins: frozenset[str] | None = None  # pages whose requests are answered; None: it names none
+    trusted_types: frozenset[str] = TRUSTED_TYPES  # event types that only servers may send
+    known_types: frozenset[str] | None = None  # the only ones that are taken; None: all
     settings: dict[str, Any] = {}
     rates: ProjectRates | None = None  # what an operator grants it; None: the settings' limits
 

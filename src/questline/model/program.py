@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from questline.model.boosts import Boost, Boosting, Segment
+from questline.model.catalogue import EventType
 from questline.model.contests import League, Season
 from questline.model.definition import Award, Condition, Definition, Gains, Per, Reward
 from questline.model.guards import Guard, Suspicion
@@ -177,10 +178,6 @@ class Board(Definition, frozen=True, rename="camel", omit_defaults=True):
         return self.currency or self.metric or ""
 
 
-class EventType(Definition, frozen=True, rename="camel", omit_defaults=True):
-    trusted: bool = False
-
-
 class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=True):
     timezone: str | None = None
     currencies: dict[str, Currency] = {}
@@ -206,6 +203,7 @@ class ProgramDocument(Definition, frozen=True, rename="camel", omit_defaults=Tru
     quests: dict[str, Quest] = {}
     store: dict[str, StoreItem] = {}
     event_types: dict[str, EventType] = {}
+    unknown_event_types: Literal["accept", "refuse"] = "accept"
 
 
 def parse(document: Mapping[str, Any]) -> ProgramDocument:

@@ -11,6 +11,7 @@ class Reason(StrEnum):
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
     UNTRUSTED_EVENT_TYPE = "UNTRUSTED_EVENT_TYPE"
+    UNKNOWN_EVENT_TYPE = "UNKNOWN_EVENT_TYPE"
     SCHEMA_VIOLATION = "SCHEMA_VIOLATION"
     EVENT_IN_FUTURE = "EVENT_IN_FUTURE"
     USER_BLOCKED = "USER_BLOCKED"
@@ -52,6 +53,7 @@ REASONS: dict[Reason, str] = {
     Reason.PAYLOAD_TOO_LARGE: "The event, batch or stream is over its size limit.",
     Reason.IDEMPOTENCY_KEY_REUSED: "The key belongs to an event with other content. Use a new key for a new fact.",
     Reason.UNTRUSTED_EVENT_TYPE: "A publishable key may not send this type; send it with a secret key from a server.",
+    Reason.UNKNOWN_EVENT_TYPE: "The project takes only event types that its program names, and this is none of them.",
     Reason.SCHEMA_VIOLATION: "The payload does not match the type's schema; the message gives the path.",
     Reason.EVENT_IN_FUTURE: "occurredAt lies further ahead of the server's clock than is tolerated.",
     Reason.USER_BLOCKED: "The user is blocked; the event is kept and has no effect.",

@@ -70,7 +70,7 @@ class Applier:
         the database raises leaves through the caller, who repeats or splits the batch.
         """
         programs = await self._programs.in_force(conn, {e.project_id for e in events})
-        decoded = await _with_held(conn, [_event_of(e) for e in events])
+        decoded = await _with_held(conn, programs, [_event_of(programs[e.project_id], e) for e in events])
         wanted = _wanted(programs, decoded, users)
         by_id = {user.id: user for user in users.values()}
         await _share_stocks(conn, wanted, users)
@@ -141,13 +141,13 @@ async def _share_stocks(conn: Connection, wanted: dict[int, state.Wanted], users
             user.stocks = found.get(project_id, user.stocks)
 
 
-def _event_of(waiting: WaitingEvent) -> Event | Failure:
+def _event_of(program: Program, waiting: WaitingEvent) -> Event | Failure:
     try:
         payload = _decode_payload(waiting.payload)
         context = None if waiting.context is None else _decode_payload(waiting.context)
     except (msgspec.MsgspecError, RecursionError) as error:
         return Failure(Reason.INVALID_ENVELOPE, f"the stored payload cannot be read: {error}")
-    return Event(
+    event = Event(
         waiting.id,
         waiting.project_id,
         waiting.type,
@@ -158,10 +158,20 @@ def _event_of(waiting: WaitingEvent) -> Event | Failure:
         waiting.schema_version,
         waiting.received_at,
         context=context,
+        sent_with=waiting.sent_with,
     )
+    return _in_form(program, event)
 
 
-async def _with_held(conn: Connection, events: Sequence[Event | Failure]) -> Sequence[Event | Failure]:
+def _in_form(program: Program, event: Event) -> Event | Failure:
+    """Return the event with its payload in the form that rules read, or the violation of its schema."""
+    violation = program.read(event)
+    return event if violation is None else Failure(Reason.SCHEMA_VIOLATION, violation)
+
+
+async def _with_held(
+    conn: Connection, programs: dict[int, Program], events: Sequence[Event | Failure]
+) -> Sequence[Event | Failure]:
     """Return the events with each approval as the held event of its user that it names."""
     approvals = {
         event.id: (event.project_id, held_id)
@@ -173,7 +183,7 @@ async def _with_held(conn: Connection, events: Sequence[Event | Failure]) -> Seq
     held = await reviews.held(conn, list(approvals.values()))
     named = {id_: held[key] for id_, key in approvals.items() if key in held}
     return [
-        as_approved(event, named[event.id])
+        _in_form(programs[event.project_id], as_approved(event, named[event.id]))
         if isinstance(event, Event) and event.id in named and named[event.id].user == event.user
         else event
         for event in events

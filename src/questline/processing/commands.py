@@ -270,6 +270,7 @@ def _waiting(event: AcceptedEvent) -> WaitingEvent:
         event.user_hash % PARTITIONS,
         0,
         event.context,
+        event.sent_with,
     )
 
 

@@ -16,23 +16,25 @@ class ProgramCache:
 
     def __init__(self, entries_max: int = PROGRAM_CACHE_ENTRIES_MAX) -> None:
         self._entries_max = entries_max
-        self._programs: OrderedDict[tuple[int, int, str], Program] = OrderedDict()
+        self._programs: OrderedDict[tuple[int, int, str, tuple[str, ...]], Program] = OrderedDict()
 
     async def in_force(self, conn: Connection, project_ids: Iterable[int]) -> dict[int, Program]:
         """Return the compiled program in force in each project, as this transaction sees it."""
         found = await programs.current(conn, project_ids)
         return {
-            project_id: await self.version(conn, project_id, current.version, current.timezone)
+            project_id: await self.version(conn, project_id, current.version, current.timezone, current.trusted_types)
             for project_id, current in found.items()
         }
 
-    async def version(self, conn: Connection, project_id: int, version: int, timezone: str) -> Program:
-        """Return one version compiled; LookupError when there is none."""
-        key = (project_id, version, timezone)
+    async def version(
+        self, conn: Connection, project_id: int, version: int, timezone: str, trusted_types: tuple[str, ...] = ()
+    ) -> Program:
+        """Return one version compiled; LookupError when there is none. `trusted_types` are those of the project's settings."""
+        key = (project_id, version, timezone, trusted_types)
         program = self._programs.get(key)
         if program is None:
             document = await programs.document(conn, project_id, version)
-            program = self._programs[key] = compile_program(document, version, timezone)
+            program = self._programs[key] = compile_program(document, version, timezone, trusted_types)
             while len(self._programs) > self._entries_max:
                 self._programs.popitem(last=False)
         else:

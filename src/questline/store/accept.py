@@ -53,6 +53,7 @@ def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
         [e.content_hash for e in events],
         [e.user_hash for e in events],
         _optional([e.context for e in events]),
+        _optional([e.sent_with for e in events]),
     ]
 
 

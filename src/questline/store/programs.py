@@ -12,16 +12,22 @@ SQL = statements("programs")
 
 
 class CurrentProgram(msgspec.Struct, frozen=True):
-    """The version in force in a project (0: the empty program) and the project's own zone."""
+    """The version in force in a project (0: the empty program), the project's own zone, and the types its settings trust."""
 
     version: int
     timezone: str
+    trusted_types: tuple[str, ...] = ()
 
 
 async def current(conn: Connection, project_ids: Iterable[int]) -> dict[int, CurrentProgram]:
     """Return what is in force in each of the projects, by project id."""
     rows = await conn.fetch(SQL["current"], list(project_ids))
-    return {row["id"]: CurrentProgram(row["program_version"], row["timezone"]) for row in rows}
+    return {
+        id_: CurrentProgram(
+            version, timezone, () if trusted is None else msgspec.json.decode(trusted, type=tuple[str, ...])
+        )
+        for id_, version, timezone, trusted in rows
+    }
 
 
 async def document(conn: Connection, project_id: int, version: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from asyncpg import Connection, Pool, Record
 
 from questline.model.principal import DedupeStrategy, Project
 from questline.model.rates import ProjectRates
+from questline.model.trust import TRUSTED_TYPES
 from questline.store.statements import statements
 
 SQL = statements("projects")
@@ -73,8 +74,9 @@ def project_of(row: Record) -> Project:
         program_version=row["program_version"],
         dedupe_strategy=DedupeStrategy(settings.get("dedupeStrategy", "full")),
         intent_window_seconds=settings.get("intentWindowSeconds", 300),
-        trusted_types=frozenset(settings.get("trustedTypes", ())),
         cors_origins=frozenset(settings["corsOrigins"]) if settings.get("corsOrigins") else None,
+        trusted_types=TRUSTED_TYPES.union(settings.get("trustedTypes", ()), row["trusted_types"]),
+        known_types=None if row["known_types"] is None else frozenset(row["known_types"]),
         settings=settings,
         rates=None if row["rates"] is None else msgspec.json.decode(row["rates"], type=ProjectRates),
     )

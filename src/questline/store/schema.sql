@@ -47,6 +47,8 @@ CREATE TABLE projects (
     created_at       timestamptz NOT NULL DEFAULT now(),
     archived_at      timestamptz,                     -- its keys are refused; its data stays
     rates            jsonb,                           -- limits an operator grants it; null: those of the settings
+    trusted_types    text[] NOT NULL DEFAULT '{}',    -- event types that the program in force leaves to servers
+    known_types      text[],                          -- the only ones it takes; NULL: it takes all
     CONSTRAINT projects_pk PRIMARY KEY (id),
     CONSTRAINT projects_app_id_is_unique UNIQUE (app_id),
     CONSTRAINT projects_app_id_is_a_slug CHECK (app_id ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
@@ -124,6 +126,7 @@ CREATE TABLE events (
     partition_key   text,
     correlation_id  text,
     context         json,                             -- what its sender said of the circumstances; no part of the content
+    sent_with       text COLLATE "C",                 -- publishable: with a key that anybody may have; NULL: by a server
     CONSTRAINT events_pk PRIMARY KEY (project_id, id)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
@@ -899,6 +902,15 @@ CREATE TRIGGER api_keys_announce_changes AFTER UPDATE OF revoked_at, expires_at,
     FOR EACH ROW EXECUTE FUNCTION announce_access('key', 'id');
 CREATE TRIGGER projects_announce_changes AFTER UPDATE ON projects
     FOR EACH ROW WHEN (OLD.program_version = NEW.program_version) EXECUTE FUNCTION announce_access('project', 'id');
+-- A new version is announced to those who remember projects where it takes other types.
+CREATE FUNCTION announce_types() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('questline_access', 'project ' || NEW.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER projects_announce_types AFTER UPDATE OF trusted_types, known_types ON projects
+    FOR EACH ROW WHEN ((OLD.trusted_types, OLD.known_types) IS DISTINCT FROM (NEW.trusted_types, NEW.known_types))
+    EXECUTE FUNCTION announce_types();
 CREATE TRIGGER organizations_announce_changes AFTER UPDATE OF archived_at ON organizations
     FOR EACH ROW EXECUTE FUNCTION announce_access('organization', 'id');
 CREATE TRIGGER memberships_announce_changes AFTER UPDATE OR DELETE ON memberships
@@ -940,6 +952,32 @@ CREATE TABLE anonymous_events (
     CONSTRAINT anonymous_events_pk PRIMARY KEY (project_id, anonymous_id, event_id),
     CONSTRAINT anonymous_events_wait_once UNIQUE (project_id, key_hash)
 );
+
+-- ───────────────────────────────────────────────────────────── event catalogue and kept replies
+
+-- Event types that came, whether or not the program names them. Counted in memory and added up now and then.
+CREATE TABLE event_types (
+    project_id     integer NOT NULL,
+    type           text COLLATE "C" NOT NULL,
+    first_seen_at  timestamptz NOT NULL,
+    last_seen_at   timestamptz NOT NULL,
+    events         bigint NOT NULL,                   -- at least so many were applied
+    samples        uuid[] NOT NULL,                   -- the latest of them, the newest first; payloads stay in `events`
+    CONSTRAINT event_types_pk PRIMARY KEY (project_id, type)
+);
+
+-- What requests under an idempotency key were answered, stored in the transaction of what they changed.
+CREATE TABLE kept_replies (
+    project_id    integer NOT NULL,                   -- 0: the request was for no project
+    key_hash      bytea NOT NULL,                     -- 16 bytes: the caller and the key
+    request_hash  bytea NOT NULL,                     -- 16 bytes: method, path, query and body
+    status        smallint NOT NULL,
+    headers       json NOT NULL,                      -- [[name, value], ...]
+    body          bytea,                              -- NULL: it showed a secret, or was too large
+    kept_at       timestamptz NOT NULL,
+    CONSTRAINT kept_replies_pk PRIMARY KEY (project_id, key_hash)
+);
+CREATE INDEX kept_replies_by_age ON kept_replies (kept_at);
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -1182,6 +1220,9 @@ GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
 GRANT SELECT, INSERT ON anonymous_links TO questline_service;
 GRANT SELECT, INSERT, DELETE ON anonymous_events TO questline_service;
 GRANT SELECT ON anonymous_links, anonymous_events TO questline_tenant;
+GRANT SELECT, INSERT, UPDATE ON event_types TO questline_service;
+GRANT SELECT ON event_types TO questline_tenant;
+GRANT SELECT, INSERT, DELETE ON kept_replies TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON retries, parked_users TO questline_service;
 GRANT SELECT ON retries, parked_users TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
@@ -1226,6 +1267,7 @@ BEGIN
         'vitals', 'items', 'check_ins', 'notices', 'boosts', 'tiers',
         'referral_codes', 'referrals', 'commissions',
         'reminders',
+        'event_types', 'kept_replies',
         'retries', 'parked_users', 'replays',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps', 'quests',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',

@@ -20,6 +20,13 @@ class Version(msgspec.Struct, frozen=True, rename="camel"):
     document: dict[str, Any] | None = None
 
 
+class EdgeTypes(msgspec.Struct, frozen=True):
+    """What the edge must know of a version: types that only servers may send, and the only ones taken (None: all)."""
+
+    trusted: list[str]
+    known: list[str] | None
+
+
 async def lock(conn: Connection, project_id: int) -> int:
     """Lock the project's program until the transaction ends; return the version in force."""
     version: int = await conn.fetchval(SQL["lock"], project_id)
@@ -41,8 +48,10 @@ async def list_versions(conn: Connection, project_id: int, before: int, limit: i
     return [Version(*row) for row in await conn.fetch(SQL["list"], project_id, before, limit)]
 
 
-async def add(conn: Connection, project_id: int, version: int, document: dict[str, Any], by: str) -> datetime:
+async def add(
+    conn: Connection, project_id: int, version: int, document: dict[str, Any], by: str, edge: EdgeTypes
+) -> datetime:
     """Add a version and put it in force, in the caller's transaction, which holds the lock."""
     at: datetime = await conn.fetchval(SQL["add"], project_id, version, msgspec.json.encode(document).decode(), by)
-    await conn.execute(SQL["put_in_force"], project_id, version)
+    await conn.execute(SQL["put_in_force"], project_id, version, edge.trusted, edge.known)
     return at

@@ -1,6 +1,7 @@
 """A program played in memory: a table of events in, their effects and the final state out. No clock, no database."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
@@ -71,11 +72,16 @@ class Scenario:
         return state
 
     def play(self, rows: Iterable[Row]) -> list[Played]:
-        """Play rows of (time, type, payload) or (time, user, type, payload), and return what each did."""
+        """Play rows of (time, type, payload) or (time, user, type, payload), and return what each did.
+
+        Raises ValueError for a payload that violates its schema.
+        """
         played = []
         for row in rows:
             when, user, type_, payload = row if len(row) == 4 else (row[0], DEFAULT_USER, row[1], row[2])
-            event = Event(UUID(int=len(self._applied) + 1), 1, type_, user, dict(payload), _instant(when))
+            event = Event(UUID(int=len(self._applied) + 1), 1, type_, user, deepcopy(dict(payload)), _instant(when))
+            if (violation := self.program.read(event)) is not None:
+                raise ValueError(f"{type_}: {violation}; it would be a dead letter")
             decision = self.apply(event)
             played.append(Played(event, decision, effects_of(decision)))
         return played

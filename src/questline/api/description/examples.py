@@ -313,7 +313,7 @@ SCHEMAS: dict[str, Any] = {
     "EventView": {
         **_SUMMARY,
         "payload": EVENT["payload"], "source": None, "schemaVersion": None, "specVersion": None, "partitionKey": None,
-        "correlationId": None, "context": None, "message": "",
+        "correlationId": None, "context": None, "sentWith": None, "message": "",
         "attempts": [
             {"number": 1, "status": "processed", "reason": "PROCESSED", "message": None, "durationUs": 310, "at": AT}
         ],

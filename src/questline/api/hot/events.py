@@ -21,7 +21,7 @@ from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
-from questline.ingest.trust import untrusted
+from questline.ingest.trust import admit
 from questline.model.audit import Act
 from questline.model.event import AcceptedEvent
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
@@ -133,11 +133,10 @@ class EventHandlers:
             event = self._normaliser.from_json(body, principal.project, key, given)
         else:
             event = self._normaliser.from_form(form, body, principal.project, key, given)
+        event = admit(event, principal)
         if isinstance(event, Rejection):
             raise of_rejection(event)
         if principal.key_type is KeyType.PUBLISHABLE:
-            if untrusted(event.type, principal.project):
-                raise of_reason(Reason.UNTRUSTED_EVENT_TYPE, REASONS[Reason.UNTRUSTED_EVENT_TYPE], field="type")
             seconds = None  # an outcome shows what a user has, which such a key may not read
         if seconds is None:
             await self._accept(send, event)

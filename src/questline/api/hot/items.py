@@ -11,10 +11,10 @@ from questline.api.problems import code_of, overloaded, unavailable
 from questline.ingest import accept
 from questline.ingest.accept import Acceptance, Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
-from questline.ingest.trust import untrusted
+from questline.ingest.trust import admit
 from questline.model.event import AcceptedEvent
 from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
-from questline.model.principal import KeyType, Principal
+from questline.model.principal import Principal
 from questline.model.reasons import REASONS, Reason
 
 
@@ -57,7 +57,6 @@ class Items:
         """
         project, normaliser = principal.project, self._normaliser
         normalise = normaliser.from_json if form is None else partial(normaliser.from_form, form)
-        publishable = principal.key_type is KeyType.PUBLISHABLE
         items: list[Item] = []
         size = 0
         for number, raw in enumerate(bodies, 1):
@@ -70,10 +69,7 @@ class Items:
                     Rejection(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")
                 )
                 continue
-            item = normalise(body, project, None, correlation_id)
-            if publishable and type(item) is AcceptedEvent and untrusted(item.type, project):
-                item = Rejection(Reason.UNTRUSTED_EVENT_TYPE, REASONS[Reason.UNTRUSTED_EVENT_TYPE], "type")
-            items.append(item)
+            items.append(admit(normalise(body, project, None, correlation_id), principal))
             size += len(body)
             if number % ITEMS_READ_AT_ONCE == 0 or size > ITEMS_BYTES_AT_ONCE:
                 size = 0

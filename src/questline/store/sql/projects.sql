@@ -9,11 +9,13 @@ RETURNING id;
 INSERT INTO projects (organization_id, app_id, name, timezone, settings, webhook_url, webhook_secret)
 VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7)
 ON CONFLICT ON CONSTRAINT projects_app_id_is_unique DO NOTHING
-RETURNING id, organization_id, app_id, name, timezone, settings, rates, program_version, webhook_url, created_at;
+RETURNING id, organization_id, app_id, name, timezone, settings, rates, program_version, trusted_types, known_types, webhook_url,
+       created_at;
 
 -- name: find
 -- A project by its id outside. $1 id.
-SELECT id, organization_id, app_id, name, timezone, settings, rates, program_version, webhook_url, created_at
+SELECT id, organization_id, app_id, name, timezone, settings, rates, program_version, trusted_types, known_types, webhook_url,
+       created_at
 FROM projects WHERE app_id = $1;
 
 -- name: ids
@@ -23,4 +25,5 @@ SELECT id FROM projects ORDER BY id;
 -- name: set_rates
 -- What an operator grants a project. $1 id, $2 limits or null; no row: there is no such project.
 UPDATE projects SET rates = $2::jsonb WHERE app_id = $1
-RETURNING id, organization_id, app_id, name, timezone, settings, rates, program_version, webhook_url, created_at;
+RETURNING id, organization_id, app_id, name, timezone, settings, rates, program_version, trusted_types, known_types, webhook_url,
+       created_at;

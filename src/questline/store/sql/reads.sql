@@ -43,7 +43,7 @@ ORDER BY k.place LIMIT 1;
 -- name: event
 -- One event with all that became of it. $1 project, $2 event id.
 SELECT e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at, e.external_id, e.source, e.schema_version,
-       e.spec_version, e.partition_key, e.correlation_id, e.context,
+       e.spec_version, e.partition_key, e.correlation_id, e.context, e.sent_with,
        d.status, d.reason, d.program_version, d.trace,
        l.reason AS dead_reason, l.message AS dead_message, l.failed_at,
        r.status AS review_status, r.reason AS review_reason, r.decided_by AS review_by,

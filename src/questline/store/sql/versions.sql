@@ -17,5 +17,5 @@ INSERT INTO program_versions (project_id, version, document, applied_by) VALUES 
 RETURNING applied_at;
 
 -- name: put_in_force
--- $1 project id, $2 version.
-UPDATE projects SET program_version = $2 WHERE id = $1;
+-- $1 project id, $2 version, $3 event types it leaves to servers, $4 the only ones it takes, or null.
+UPDATE projects SET program_version = $2, trusted_types = $3, known_types = $4 WHERE id = $1;
