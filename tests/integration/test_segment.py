@@ -6,10 +6,15 @@ import gzip
 import json
 from typing import Any
 
+import httpx
 import pytest
 from conftest_api import Instance
 from conftest_served import NODE, losing, node, served
 from segment.analytics import Client
+
+from questline.assembly import running_api
+from questline.model.rates import RateLimits
+from questline.settings import Settings
 
 __all__ = ["node"]  # a fixture
 
@@ -129,6 +134,40 @@ async def test_errors_are_problems_with_a_message_that_segments_clients_read(que
     mixed = await app.post("/v1/batch", json={"batch": [{"type": "track"} | sale, {"type": "track"}]}, key=publishable)
     assert (mixed.status_code, mixed.json()["success"]) == (200, False)
     assert [r["reason"] for r in mixed.json()["results"]] == ["UNTRUSTED_EVENT_TYPE", "INVALID_ENVELOPE"]
+
+
+async def test_a_browsers_client_with_a_publishable_key_may_send_and_read_what_became_of_it(
+    questline: Instance,
+) -> None:
+    app = await questline.app(PROGRAM)
+    key = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    page = {"Origin": "https://shop.example"}
+    asked = await questline.http.options("/v1/t", headers=page | {"Access-Control-Request-Method": "POST"})
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
+    body = json.dumps(visit("v", 1) | {"writeKey": key})
+    sent = await questline.http.post("/v1/t", content=body, headers=page | {"Content-Type": "text/plain"})
+    assert (sent.status_code, sent.headers["access-control-allow-origin"]) == (200, page["Origin"])
+
+
+async def test_a_project_may_keep_profiles_from_publishable_keys(questline: Instance) -> None:
+    app = await questline.app(PROGRAM, trustedTypes=["$profile_update"])
+    key = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    message = {"userId": "ada", "traits": {"plan": "gold"}}
+    sent = [await app.post("/v1/identify", json=message, key=one) for one in (key, app.key)]
+    assert [a.status_code for a in sent] == [403, 200]
+
+
+async def test_a_client_that_sends_too_much_is_told_when_to_come_back(questline: Instance, database: Any) -> None:
+    app = await questline.app()
+    settings = Settings(dsn=database.app_dsn, dev=True, rate_limits_key=RateLimits(ingest=1), rate_limit_seconds=2)
+    async with running_api(settings) as limited:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=limited), base_url="http://t") as http:
+            batch = {"batch": [visit("v", 1), visit("v", 1)]}
+            headers = {"X-API-Key": app.key}
+            answers = [await http.post("/v1/batch", json=batch, headers=headers) for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 429]
+    assert int(answers[1].headers["retry-after"]) >= 1
+    assert answers[1].json()["message"]
 
 
 # ── visitors

@@ -95,6 +95,8 @@ class Visitors:
         new = await anonymous.wait(conn, list(first_of.values()))
         lost = [key for key, e in first_of.items() if e.id not in new]
         known = await anonymous.waiting_as(conn, events[0].project_id, lost) if lost else {}
+        if len(known) < len(lost):  # it found its owner between the two statements: next time it is a duplicate
+            raise Unavailable("an event of the same key has just been released")
         originals = {key: Original(e.id, e.content_hash) if e.id in new else known[key] for key, e in first_of.items()}
         return {e.id: _acceptance(e, originals[e.key_hash]) for e in events}
 
