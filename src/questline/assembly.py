@@ -22,17 +22,20 @@ from questline.api.hot.router import App, HotRouter
 from questline.api.hot.segment import SegmentHandlers
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
-from questline.api.operators import Operators, weakness_of
+from questline.api.operators import Operators, Throttle, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
+from questline.control.passwords import Passwords
 from questline.ingest.accept import Acceptor
 from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
 from questline.model.limits import (
     KEY_USE_NOTED_SECONDS,
+    LOGINS_PER_MINUTE,
+    MEMBER_REQUESTS_PER_MINUTE,
     PROCESS_ANNOUNCED_SECONDS,
     PROCESS_LIVES_SECONDS,
     RATE_BUCKETS_MAX,
@@ -90,8 +93,9 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     services = Services(
-        settings, pool, ring, rates, addresses, Operators(settings.admin_token), normaliser, commands, ProgramCache(),
-        now, ids.new, registry,
+        settings, pool, ring, rates, addresses, Operators(settings.admin_token),
+        Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), Passwords(),
+        normaliser, commands, ProgramCache(), now, ids.new, registry,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)

@@ -21,8 +21,11 @@ DEADLINE_SECONDS = 120.0
 class Instance:
     """The API's client, the owner's connection, and a worker that can be started and stopped."""
 
-    def __init__(self, settings: Settings, http: httpx.AsyncClient, owner: asyncpg.Connection) -> None:
+    def __init__(
+        self, settings: Settings, http: httpx.AsyncClient, owner: asyncpg.Connection, asgi: Any = None
+    ) -> None:
         self.settings = settings
+        self.asgi = asgi
         self.http = http
         self.owner = owner
 
@@ -110,7 +113,7 @@ async def questline(database: Any) -> AsyncIterator[Instance]:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as http:
             owner = await asyncpg.connect(database.owner_dsn)
-            yield Instance(settings, http, owner)
+            yield Instance(settings, http, owner, app)
             await owner.close()
 
 

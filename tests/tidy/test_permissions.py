@@ -12,10 +12,21 @@ PUBLIC = {
     "create_an_app": "of operators, or of anybody in development",
     "set_rate_limits": "of operators, or of anybody in development",
     "get_schema": "the same for everybody",
+    "create_organization": "of operators",
+    "list_organizations": "of operators, and of members, who see their own",
+    "accept_invitation": "of whoever has its token",
+    "log_in_member": "of whoever has a password",
+    "log_out_member": "of who is logged in",
+    "get_me": "of who is logged in",
+    "change_password": "of who is logged in",
 }
 """Routes that need no scope, each with the reason."""
 
 GUARDED = [handler for handler in RESOURCES if handler.fn.__name__ not in PUBLIC]
+
+
+OF_PROJECTS = [h for h in GUARDED if "manager" not in h.parsed_fn_signature.parameters]
+OF_ORGANIZATIONS = [h for h in GUARDED if h not in OF_PROJECTS]
 
 
 def caller_of(handler: Any) -> str | None:
@@ -27,11 +38,17 @@ def test_every_route_names_its_scope_or_is_public_and_says_why() -> None:
     assert set(PUBLIC) <= {h.fn.__name__ for h in RESOURCES}
 
 
-@pytest.mark.parametrize("handler", GUARDED, ids=lambda handler: handler.fn.__name__)
+@pytest.mark.parametrize("handler", OF_PROJECTS, ids=lambda handler: handler.fn.__name__)
 def test_the_type_of_a_caller_says_what_the_scope_says(handler: Any) -> None:
     caller = caller_of(handler)
     assert caller is not None
     assert CALLERS[caller] == PERMISSIONS[handler.opt["scope"]].roles
+
+
+def test_no_key_may_what_is_an_organizations_and_its_path_names_it() -> None:
+    allowed = {h.opt["scope"] for h in OF_ORGANIZATIONS if PERMISSIONS[h.opt["scope"]].roles} - {Scope.AUDIT_READ}
+    assert allowed == set()
+    assert [h.fn.__name__ for h in OF_ORGANIZATIONS if "{organization:str}" not in next(iter(h.paths))] == []
 
 
 def test_a_scope_that_writes_has_a_route_that_is_no_get() -> None:

@@ -104,6 +104,16 @@ def test_a_key_that_is_unknown_is_soon_asked_for_again_since_it_may_have_been_ma
     assert world.call() == 2
 
 
+def test_a_key_that_was_unknown_is_asked_for_again_when_anything_was_announced() -> None:
+    world = World()
+    world.answer = None
+    with pytest.raises(Problem):
+        world.call()
+    world.answer = Found(ADA, None)
+    world.ring.forget("project 3")
+    assert world.call() == 2
+
+
 def test_a_member_is_somebody_else_in_each_project_they_name() -> None:
     world = World()
     world.call(b"qm_1", x_tenant_id="shop")

@@ -18,14 +18,19 @@ from questline.api import (
     dlq,
     events,
     incidents,
+    invitations,
     keys,
     leaderboards,
     leagues,
+    members,
+    organizations,
     program,
+    projects,
     referrals,
     retroactive,
     reviews,
     rewards,
+    sessions,
     store,
     streaks,
     system,
@@ -38,6 +43,7 @@ from questline.api.errors import handle
 from questline.api.front import Front, whole_ids
 from questline.api.meters import ApiMeters
 from questline.api.services import Services
+from questline.api.staff import STAFF_DEPENDENCIES
 from questline.model.limits import REQUEST_BODY_BYTES_MAX
 
 RESOURCES: list[Any] = [
@@ -78,6 +84,30 @@ RESOURCES: list[Any] = [
     events.list_events,
     leaderboards.get_leaderboard,
     leagues.get_user_leagues,
+    projects.get_project,
+    projects.update_project,
+    projects.list_projects,
+    projects.create_project,
+    projects.archive_project,
+    projects.restore_project,
+    organizations.create_organization,
+    organizations.list_organizations,
+    organizations.get_organization,
+    organizations.update_organization,
+    organizations.archive_organization,
+    organizations.list_organization_acts,
+    organizations.export_organization_acts,
+    members.list_members,
+    members.update_member,
+    members.remove_member,
+    invitations.invite_member,
+    invitations.list_invitations,
+    invitations.revoke_invitation,
+    invitations.accept_invitation,
+    sessions.log_in_member,
+    sessions.log_out_member,
+    sessions.get_me,
+    sessions.change_password,
     audit.list_acts,
     audit.export_acts,
     dlq.list_dead_letters,
@@ -117,7 +147,7 @@ def description() -> dict[str, Any]:
 
 _ROUTES: dict[str, Any] = {
     "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
-    "dependencies": {**DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
+    "dependencies": {**DEPENDENCIES, **STAFF_DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
     "exception_handlers": {Exception: handle},
     "middleware": [whole_ids],
     "request_class": ApiRequest,

@@ -26,7 +26,8 @@ from questline.store.projects import ProjectRow
 
 _INTENT_WINDOW_SECONDS_MAX = 86_400
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
-_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+SLUG_MESSAGE = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a letter or digit"
 
 
 class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -63,6 +64,7 @@ class App(msgspec.Struct, frozen=True, rename="camel"):
     program_version: int
     created_at: datetime
     rate_limits: ProjectRates | None
+    archived_at: datetime | None
 
 
 class AppCreated(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,32 +77,23 @@ class AppCreated(msgspec.Struct, frozen=True, rename="camel"):
 def app_of(row: ProjectRow) -> App:
     """Return a project's row as it is shown."""
     p = row.project
-    return App(p.app_id, p.name, p.timezone, p.settings, row.webhook_url, p.program_version, row.created_at, p.rates)
+    return App(
+        p.app_id,
+        p.name,
+        p.timezone,
+        p.settings,
+        row.webhook_url,
+        p.program_version,
+        row.created_at,
+        p.rates,
+        row.archived_at,
+    )
 
 
 @post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create"))
 async def create_an_app(data: AppCreate, creator: Creator, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""
-    if faults := AppCreate.faults(msgspec.structs.asdict(data)):
-        raise invalid(faults)
-    try:
-        async with services.pool.acquire() as conn, conn.transaction():
-            row, key = await create_app(
-                conn,
-                None,
-                services.new_id(),
-                data.id,
-                data.name,
-                data.default_timezone,
-                data.settings,
-                data.webhook_url,
-                data.webhook_secret,
-            )
-            by = At(creator.actor, row.project.organization_id, row.project.id)
-            await acts.write(conn, by, "project", data.id, after=app_of(row))
-    except AppTaken as error:
-        raise Problem(409, "app-taken", f"there is an app {data.id!r} already; choose another id") from error
-    return AppCreated(app_of(row), key.key)
+    return await create_in(None, data, creator.actor, acts, services)
 
 
 @get("/apps/{app_id:str}", tags=["apps"], opt=needs(Scope.PROJECT_READ))
@@ -130,11 +123,34 @@ async def set_rate_limits(app_id: str, data: ProjectRates, creator: Creator, act
     return app_of(row)
 
 
+async def create_in(
+    organization_id: int | None, data: AppCreate, actor: str, acts: Acts, services: Services
+) -> AppCreated:
+    """Create a project in an organization, or in the default one; raises problems."""
+    if faults := AppCreate.faults(msgspec.structs.asdict(data)):
+        raise invalid(faults)
+    try:
+        async with services.pool.acquire() as conn, conn.transaction():
+            row, key = await create_app(
+                conn,
+                organization_id,
+                services.new_id(),
+                data.id,
+                data.name,
+                data.default_timezone,
+                data.settings,
+                data.webhook_url,
+                data.webhook_secret,
+            )
+            by = At(actor, row.project.organization_id, row.project.id)
+            await acts.write(conn, by, "project", data.id, after=app_of(row))
+    except AppTaken as error:
+        raise Problem(409, "app-taken", f"there is an app {data.id!r} already; choose another id") from error
+    return AppCreated(app_of(row), key.key)
+
+
 def _id_faults(id_: str) -> list[Fault]:
-    if _ID.fullmatch(id_):
-        return []
-    message = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a letter or digit"
-    return [{"field": "id", "message": message}]
+    return [] if SLUG.fullmatch(id_) else [{"field": "id", "message": SLUG_MESSAGE}]
 
 
 def _zone_faults(name: str) -> list[Fault]:

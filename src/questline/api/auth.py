@@ -86,6 +86,8 @@ class KeyRing:
         asked: Asked = key
         if key.startswith(MEMBER_PREFIX):
             asked = key, tenant or _tenant_of(headers)
+            if asked[1] is None:
+                raise Problem(400, "invalid-request", "a member says which project is meant: send X-Tenant-Id")
         now = self._clock()
         found = self._known.get(asked)
         if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
@@ -130,6 +132,7 @@ class KeyRing:
         """Forget whom an announcement is about: `key ID`, `member ID`, `project ID` or `organization ID`."""
         kind, _, id_ = announced.partition(" ")
         self._news += 1
+        self._unknown.clear()  # a project that is restored has keys again
         concerned = _CONCERNED.get(kind)
         if concerned is None:
             self._forget_all()

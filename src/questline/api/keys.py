@@ -8,7 +8,7 @@ import msgspec
 from litestar import delete, get, post
 
 from questline.api.acts import Acts
-from questline.api.callers import Admin, needs
+from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.keys import NewKey, NotRotatable, ScopesBeyondRole, create, rotate
@@ -139,9 +139,9 @@ async def revoke_key(key_id: str, admin: Admin, acts: Acts, services: Services, 
     services.ring.forget(f"key {id_}")
 
 
-def own(admin: Admin, project: str | None) -> None:
+def own(caller: Admin | Reader, project: str | None) -> None:
     """Raise a 404 problem for a project that is not the caller's."""
-    if project is not None and project != admin.project.app_id:
+    if project is not None and project != caller.project.app_id:
         raise Problem(404, "not-found", f"the key has no project {project!r}")
 
 

@@ -81,6 +81,7 @@ TITLES = {
     "overloaded": "The server is at its limit for now",
     "unavailable": "A part of the server is unavailable for now",
     "internal": "The server failed",
+    "last-owner": "An organization keeps an owner",
     "conflict": "The request conflicts with what is there",
     "invalid-parameter": "A parameter has a value it cannot have",
     "board-not-found": "There is no such board",

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from questline.api.addresses import Addresses
 from questline.api.auth import KeyRing
-from questline.api.operators import Operators
+from questline.api.operators import Operators, Throttle
 from questline.api.rates import Rates
+from questline.control.passwords import Passwords
 from questline.ingest.envelope import Normaliser
 from questline.model.principal import Project
 from questline.processing.commands import Commands
@@ -28,6 +29,9 @@ class Services(msgspec.Struct, frozen=True):
     rates: Rates
     addresses: Addresses
     operators: Operators
+    logins: Throttle
+    requests_of_members: Throttle
+    passwords: Passwords
     normaliser: Normaliser
     commands: Commands
     programs: ProgramCache

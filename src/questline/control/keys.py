@@ -9,7 +9,7 @@ import msgspec
 
 from questline.model.permissions import KEY_SCOPES, Scope
 from questline.model.principal import KeyType, Role
-from questline.store import keys
+from questline.store import keys, members
 from questline.store.keys import Found, KeyRow, NewRow
 from questline.store.pool import Connection, Pool
 
@@ -44,7 +44,10 @@ class NotRotatable(Exception):
 
 async def find(pool: Pool, secret: bytes, tenant: str | None) -> Found | None:
     """Return who a secret belongs to, in the project they name; None for nobody."""
-    return await keys.find(pool, sha256(secret).digest())
+    hashed = sha256(secret).digest()
+    if secret.startswith(MEMBER_PREFIX):
+        return None if tenant is None else await members.in_project(pool, hashed, tenant)
+    return await keys.find(pool, hashed)
 
 
 async def create(

@@ -9,7 +9,8 @@ from asyncpg import Connection, Pool
 from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
-__all__ = ["Connection", "Pool", "close", "connect", "open_pool", "tenant_transaction"]  # nobody else names the driver
+# Nobody else names the driver.
+__all__ = ["Connection", "Pool", "close", "connect", "open_pool", "service_transaction", "tenant_transaction"]
 
 # Plans are made once for a statement: its arrays grow and shrink, and the index look-ups they drive stay right.
 _SESSION = {"plan_cache_mode": "force_generic_plan", "jit": "off", "application_name": "questline", "timezone": "UTC"}
@@ -56,6 +57,13 @@ async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
         init=use_arrays,
     )
     return pool
+
+
+@asynccontextmanager
+async def service_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Yield a connection inside one transaction that is no single tenant's: of organizations, members, operators."""
+    async with pool.acquire() as conn, conn.transaction():
+        yield conn
 
 
 @asynccontextmanager

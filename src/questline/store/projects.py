@@ -13,6 +13,8 @@ from questline.store.statements import statements
 
 SQL = statements("projects")
 
+DEFAULT_ORGANIZATION = "default"
+
 
 class ProjectRow(msgspec.Struct, frozen=True):
     """A project with what only its own page shows."""
@@ -20,11 +22,12 @@ class ProjectRow(msgspec.Struct, frozen=True):
     project: Project
     webhook_url: str | None
     created_at: datetime
+    archived_at: datetime | None = None
 
 
 async def default_organization(conn: Connection) -> int:
     """Return the id of the organization for projects that name none."""
-    id_: int = await conn.fetchval(SQL["default_organization"])
+    id_: int = await conn.fetchval(SQL["default_organization"], DEFAULT_ORGANIZATION)
     return id_
 
 
@@ -41,13 +44,32 @@ async def create(
     """Create a project; None when the id is taken."""
     text = msgspec.json.encode(settings).decode()
     row = await conn.fetchrow(SQL["create"], organization_id, app_id, name, timezone, text, webhook_url, webhook_secret)
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 async def find(conn: Connection | Pool, app_id: str) -> ProjectRow | None:
     """Return a project by its id outside."""
     row: Record | None = await conn.fetchrow(SQL["find"], app_id)  # type: ignore[no-untyped-call]
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
+
+
+async def lock(conn: Connection, project_id: int) -> ProjectRow:
+    """Return a project, held until the transaction ends."""
+    return row_of(await conn.fetchrow(SQL["lock"], project_id))
+
+
+async def update(
+    conn: Connection,
+    project_id: int,
+    name: str,
+    timezone: str,
+    settings: dict[str, Any],
+    webhook_url: str | None,
+    webhook_secret: str | None,
+) -> ProjectRow:
+    """Set what a project's page shows, in the caller's transaction, which holds it; without a secret, that stays."""
+    text = msgspec.json.encode(settings).decode()
+    return row_of(await conn.fetchrow(SQL["update"], project_id, name, timezone, text, webhook_url, webhook_secret))
 
 
 async def ids(pool: Pool) -> list[int]:
@@ -59,7 +81,7 @@ async def set_rates(conn: Connection, app_id: str, rates: ProjectRates | None) -
     """Set what an operator grants a project, None for the settings' limits; None when there is no such project."""
     text = None if rates is None else msgspec.json.encode(rates).decode()
     row: Record | None = await conn.fetchrow(SQL["set_rates"], app_id, text)
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 def project_of(row: Record) -> Project:
@@ -82,5 +104,6 @@ def project_of(row: Record) -> Project:
     )
 
 
-def _row(row: Record) -> ProjectRow:
-    return ProjectRow(project_of(row), row["webhook_url"], row["created_at"])
+def row_of(row: Record) -> ProjectRow:
+    """Return a project's row as the store keeps it."""
+    return ProjectRow(project_of(row), row["webhook_url"], row["created_at"], row["archived_at"])

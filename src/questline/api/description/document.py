@@ -6,10 +6,11 @@ from typing import Any
 from litestar import Litestar
 
 from questline.api.callers import CALLERS
-from questline.api.description import dialects, examples, untyped
+from questline.api.description import dialects, examples, management, untyped
 from questline.api.description.untyped import SECTIONS, ref
 from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.problems import TITLES
+from questline.api.staff import STAFF
 from questline.ingest.segment import KINDS
 from questline.model.limits import PAGE_ITEMS_MAX
 from questline.model.permissions import PERMISSIONS, Scope
@@ -38,11 +39,13 @@ _TAGS = {
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
     "keys": "API keys of a project.",
+    "organizations": "Who owns projects together.",
+    "members": "People who use the console: invited, logged in, removed.",
     "audit": "What was done, by whom, from where.",
     "operations": "What went wrong, and how it is mended: dead letters and replays.",
     "system": "The process itself.",
 }
-_METHODS = ("get", "post", "put", "delete")
+_METHODS = ("get", "post", "put", "patch", "delete")
 _EVERYBODY = ["ADMIN", "INGEST", "READONLY"]
 
 # What can go wrong, by status: the code of the usual problem.
@@ -53,7 +56,10 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "rotateKey": ["409"], "rotateProjectKey": ["409"],
-    "createApp": ["409"], "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
+    "createApp": ["409"], "createProject": ["403", "409"], "createOrganization": ["409"], "archiveOrganization": ["409"],
+    "updateMember": ["403", "409"], "removeMember": ["403", "409"], "acceptInvitation": ["401", "404", "409", "429"],
+    "inviteMember": ["403"], "logInMember": ["401", "429", "503"],
+    "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
     "reportIncident": ["404", "409"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
@@ -69,6 +75,9 @@ _PARAMETERS: dict[str, Json] = {
     "pool": {"description": "The pool's name."},
     "fulfilmentId": {"description": "The fulfilment's id: that of the event that redeemed."},
     "grantId": {"description": "The grant's id."},
+    "organization": {"description": "The organization's id."},
+    "memberId": {"description": "The member's id."},
+    "invitationId": {"description": "The invitation's id."},
     "keyId": {"description": "The key's id."},
     "actor": {"description": "Only of this actor: key:ID, member:ID, operator or developer."},
     "action": {"description": "Only this action, such as key.create."},
@@ -125,7 +134,8 @@ def document(app: Litestar) -> Json:
         scope = Scope.EVENTS_WRITE if operation["tags"] == ["events"] else Scope.COMMANDS_WRITE
         paths.setdefault(path, {})["post"] = _guarded(path, operation, scope)
     schemas = {**raw.get("components", {}).get("schemas", {}), **untyped.schemas()}
-    for name, example in {**examples.SCHEMAS, **dialects.EXAMPLES, **untyped.examples()}.items():
+    told = {**examples.SCHEMAS, **management.SCHEMAS, **dialects.EXAMPLES, **untyped.examples()}
+    for name, example in told.items():
         schemas[name] = {**schemas[name], "examples": [example]}
     return {
         "openapi": "3.1.0",
@@ -139,6 +149,7 @@ def document(app: Litestar) -> Json:
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "member": {"type": "http", "scheme": "bearer"},
                 "operator": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
             },
         },
@@ -168,6 +179,8 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
     if caller == "creator":
         about = "In development anybody may; elsewhere the operator's token is needed."
         return _with_problems(path, {**operation, "description": about, "security": [{"operator": []}, {}]})
+    if staff := next((name for name in handler.parsed_fn_signature.parameters if name in STAFF), None):
+        return _with_problems(path, {**operation, "description": _who(staff, handler), "security": STAFF[staff]})
     if caller is None:
         return _with_problems(path, {**operation, "security": []})
     guarded = _guarded(path, operation, handler.opt["scope"])
@@ -175,6 +188,15 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
         guarded["description"] += " It is for the key's own project; the operator's token is for all."
         guarded["security"] = [*guarded["security"], {"operator": []}]
     return guarded
+
+
+def _who(staff: str, handler: Any) -> str:
+    """Say which staff may, in words."""
+    if staff == "manager":
+        scope = handler.opt["scope"]
+        roles = sorted(role.value for role in PERMISSIONS[scope].members)
+        return f"An operator, or a member of the organization with the role {' or '.join(roles)}."
+    return {"operator": "An operator.", "staff": "An operator or a member.", "person": "A member."}[staff]
 
 
 def _guarded(path: str, operation: Json, scope: Scope) -> Json:
@@ -195,7 +217,7 @@ def _with_problems(path: str, operation: Json) -> Json:
     statuses = set(_FURTHER_PROBLEMS.get(operation["operationId"], []))
     if operation["security"] != []:
         statuses |= {"401", "503"}
-    if "x-roles" in operation:
+    if operation["security"] != []:
         statuses |= {"403", "429"}
     if "requestBody" in operation:
         statuses |= {"400", "413", "422"}

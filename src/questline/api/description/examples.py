@@ -119,9 +119,9 @@ PROGRAM: dict[str, Any] = {
     "rules": {"hard-task": RULE},
 }
 
-_APP = {
+APP = {
     "id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin", "settings": {"dedupeStrategy": "full"},
-    "webhookUrl": None, "programVersion": 0, "createdAt": AT,
+    "webhookUrl": None, "programVersion": 0, "createdAt": AT, "archivedAt": None,
     "rateLimits": {"key": {"ingest": 2000}, "project": {"ingest": 10000, "read": 500}},
 }  # fmt: skip
 _GRANT: dict[str, Any] = {
@@ -132,11 +132,6 @@ _ITEM = {"item": "coffee", "title": "Coffee", "units": 2, "expiresAt": None, "re
 _NOTICE = {
     "eventId": ID, "ordinal": 0, "type": "level.up", "data": {"track": "XP", "before": 1, "after": 2}, "at": AT,
 }  # fmt: skip
-_KEY = {
-    "id": ID, "prefix": "sk_live_1f3a", "type": "secret", "role": "INGEST", "name": "till",
-    "scopes": ["events:write"], "createdAt": AT, "expiresAt": None,
-}  # fmt: skip
-_NEW_KEY = {**_KEY, "key": f"sk_live_{'1f3a' * 16}"}
 _SUMMARY = {
     "id": ID, "eventId": "task-1", "type": "task_completed", "userId": "ada", "occurredAt": AT, "receivedAt": AT,
     "status": "processed", "reason": "PROCESSED",
@@ -167,9 +162,9 @@ _SWEEP = {
 
 SCHEMAS: dict[str, Any] = {
     "AppCreate": {"id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin"},
-    "App": _APP,
+    "App": APP,
     "ProjectRates": {"key": {"ingest": 2000}, "project": {"ingest": 10000, "read": 500}},
-    "AppCreated": {"app": _APP, "bootstrapApiKey": f"sk_live_{'1f3a' * 16}"},
+    "AppCreated": {"app": APP, "bootstrapApiKey": f"sk_live_{'1f3a' * 16}"},
     "UserUpsert": {"id": "ada", "displayName": "Ada", "timezone": "Europe/London", "attributes": {"tier": "gold"}},
     "User": {
         "id": "ada", "displayName": "Ada", "attributes": {"tier": "gold"}, "timezone": "Europe/London", "createdAt": AT,
@@ -340,21 +335,6 @@ SCHEMAS: dict[str, Any] = {
     },
     "CohortView": {"tier": 2, "tierTitle": "Silver", "cohort": 14, "promote": 5, "demote": 5, "zone": "promotion"},
     "UserLeagues": {"items": [_LEAGUE]},
-    "ActPage": {
-        "items": [
-            {
-                "id": ID, "at": AT, "actor": f"key:{ID}", "action": "key.revoke", "target": {"kind": "key", "id": ID},
-                "before": {"revokedAt": None}, "after": {"revokedAt": AT}, "eventId": None, "correlationId": ID,
-                "address": "192.0.2.1", "appId": "todo",
-            }
-        ],
-        "nextCursor": None,
-    },
-    "KeyCreate": {"type": "secret", "role": "INGEST", "name": "till", "scopes": ["events:write"]},
-    "NewKey": _NEW_KEY,
-    "KeyRotate": {"overlapSeconds": 3600},
-    "Rotated": {"key": _NEW_KEY, "oldKeyId": ID, "oldKeyEndsAt": AT},
-    "KeyList": {"items": [{**_KEY, "lastUsedAt": AT, "revokedAt": None, "replacedBy": None}]},
     "Plan": {
         "changes": [{"action": "change", "kind": "rules", "name": "hard-task", "fields": ["award"], "note": ""}],
         "errors": [],

@@ -212,6 +212,7 @@ OPERATIONS: dict[str, Json] = {
         }
     },
     "exportActs": {"responses": {"200": {"description": "An act a line.", "content": _LINES}}},
+    "exportOrganizationActs": {"responses": {"200": {"description": "An act a line.", "content": _LINES}}},
     "reportIncident": {
         "responses": {
             "202": _answer("Under way.", _JSON, schema="SweepView"),
