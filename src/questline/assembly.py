@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from questline.api.addresses import Addresses
 from questline.api.app import build
 from questline.api.auth import KeyRing
+from questline.api.hot.body import Room
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Items
@@ -33,12 +34,14 @@ from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
 from questline.model.limits import (
+    BACKLOG_CHECKED_SECONDS,
     KEY_USE_NOTED_SECONDS,
     LOGINS_PER_MINUTE,
     MEMBER_REQUESTS_PER_MINUTE,
     PROCESS_ANNOUNCED_SECONDS,
     PROCESS_LIVES_SECONDS,
     RATE_BUCKETS_MAX,
+    REQUEST_BODY_BYTES_MAX,
     SHUTDOWN_SECONDS_MAX,
     START_SECONDS_MAX,
 )
@@ -48,7 +51,7 @@ from questline.processing.programs import ProgramCache
 from questline.processing.schedule import Schedule
 from questline.processing.worker import Worker
 from questline.settings import Settings, variable_of
-from questline.store import api_processes, keys
+from questline.store import api_processes, keys, outbox
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
@@ -84,7 +87,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     registry = _registry()
     ids = EventIds()
     meters = ProcessingMeters(registry)
-    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry))
+    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry), settings.accept_queue_bytes)
     commands = Commands(settings.dsn, now, ids.new, meters)
     counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
     addresses = Addresses(settings.trusted_proxies)
@@ -100,7 +103,15 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
-        ring, rates, normaliser, acceptor, items, commands, settings.event_bytes_max, settings.batch_events_max
+        ring,
+        rates,
+        normaliser,
+        acceptor,
+        items,
+        commands,
+        settings.event_bytes_max,
+        settings.batch_events_max,
+        Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)),
     )
     stream = StreamHandler(events, items, rates, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
@@ -112,6 +123,8 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         asyncio.create_task(listener.run()),
         asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
     ]
+    if settings.backlog_events_max:
+        beside.append(asyncio.create_task(_watch_backlog(acceptor, pool, settings.backlog_events_max)))
     try:
         yield HotRouter(
             rest,
@@ -207,6 +220,17 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
+
+
+async def _watch_backlog(acceptor: Acceptor, pool: Pool, events_max: int) -> Any:
+    """Let nothing in while more events wait to be applied than may. While nobody can be asked, the last answer holds."""
+    while True:
+        try:
+            waiting, _ = await outbox.backlog(pool, events_max + 1)
+            acceptor.refuse(full=waiting > events_max)
+        except TRANSIENT_FAULTS as fault:
+            log.warning("api.backlog_unknown", fault=repr(fault))
+        await asyncio.sleep(BACKLOG_CHECKED_SECONDS)
 
 
 async def _note_key_use(ring: KeyRing, pool: Pool) -> Any:

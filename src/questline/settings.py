@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_bytes_max: int = limits.EVENT_BYTES_MAX
     batch_events_max: int = limits.BATCH_EVENTS_MAX
     stream_bytes_max: int = limits.STREAM_BYTES_MAX
+    accept_queue_bytes: int = limits.ACCEPT_QUEUE_BYTES_MAX
+    backlog_events_max: int = 0
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
@@ -82,6 +84,15 @@ DESCRIPTIONS: dict[str, Description] = {
     "event_bytes_max": Description("The largest event.", "bytes", 1024),
     "batch_events_max": Description("The most events in one batch.", "events", 1),
     "stream_bytes_max": Description("The largest stream, as sent and as unpacked.", "bytes", 1024),
+    "accept_queue_bytes": Description(
+        "Payloads of single events that may wait in an API process to be stored, and of batches as many; beyond, 503.",
+        "bytes",
+        1024,
+    ),
+    "backlog_events_max": Description(
+        "Events that may wait to be applied; beyond, new ones are refused with 503 until fewer do. 0: as many as the disk holds.",
+        "events",
+    ),
     "retry_seconds": Description(
         "How long an event that failed waits before each further try; then it is a dead letter.", "seconds"
     ),

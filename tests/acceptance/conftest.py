@@ -43,12 +43,13 @@ class Instance:
         self.directory = directory
         self.data = directory / ".questline"
         self.output = directory / "output.txt"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._client: httpx.Client | None = None
 
     def launch(self, *arguments: str, port: int = 0) -> None:
         """Start the supervisor without waiting for it."""
-        environment = {n: v for n, v in os.environ.items() if not n.startswith("QUESTLINE_")}
+        environment = {n: v for n, v in os.environ.items() if not n.startswith("QUESTLINE_")} | self.environment
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [*QUESTLINE, "dev", "--port", str(port), *arguments],

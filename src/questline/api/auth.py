@@ -15,6 +15,7 @@ from questline.api.problems import Problem, unauthorized, unavailable
 from questline.api.rates import Rates
 from questline.control.keys import KEY_PREFIXES, MEMBER_PREFIX
 from questline.model.limits import (
+    KEY_ASKED_SECONDS,
     KEY_BYTES_MAX,
     KEY_CACHE_DEAF_SECONDS,
     KEY_CACHE_ENTRIES_MAX,
@@ -156,7 +157,8 @@ class KeyRing:
         if asking is None:
             asking = self._asking[asked] = asyncio.create_task(self._ask(asked))
         try:
-            return await asyncio.shield(asking)
+            async with asyncio.timeout(KEY_ASKED_SECONDS):
+                return await asyncio.shield(asking)
         except TRANSIENT_FAULTS as fault:
             raise unavailable() from fault
 

@@ -22,10 +22,12 @@ from questline.model.limits import (
     ACCEPT_QUEUE_EVENTS_MAX,
     ACCEPT_TRIES_MAX,
     ACCEPT_WRITERS,
+    STALL_SECONDS,
 )
 from questline.store import accept
 from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
 from questline.store.pool import Connection, Pool, connect
+from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,7 @@ class Acceptance(msgspec.Struct, frozen=True, gc=False):
 
 
 class Overloaded(Exception):
-    """More events wait for a commit than may; nothing of this call was stored. Try again in a second."""
+    """More events wait than may, or for longer than they may; nothing of this call was stored. Try again in a second."""
 
 
 class Unavailable(Exception):
@@ -59,31 +61,63 @@ Insert = Callable[[Sequence[AcceptedEvent]], Awaitable[set[UUID]]]
 class Acceptor:
     """Stores events for one process: single ones in groups on connections of its own, batches on the pool's."""
 
-    def __init__(self, dsn: str, pool: Pool, meters: IngestMeters) -> None:
+    def __init__(
+        self, dsn: str, pool: Pool, meters: IngestMeters, queue_bytes_max: int = ACCEPT_QUEUE_BYTES_MAX
+    ) -> None:
+        """`queue_bytes_max` bounds payloads of single events that wait, and those of batches likewise."""
         self._dsn = dsn
         self._pool = pool
         self._meters = meters
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
+        self._queue_bytes_max = queue_bytes_max
         self._batched = 0
+        self._batched_bytes = 0
+        self._full = False
+        self._stall = Stall(ACCEPT_WRITERS, self._turn_away)
         self._batches = asyncio.Semaphore(ACCEPT_BATCHES_AT_ONCE)
         self._arrived = asyncio.Event()
         self._closing = False
         self._writers: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running loop."""
-        self._writers = [asyncio.create_task(self._write()) for _ in range(ACCEPT_WRITERS)]
+        self._writers = [asyncio.create_task(self._write(number)) for number in range(ACCEPT_WRITERS)]
+        self._watching = asyncio.create_task(self._stall.watch())
 
     async def close(self) -> None:
         """Commit what was taken, then stop; what comes later is refused as overload."""
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._writers)
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def refuse(self, *, full: bool) -> None:
+        """Be told whether so much waits to be applied that nothing more is to be taken in."""
+        self._full = full
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether a batch would be taken now: else its body need not be read."""
+        return not (
+            self._closing
+            or self._full
+            or self._stall.now
+            or self._batched > ACCEPT_QUEUE_EVENTS_MAX
+            or self._batched_bytes > self._queue_bytes_max
+        )
 
     async def accept_one(self, event: AcceptedEvent) -> Acceptance:
         """Store one event, sharing a commit with others of this moment; raises Overloaded or Unavailable."""
-        if self._closing or len(self._queue) >= ACCEPT_QUEUE_EVENTS_MAX or self._queued_bytes >= ACCEPT_QUEUE_BYTES_MAX:
+        if (
+            self._stall.now
+            or len(self._queue) >= ACCEPT_QUEUE_EVENTS_MAX
+            or self._queued_bytes >= self._queue_bytes_max
+            or self._full
+            or self._closing
+        ):
             raise Overloaded
         future: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
         self._queue.append((event, future))
@@ -96,19 +130,40 @@ class Acceptor:
 
         Unavailable may leave a part of the batch stored; to send all of it again is safe.
         """
-        if self._closing or self._batched > ACCEPT_QUEUE_EVENTS_MAX:
+        if not self.takes_many:
             raise Overloaded
+        size = sum([len(event.payload) for event in events])
         self._batched += len(events)
+        self._batched_bytes += size
         try:
-            async with self._batches:
+            await self._wait_for_turn()
+            try:
                 return await self._settle(self._pool, self._insert_in_lanes, events)
+            finally:
+                self._batches.release()
         except TRANSIENT_FAULTS as fault:
             log.warning("accept.unavailable", fault=repr(fault), events=len(events))
             raise Unavailable(str(fault)) from fault
         finally:
             self._batched -= len(events)
+            self._batched_bytes -= size
 
-    async def _write(self) -> None:
+    async def _wait_for_turn(self) -> None:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._batches.acquire()
+        except TimeoutError:
+            raise Overloaded from None  # nothing was stored
+
+    def _turn_away(self) -> None:
+        """Let go of those who wait for a writer, none of whom was stored."""
+        log.warning("accept.stalled", events=len(self._queue))
+        waiting = list(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+        _fail(waiting, Overloaded())
+
+    async def _write(self, number: int) -> None:
         conn: Connection | None = None
         while True:
             if not self._queue:
@@ -118,6 +173,7 @@ class Acceptor:
                 await self._arrived.wait()
                 continue
             group = self._take()
+            self._stall.begins(number)
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
@@ -132,6 +188,7 @@ class Acceptor:
                 for (_, future), result in zip(group, results, strict=True):
                     if not future.done():  # its caller may have gone away
                         future.set_result(result)
+            self._stall.ends(number)
         if conn is not None:
             await conn.close()
 

@@ -32,7 +32,16 @@ ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
 ACCEPT_WRITERS = 2  # groups under way at once: one is gathered while the other commits
 ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
 ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 with Retry-After
-ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of single events waiting, likewise
+ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of payloads of single events waiting, and of batches, likewise
+    64 * 1024 * 1024
+)  # of payloads of batches and groups of streams, being stored or waiting for it
+STALL_SECONDS = (
+    5.0  # when no writer was answered for so long, the store is slow: what waits, and what comes, is turned away
+)
+STALL_CHECKED_SECONDS = 0.25
+KEY_ASKED_SECONDS = 5.0  # a request waits so long to learn whose its key is
+POOL_WAIT_SECONDS = 5.0  # a request waits so long for a connection
+BACKLOG_CHECKED_SECONDS = 1.0  # how often an API process looks whether too many events wait to be applied
 ACCEPT_BATCHES_AT_ONCE = 4  # batches and groups of streams being stored; they must leave connections to reads
 ACCEPT_LANE_EVENTS_MIN = 256  # a batch of fewer is stored on one connection
 ACCEPT_TRIES_MAX = 5  # of a group that PostgreSQL rolled back for a deadlock
@@ -47,6 +56,7 @@ STATEMENT_COMBINATIONS_MAX = 256  # of statements sent as one, whose text a proc
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_LANES = 4  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
+COMMAND_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of commands and waited events waiting, likewise
 DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
 DEV_WORKERS_MAX = 4  # that `questline dev` starts by itself, one for each processor
 LANES_PER_WORKER = 4  # some compute while others wait for PostgreSQL; more only make batches smaller

@@ -17,6 +17,7 @@ from questline.model.limits import (
     APPLY_TRIES_MAX,
     COMMAND_GROUP_MAX,
     COMMAND_LANES,
+    COMMAND_QUEUE_BYTES_MAX,
     COMMAND_QUEUE_MAX,
     DRAIN_EVENTS_MAX,
     PARTITIONS,
@@ -32,12 +33,13 @@ from questline.store import accept, audit, boards, commands, coupons, outbox, pa
 from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
+from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
 
 
 class Overloaded(Exception):
-    """More commands wait than may; nothing was stored. Try again after `retry_after_seconds`."""
+    """More commands wait than may, or for longer than they may; nothing was stored. Try again after `retry_after_seconds`."""
 
     retry_after_seconds = 1
 
@@ -96,36 +98,48 @@ class Commands:
         self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._queue: deque[Waiting] = deque()
+        self._queued_bytes = 0
+        self._stall = Stall(COMMAND_LANES, self._turn_away)
         self._acts: dict[UUID, Act] = {}  # of events in the queue or under way, few of which are administrative
         self._arrived = asyncio.Event()
         self._closing = False
         self._lanes: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running loop."""
-        self._lanes = [asyncio.create_task(self._serve(applier)) for applier in self._appliers]
+        self._lanes = [asyncio.create_task(self._serve(*lane)) for lane in enumerate(self._appliers)]
+        self._watching = asyncio.create_task(self._stall.watch())
 
     async def close(self) -> None:
         """Finish what was taken, then stop."""
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._lanes)
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def run(self, event: AcceptedEvent, act: Act | None = None) -> CommandResult:
         """Apply a command now and return its result; raises Overloaded or Unavailable.
 
         An `act` is written to the audit log with it, unless the command is a repeat.
         """
-        if self._closing or len(self._queue) >= COMMAND_QUEUE_MAX:
+        if (
+            self._stall.now
+            or len(self._queue) >= COMMAND_QUEUE_MAX
+            or self._queued_bytes >= COMMAND_QUEUE_BYTES_MAX
+            or self._closing
+        ):
             raise Overloaded
         future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         if act is not None:
             self._acts[event.id] = act
         self._queue.append((event, future))
+        self._queued_bytes += len(event.payload)
         self._arrived.set()
         return await future
 
-    async def _serve(self, applier: Applier) -> None:
+    async def _serve(self, number: int, applier: Applier) -> None:
         conn: Connection | None = None
         shard = 0
         while True:
@@ -136,6 +150,8 @@ class Commands:
                 await self._arrived.wait()
                 continue
             group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
+            self._queued_bytes -= sum([len(event.payload) for event, _ in group])
+            self._stall.begins(number)
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
@@ -149,8 +165,19 @@ class Commands:
                     conn = None
             for event, _ in group if self._acts else ():
                 self._acts.pop(event.id, None)
+            self._stall.ends(number)
         if conn is not None:
             await conn.close()
+
+    def _turn_away(self) -> None:
+        """Let go of those who wait for a lane, none of whom was stored."""
+        log.warning("commands.stalled", commands=len(self._queue))
+        waiting = list(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+        for event, _ in waiting:
+            self._acts.pop(event.id, None)
+        _fail(waiting, Overloaded())
 
     async def _run_group(self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting]) -> None:
         """Run a group in one transaction; when the database refuses it, halve it to find the one at fault."""

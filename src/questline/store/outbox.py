@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from asyncpg import Connection
+from asyncpg import Connection, Pool
 
 from questline.model.event import WaitingEvent
 from questline.model.limits import PARTITIONS
@@ -57,9 +57,9 @@ async def waiting_of(conn: Connection, project_id: int, count_at_most: int) -> i
     return found
 
 
-async def backlog(conn: Connection, count_at_most: int) -> tuple[int, str | None]:
+async def backlog(conn: Connection | Pool, count_at_most: int) -> tuple[int, str | None]:
     """Return how many events wait, counted up to a bound, and the id of the oldest in sight."""
-    row = await conn.fetchrow(SQL["backlog"], count_at_most)
+    row: Any = await conn.fetchrow(SQL["backlog"], count_at_most)  # type: ignore[no-untyped-call]
     return row["waiting"], row["oldest_event"]
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg import Connection, Pool
 
+from questline.model.limits import POOL_WAIT_SECONDS
 from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
@@ -68,8 +69,11 @@ async def service_transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def tenant_transaction(pool: Pool, project_id: int) -> AsyncIterator[Connection]:
-    """Yield a connection inside one transaction of the tenant role, which row-level security binds to the project."""
-    async with pool.acquire() as conn, conn.transaction():
+    """Yield a connection inside one transaction of the tenant role, which row-level security binds to the project.
+
+    A connection that is not to be had within a while is a TimeoutError.
+    """
+    async with pool.acquire(timeout=POOL_WAIT_SECONDS) as conn, conn.transaction():
         await conn.execute(
             "SELECT set_config('role', 'questline_tenant', true), set_config('questline.project_id', $1, true)",
             str(project_id),

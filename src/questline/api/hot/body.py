@@ -3,12 +3,14 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import NoReturn
 
 from questline.api.asgi import Message as Message
 from questline.api.asgi import Receive as Receive
 from questline.api.asgi import Scope as Scope
 from questline.api.asgi import header as header
-from questline.api.problems import Problem
+from questline.api.problems import Problem, overloaded
 
 _PIECE_BYTES = 256 * 1024  # unpacked at once, so that the loop is never held for long
 _GZIP = 31  # zlib's name for a gzip header and trailer round the data
@@ -23,8 +25,31 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "payload-too-large", f"the body is larger than {limit} bytes", limit=limit)
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Return the whole body, unpacked; raises a 413 problem past `limit` bytes, without having kept more than that."""
+class Room:
+    """How much of bodies that come in pieces may be held while the rest of them is awaited, in one process."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = bytes_max
+
+    def holds(self, size: int) -> bool:
+        """Tell whether there is room for so much."""
+        return size <= self._left
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Hold so much for a while."""
+        self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, room: Room | None = None) -> bytes:
+    """Return the whole body, unpacked; raises a 413 problem past `limit` bytes, without having kept more than that.
+
+    One that comes in pieces needs `room`: else it is let pass by, and 503.
+    """
     length = declared = None
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -39,7 +64,22 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise too_large(limit)
         return body
-    return b"".join([chunk async for chunk in _unpacked_chunks(scope, _messages(receive, message), limit)])
+    size = int(length) if declared is None and length is not None and length.isdigit() else limit
+    if room is not None and not room.holds(size):
+        await turn_away(receive, message)
+    with nullcontext() if room is None else room.taken(size):
+        return b"".join([chunk async for chunk in _unpacked_chunks(scope, _messages(receive, message), limit)])
+
+
+async def turn_away(receive: Receive, message: Message | None = None) -> NoReturn:
+    """Let the rest of a body pass by without keeping it, and raise a 503 problem.
+
+    A client that is answered before it has sent its body may be cut off instead of reading the answer.
+    """
+    message = message or await receive()
+    while message.get("more_body"):
+        message = await receive()
+    raise overloaded()
 
 
 def chunks_of(scope: Scope, receive: Receive, limit: int, idle_seconds: float) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ import msgspec
 from questline.api import correlation
 from questline.api.asgi import Receive, Scope
 from questline.api.auth import KeyRing, require
-from questline.api.hot.body import read_body
+from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
 from questline.api.hot.items import ItemResult, Items
 from questline.api.notes import notes_of
@@ -60,7 +60,7 @@ class EventHandlers:
 
     def __init__(
         self, ring: KeyRing, rates: Rates, normaliser: Normaliser, acceptor: Acceptor, items: Items,
-        commands: Commands, event_bytes_max: int, batch_events_max: int,
+        commands: Commands, event_bytes_max: int, batch_events_max: int, room: Room,
     ) -> None:  # fmt: skip
         self._ring = ring
         self._rates = rates
@@ -71,31 +71,35 @@ class EventHandlers:
         self._event_bytes_max = event_bytes_max
         self._batch_events_max = batch_events_max
         self._batch_bytes_max = max(REQUEST_BODY_BYTES_MAX, event_bytes_max)
+        self._room = room
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event: 202 once it is durable, or 200 with its outcome under `Prefer: wait=N`. A CloudEvent as well."""
         mode = cloud_mode(scope["headers"])
         principal = await self.authenticate(scope, tokens=0 if mode is Mode.BATCH else 1)
         if mode is None:
-            await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max), send)
+            await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max, self._room), send)
         elif mode is Mode.BATCH:
-            body = await read_body(scope, receive, self._batch_bytes_max)
+            await self.take_many(receive)
+            body = await read_body(scope, receive, self._batch_bytes_max, self._room)
             await self._batch(principal, scope, items_of(body), send, cloudevents.structured)
         else:
-            body = await read_body(scope, receive, self._event_bytes_max)
+            body = await read_body(scope, receive, self._event_bytes_max, self._room)
             binary = partial(cloudevents.binary, scope["headers"])
             await self._one(principal, scope, body, send, cloudevents.structured if mode is Mode.STRUCTURED else binary)
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept up to a thousand events: 202 with a result for each, in order; one bad item stops no other."""
         principal = await self.authenticate(scope, tokens=0)
-        body = await read_body(scope, receive, self._batch_bytes_max)
+        await self.take_many(receive)
+        body = await read_body(scope, receive, self._batch_bytes_max, self._room)
         await self._batch(principal, scope, items_of(body), send)
 
     async def track(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event, or a batch where the body is a list or has `events` or `batch`: for clients with one path."""
         principal = await self.authenticate(scope, tokens=0)
-        body = await read_body(scope, receive, self._batch_bytes_max)
+        await self.take_many(receive)
+        body = await read_body(scope, receive, self._batch_bytes_max, self._room)
         if _holds_many(body):
             await self._batch(principal, scope, items_of(body), send)
         elif len(body) > self._event_bytes_max:
@@ -121,6 +125,11 @@ class EventHandlers:
         """Take tokens for so many events of one who is authenticated; raises a 429 problem."""
         await self._rates.take(principal, RouteClass.INGEST, notes_of(scope), events)
 
+    async def take_many(self, receive: Receive) -> None:
+        """Raise a 503 problem where many events would not be taken, without keeping their body."""
+        if not self._acceptor.takes_many:
+            await turn_away(receive)
+
     async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send, form: Form | None = None) -> None:
         key = seconds = None
         for name, value in scope["headers"]:
@@ -133,6 +142,7 @@ class EventHandlers:
             event = self._normaliser.from_json(body, principal.project, key, given)
         else:
             event = self._normaliser.from_form(form, body, principal.project, key, given)
+        del body  # what waits to be stored is held once
         event = admit(event, principal)
         if isinstance(event, Rejection):
             raise of_rejection(event)
