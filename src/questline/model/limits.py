@@ -33,8 +33,6 @@ ACCEPT_WRITERS = 2  # groups under way at once: one is gathered while the other 
 ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
 ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 with Retry-After
 ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of payloads of single events waiting, and of batches, likewise
-    64 * 1024 * 1024
-)  # of payloads of batches and groups of streams, being stored or waiting for it
 STALL_SECONDS = (
     5.0  # when no writer was answered for so long, the store is slow: what waits, and what comes, is turned away
 )
