@@ -33,6 +33,7 @@ from questline.ingest.accept import Acceptor
 from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
 from questline.ingest.meters import IngestMeters
+from questline.ingest.signatures import Signatures
 from questline.model.limits import (
     BACKLOG_CHECKED_SECONDS,
     KEY_USE_NOTED_SECONDS,
@@ -56,6 +57,7 @@ from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
 from questline.store.pool import Pool, open_pool
+from questline.store.sealing import Sealer, keys_of
 
 log = structlog.get_logger(__name__)
 
@@ -95,10 +97,11 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     ring = KeyRing(partial(control_keys.find, pool), tenants=_names(settings.tenants), rates=rates)
     listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
+    sealer = build_sealer(settings)
     services = Services(
         settings, pool, ring, rates, addresses, Operators(settings.admin_token),
         Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), Passwords(),
-        normaliser, commands, ProgramCache(), now, ids.new, registry,
+        sealer, normaliser, commands, ProgramCache(), now, ids.new, registry,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
@@ -109,6 +112,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         acceptor,
         items,
         commands,
+        Signatures(sealer, now, settings.signature_tolerance_seconds),
         settings.event_bytes_max,
         settings.batch_events_max,
         Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)),
@@ -178,6 +182,14 @@ async def _leave(pool: Pool, process: UUID) -> None:
         await api_processes.leave(pool, process)
     except TRANSIENT_FAULTS as fault:
         log.warning("api.not_left", fault=repr(fault))  # it is counted until its announcement runs out
+
+
+def build_sealer(settings: Settings) -> Sealer:
+    """Return what secrets are sealed with; raises CannotStart for keys that are none."""
+    try:
+        return Sealer(keys_of(settings.secret_keys))
+    except ValueError as error:
+        raise CannotStart(f"{variable_of('secret_keys')} cannot be used: {error}") from None
 
 
 async def _reach(settings: Settings) -> Pool:

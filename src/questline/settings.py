@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 0
     dev: bool = False
     admin_token: str = ""
+    secret_keys: str = ""
+    signature_tolerance_seconds: int = limits.SIGNATURE_TOLERANCE_SECONDS
     lanes: int = limits.LANES_PER_WORKER
     pool_connections: int = limits.POOL_CONNECTIONS_MAX
     event_bytes_max: int = limits.EVENT_BYTES_MAX
@@ -76,6 +78,12 @@ DESCRIPTIONS: dict[str, Description] = {
     "dev": Description("Development: projects may be created without an operator token. `questline dev` sets it."),
     "admin_token": Description(
         "The operator's token, sent as X-Admin-Token; 16 characters or more. But in development, no API starts without it."
+    ),
+    "secret_keys": Description(
+        "Keys that secrets are sealed with in the database: 32 bytes in base64 each, parted by commas. The first seals, all open."
+    ),
+    "signature_tolerance_seconds": Description(
+        "How old the signature of an event may be, or how far ahead its sender's clock.", "seconds", 1
     ),
     "lanes": Description("Lanes of one worker process; each has a connection of its own.", "lanes", 1),
     "pool_connections": Description(

@@ -1,6 +1,7 @@
 """A whole Questline in one process: the API over ASGI, a worker beside it, real PostgreSQL below."""
 
 import asyncio
+import base64
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ from questline.settings import Settings
 
 _apps = itertools.count(1)
 DEADLINE_SECONDS = 120.0
+SECRET_KEYS = base64.b64encode(b"k" * 32).decode()
 
 
 class Instance:
@@ -108,7 +110,9 @@ async def until(holds: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module")
 async def questline(database: Any) -> AsyncIterator[Instance]:
     """An instance on a database of the module's own."""
-    settings = Settings(dsn=database.app_dsn, dev=True, admin_token="operator-of-the-tests", pool_connections=8)
+    settings = Settings(
+        dsn=database.app_dsn, dev=True, secret_keys=SECRET_KEYS, admin_token="operator-of-the-tests", pool_connections=8
+    )
     async with running_api(settings) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as http:

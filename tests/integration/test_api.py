@@ -55,6 +55,9 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/rules/task", None, {"ADMIN", "READONLY"}),
     ("PUT", "/v1/achievements/a", {"title": "A", "requirements": [{"metric": "tasks"}]}, {"ADMIN"}),
     ("DELETE", "/v1/rules/gift", None, {"ADMIN"}),
+    ("GET", "/v1/signing-secrets", None, {"ADMIN"}),
+    ("POST", "/v1/signing-secrets", {}, {"ADMIN"}),
+    ("DELETE", "/v1/signing-secrets/s", None, {"ADMIN"}),
     ("GET", "/v1/keys", None, {"ADMIN"}),
     ("POST", "/v1/keys", {}, {"ADMIN"}),
 ]  # fmt: skip

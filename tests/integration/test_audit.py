@@ -35,6 +35,8 @@ ACTS: list[tuple[str, str, str, Any, str, dict[str, Any]]] = [
     ("program.entry.remove", "DELETE", "/v1/rules/gift",                           None,                              "rules gift",        {"definition": None}),
     ("key.create",           "POST",   "/v1/keys",                                 {"name": "till"},                  "key *",             {"name": "till", "role": "INGEST"}),
     ("key.rotate",           "POST",   "/v1/keys/{key}/rotate",                    {},                                "key {key}",         {}),
+    ("signing.rotate",       "POST",   "/v1/signing-secrets",                      {},                                "signing-key *",     {"overlapSeconds": 86400}),
+    ("signing.remove",       "DELETE", "/v1/signing-secrets/{signing}",            None,                              "signing-key {signing}", {}),
     ("key.revoke",           "DELETE", "/v1/keys/{key}",                           None,                              "key {key}",         {}),
     ("user.block",           "POST",   "/v1/users/ada/block",                      {"reason": "r"},                   "user ada",          {"status": "processed"}),
     ("user.unblock",         "POST",   "/v1/users/ada/unblock",                    {"reason": "r"},                   "user ada",          {"status": "processed"}),
@@ -56,6 +58,7 @@ async def prepared(questline: Instance) -> tuple[App, dict[str, str]]:
     """A project in which every act can be done, and the ids of what it is done to."""
     app = await questline.app(WHOLE)
     ids = {"key": (await app.post("/v1/keys", json={"name": "spare"})).json()["id"]}
+    ids["signing"] = (await app.post("/v1/signing-secrets", json={})).json()["id"]
     waited = {"headers": {"Prefer": "wait=5"}}
     await app.send("gift", "ada", {"amount": 50}, **waited)
     await app.send("hello", "ada", **waited)

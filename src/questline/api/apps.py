@@ -13,11 +13,13 @@ from questline.api.bodies import Fault, invalid
 from questline.api.callers import Creator, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
-from questline.control.apps import AppTaken, create_app
+from questline.api.signing import SigningSecretText
+from questline.control.apps import AppTaken, FirstSecret, create_app
+from questline.ingest.signatures import signing_purpose
 from questline.model import calendar
 from questline.model.limits import CORS_ORIGINS_MAX
 from questline.model.permissions import Scope
-from questline.model.principal import DedupeStrategy
+from questline.model.principal import DedupeStrategy, SignedEvents
 from questline.model.rates import ProjectRates
 from questline.outward.addresses import url_problem
 from questline.store import projects
@@ -31,7 +33,10 @@ SLUG_MESSAGE = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a let
 
 
 class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds, trustedTypes, corsOrigins."""
+    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds, trustedTypes, corsOrigins, signedEvents.
+
+    With a `signingSecret` its events must be signed, unless `settings.signedEvents` says otherwise.
+    """
 
     id: str
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -39,6 +44,7 @@ class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     default_timezone: str = "UTC"
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    signing_secret: SigningSecretText | None = None
 
     @staticmethod
     def faults(fields: Mapping[str, Any]) -> list[Fault]:
@@ -129,6 +135,9 @@ async def create_in(
     """Create a project in an organization, or in the default one; raises problems."""
     if faults := AppCreate.faults(msgspec.structs.asdict(data)):
         raise invalid(faults)
+    signing = None
+    if data.signing_secret is not None:
+        signing = FirstSecret(services.new_id(), data.signing_secret, signing_purpose(data.id))
     try:
         async with services.pool.acquire() as conn, conn.transaction():
             row, key = await create_app(
@@ -141,6 +150,8 @@ async def create_in(
                 data.settings,
                 data.webhook_url,
                 data.webhook_secret,
+                signing,
+                services.sealer,
             )
             by = At(actor, row.project.organization_id, row.project.id)
             await acts.write(conn, by, "project", data.id, after=app_of(row))
@@ -176,6 +187,8 @@ def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
     if not isinstance(origins, list) or len(origins) > CORS_ORIGINS_MAX or not all(map(_is_origin, origins)):
         message = f"must be a list of at most {CORS_ORIGINS_MAX} origins such as https://shop.example, or *"
         faults.append({"field": "settings.corsOrigins", "message": message})
+    if settings.get("signedEvents", SignedEvents.OPTIONAL) not in list(SignedEvents):
+        faults.append({"field": "settings.signedEvents", "message": f"must be one of {', '.join(SignedEvents)}"})
     return faults
 
 

@@ -20,6 +20,7 @@ from questline.control.boards import BoardNotFound, BoardQueryInvalid
 from questline.control.programs import ProgramInvalid, StaleVersion
 from questline.ingest.envelope import Invalid
 from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.sealing import CannotSeal
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field)
         case InternalServerException() if error.detail == _LEFT:
             return Problem(400, "invalid-request", "the client left before its body was complete")  # nobody reads this
+        case CannotSeal():
+            return Problem(501, "not-configured", str(error))
         case HTTPException() if error.status_code < 500:
             code = _CODES.get(error.status_code, "invalid-request")
             return Problem(error.status_code, code, error.detail or code, headers=dict(error.headers or {}))

@@ -48,6 +48,11 @@ class Problem(Exception):
 
 TITLES = {
     "unauthorized": "The request needs a valid key",
+    "missing-signature": "The request needs a signature",
+    "invalid-signature": "The signature is not right",
+    "expired-signature": "The signature is too old",
+    "replay-detected": "The request was taken before",
+    "not-configured": "The server is not set up for this",
     "forbidden": "The key may not do this",
     "not-found": "There is no such thing here",
     "method-not-allowed": "The path does not take this method",

@@ -18,6 +18,7 @@ from questline.processing.commands import Commands
 from questline.processing.programs import Program, ProgramCache
 from questline.settings import Settings
 from questline.store.pool import Connection, Pool
+from questline.store.sealing import Sealer
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -32,6 +33,7 @@ class Services(msgspec.Struct, frozen=True):
     logins: Throttle
     requests_of_members: Throttle
     passwords: Passwords
+    sealer: Sealer
     normaliser: Normaliser
     commands: Commands
     programs: ProgramCache

@@ -18,6 +18,7 @@ from questline.assembly import now
 from questline.cli.bootstrap import bootstrap
 from questline.cli.children import Child, Roll, Supervised, Tended, keep_log_small
 from questline.cli.dev_file import DevFile
+from questline.cli.dev_keys import dev_keys
 from questline.cli.listening import CannotListen, listen, url_of
 from questline.model.limits import DEV_WORKERS_MAX
 from questline.settings import Settings, base_environment, environment_of
@@ -174,6 +175,7 @@ class Dev:
             port=self._listener.getsockname()[1],
             dev=True,
             admin_token=file.admin_token,
+            **self._keys(),
         )
         environment = {**base_environment(), **environment_of(settings)}
         command = [sys.executable, "-m", "questline.cli.main"]
@@ -185,6 +187,15 @@ class Dev:
                 for name in self._names()
             ],
         )
+
+    def _keys(self) -> dict[str, str]:
+        """Return the keys of this directory, where the environment gives none."""
+        path = self.directory / "keys.json"
+        try:
+            made = msgspec.structs.asdict(dev_keys(path))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise DevError(f"{path} cannot be read ({error}); put it back, or choose another --data-dir") from error
+        return {name: getattr(self._settings, name) or key for name, key in made.items()}
 
     def _names(self) -> list[str]:
         """Return the names of the workers. One process computes on one processor only, so there is one for each."""

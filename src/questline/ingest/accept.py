@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from questline.ingest.meters import IngestMeters
-from questline.model.event import AcceptedEvent
+from questline.ingest.replays import Burning
+from questline.model.event import AcceptedEvent, Nonce
 from questline.model.limits import (
     ACCEPT_BATCHES_AT_ONCE,
     ACCEPT_GROUP_BYTES_MAX,
@@ -24,8 +25,9 @@ from questline.model.limits import (
     ACCEPT_WRITERS,
     STALL_SECONDS,
 )
-from questline.store import accept
+from questline.store import accept, nonces
 from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
+from questline.store.nonces import Replayed
 from questline.store.pool import Connection, Pool, connect
 from questline.transport.stall import Stall
 
@@ -36,6 +38,7 @@ class Status(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     REUSED = "reused"  # the key belongs to an event with other content; nothing was stored
+    REPLAYED = "replayed"  # the nonce of its signature was burnt before; nothing was stored
     FAILED = "failed"  # the database refused this event and would again: a defect of ours; nothing was stored
 
 
@@ -125,10 +128,11 @@ class Acceptor:
         self._arrived.set()
         return await future
 
-    async def accept(self, events: Sequence[AcceptedEvent]) -> list[Acceptance]:
+    async def accept(self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None) -> list[Acceptance]:
         """Store a batch; return what became of each, in order. Raises Overloaded or Unavailable.
 
-        Unavailable may leave a part of the batch stored; to send all of it again is safe.
+        Unavailable may leave a part of the batch stored; to send all of it again is safe. With the nonce of a signed
+        request all is stored or nothing, and the nonce is burnt with it; raises Replayed.
         """
         if not self.takes_many:
             raise Overloaded
@@ -138,6 +142,8 @@ class Acceptor:
         try:
             await self._wait_for_turn()
             try:
+                if nonce is not None:
+                    return await self._settle_signed(events, nonce)
                 return await self._settle(self._pool, self._insert_in_lanes, events)
             finally:
                 self._batches.release()
@@ -147,6 +153,14 @@ class Acceptor:
         finally:
             self._batched -= len(events)
             self._batched_bytes -= size
+
+    async def burn(self, nonce: Nonce) -> None:
+        """Burn the nonce of a signed request whose parts are stored one after the other; raises Replayed or Unavailable."""
+        try:
+            if not await nonces.burn(self._pool, [nonce]):
+                raise Replayed
+        except TRANSIENT_FAULTS as fault:
+            raise Unavailable(str(fault)) from fault
 
     async def _wait_for_turn(self) -> None:
         try:
@@ -177,7 +191,9 @@ class Acceptor:
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
-                results = await self._settle(conn, partial(accept.accept, conn), [event for event, _ in group])
+                events = [event for event, _ in group]
+                burning = Burning() if any(event.nonce is not None for event in events) else None
+                results = await self._settle(conn, partial(accept.accept, conn), events, burning)
             except Exception as fault:
                 log.warning("accept.unavailable", fault=repr(fault), events=len(group))
                 _fail(group, Unavailable(str(fault)))
@@ -203,13 +219,22 @@ class Acceptor:
         self._meters.waiting.set(len(queue))
         return group
 
+    async def _settle_signed(self, events: Sequence[AcceptedEvent], nonce: Nonce) -> list[Acceptance]:
+        async with self._pool.acquire() as conn, conn.transaction():
+            if not await nonces.burn(conn, [nonce]):
+                raise Replayed
+            return await self._settle(conn, partial(_insert_within, conn), events)
+
     async def _settle(
-        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent]
+        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent], burning: Burning | None = None
     ) -> list[Acceptance]:
-        """Store events; where the database refuses them, halve them until the one at fault stands alone."""
+        """Store events; where the database refuses them, halve them until the one at fault stands alone.
+
+        `burning` is for events that each brought a nonce of their own.
+        """
         for tries in range(1, ACCEPT_TRIES_MAX + 1):
             try:
-                return await self._store(conn, insert, events)
+                return await self._store(conn, insert, events, burning)
             except ROLLED_BACK as fault:  # a deadlock: the other one went on, so this one can now
                 if tries == ACCEPT_TRIES_MAX:
                     raise
@@ -224,19 +249,27 @@ class Acceptor:
                 break
         middle = len(events) // 2
         return [
-            *await self._settle(conn, insert, events[:middle]),
-            *await self._settle(conn, insert, events[middle:]),
+            *await self._settle(conn, insert, events[:middle], burning),
+            *await self._settle(conn, insert, events[middle:], burning),
         ]
 
     async def _store(
-        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent]
+        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent], burning: Burning | None
     ) -> list[Acceptance]:
         started = time.perf_counter()
-        first_of: dict[accept.Key, AcceptedEvent] = {}
-        for event in events:
-            first_of.setdefault((event.project_id, event.key_hash), event)
-        new = await insert(list(first_of.values()))
+        if burning is None:
+            first_of = _first_of(events)
+            new = await insert(list(first_of.values()))
+        else:
+            claims = burning.claims(events)
+            live = [event for event in events if burning.is_free(event)]
+            new, burnt = await accept.accept_signed(conn, list(_first_of(live).values()), claims)  # type: ignore[arg-type]
+            burning.burnt(burnt)
+            first_of = _first_of([event for event in live if burning.is_free(event)])
         known: dict[accept.Key, accept.Original] = {}
+        if burning is not None:
+            replays = [(e.project_id, e.key_hash) for e in events if not burning.is_free(e)]
+            known |= await accept.originals(conn, replays)
         while lost := [key for key, e in first_of.items() if e.id not in new and key not in known]:
             known |= await accept.originals(conn, lost)
             if gone := [first_of[key] for key in lost if key not in known]:  # pruned between the two statements
@@ -245,7 +278,7 @@ class Acceptor:
             results = [Acceptance(Status.ACCEPTED, event.id) for event in events]
             self._meters.events.labels(Status.ACCEPTED).inc(len(events))
         else:
-            results = [_result(e, first_of, new, known) for e in events]
+            results = [_result(e, first_of, new, known, burning) for e in events]
             for status, count in Counter(result.status for result in results).items():
                 self._meters.events.labels(status).inc(count)
         self._meters.group_events.observe(len(events))
@@ -268,13 +301,30 @@ class Acceptor:
         return new
 
 
+async def _insert_within(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
+    """Store events within the caller's transaction, which outlives their failure."""
+    async with conn.transaction():
+        return await accept.accept(conn, events)
+
+
+def _first_of(events: Iterable[AcceptedEvent]) -> dict[accept.Key, AcceptedEvent]:
+    first_of: dict[accept.Key, AcceptedEvent] = {}
+    for event in events:
+        first_of.setdefault((event.project_id, event.key_hash), event)
+    return first_of
+
+
 def _result(
     event: AcceptedEvent,
     first_of: dict[accept.Key, AcceptedEvent],
     new: set[UUID],
     known: dict[accept.Key, accept.Original],
+    burning: Burning | None,
 ) -> Acceptance:
     key = (event.project_id, event.key_hash)
+    if burning is not None and not burning.is_free(event):
+        stored = key in known and known[key].event_id == event.id  # by an earlier try of this very request
+        return Acceptance(Status.ACCEPTED if stored else Status.REPLAYED, event.id)
     first = first_of[key]
     if first.id in new:
         id_, content = first.id, first.content_hash

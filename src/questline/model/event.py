@@ -43,6 +43,14 @@ PUBLISHABLE = "publishable"  # how an event was authenticated, where anybody may
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
 
+class Nonce(msgspec.Struct, frozen=True, gc=False):
+    """What a signed request may be used once by: a 16-byte hash, needed until its signature is too old anyway."""
+
+    project_id: int
+    hash: bytes
+    expires_at: datetime  # aware
+
+
 class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     """A verified, normalised event with its dedupe key, ready to be stored.
 
@@ -74,6 +82,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     anonymous_id: str | None = None  # of the visitor who sent it
     is_anonymous: bool = False  # the user is that visitor's id: who it is, nobody has said with this event
     sent_with: str | None = None  # PUBLISHABLE, or None: by a server
+    nonce: Nonce | None = None  # of a request that brought this event alone, to be burnt with it
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ _INTENT = blake2b(digest_size=16, person=b"questline:intent")
 _CONTENT = blake2b(digest_size=16, person=b"questline:cont")
 _VISITOR = blake2b(digest_size=8, person=b"questline:anon")
 _USER = blake2b(digest_size=8, person=b"questline:user")
+_NONCE = blake2b(digest_size=16, person=b"questline:nonce")
 
 
 def given_key_hash(key: str) -> bytes:
@@ -55,6 +56,13 @@ def content_hash(canonical: bytes) -> bytes:
     """Return the 16-byte hash of an event's content."""
     prepared = _CONTENT.copy()
     prepared.update(canonical)
+    return prepared.digest()
+
+
+def nonce_hash(project_id: int, nonce: bytes) -> bytes:
+    """Return the 16-byte hash of the nonce of a signed request; those of two projects never meet."""
+    prepared = _NONCE.copy()
+    prepared.update(b"%d:%b" % (project_id, nonce))
     return prepared.digest()
 
 

@@ -15,6 +15,18 @@ PAYLOAD_DEPTH_MAX = 32  # nesting of a payload; deeper is a mistake or an attack
 EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahead
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
+# ── signed events
+SIGNATURE_TOLERANCE_SECONDS = 300  # (setting) how old a signature may be, or how far ahead its sender's clock
+SIGNATURE_NONCE_CHARS_MAX = 256
+SIGNING_SECRET_CHARS_MIN = 16  # of a secret that the customer brings; one of ours has 32 random bytes
+SIGNING_SECRET_CHARS_MAX = 256
+SIGNING_OVERLAP_SECONDS_DEFAULT = 86_400  # a secret that was rotated out stays valid for so long
+SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
+SIGNED_STREAM_BYTES_IN_MEMORY = 1024 * 1024  # of a signed stream, until its end is seen; the rest waits in a file
+NONCE_MARGIN_SECONDS = 60  # a nonce is kept so much longer than its signature holds, for clocks that differ
+NONCES_SWEPT_SECONDS = 30.0  # how often a worker forgets nonces whose signatures are over
+NONCES_SWEPT_ROWS = 5_000  # forgotten in one transaction
+
 # ── ingest
 STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
 STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it

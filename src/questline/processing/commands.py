@@ -29,8 +29,9 @@ from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
 from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
-from questline.store import accept, audit, boards, commands, coupons, outbox, parking, users
+from questline.store import accept, audit, boards, commands, coupons, nonces, outbox, parking, users
 from questline.store.faults import Remedy, classify
+from questline.store.nonces import Replayed
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
 from questline.transport.stall import Stall
@@ -226,11 +227,13 @@ class Commands:
     ) -> None:
         """Accept, drain, apply and commit; then answer. With a `refusal`, the one command becomes a dead letter."""
         first_of: dict[tuple[int, bytes], AcceptedEvent] = {}
-        for event, _ in group:
-            first_of.setdefault((event.project_id, event.key_hash), event)
-        distinct = list(first_of.values())
         verdicts: dict[UUID, Verdict] = {}
         async with conn.transaction():
+            if any(event.nonce is not None for event, _ in group):
+                group = await _without_replays(conn, group)
+            for event, _ in group:
+                first_of.setdefault((event.project_id, event.key_hash), event)
+            distinct = list(first_of.values())
             new = await commands.accept(conn, distinct)
             if refusal is None:
                 verdicts = await self._apply(conn, shard, applier, distinct, new)
@@ -280,6 +283,23 @@ class Commands:
             outcome = verdict.result.outcome.value if isinstance(verdict.result, Decision) else "failed"
             self._meters.events.labels(outcome).inc()
         return {verdict.event.id: verdict for verdict in verdicts}
+
+
+async def _without_replays(conn: Connection, group: Sequence[Waiting]) -> list[Waiting]:
+    """Burn the nonces of signed requests in this transaction, turn replays away, and return the others."""
+    claims: dict[bytes, AcceptedEvent] = {}
+    for event, _ in group:
+        if event.nonce is not None:
+            claims.setdefault(event.nonce.hash, event)
+    burnt = await nonces.burn(conn, [event.nonce for event in claims.values() if event.nonce is not None])
+    fresh: list[Waiting] = []
+    for waiting in group:
+        event = waiting[0]
+        if event.nonce is None or (event.nonce.hash in burnt and claims[event.nonce.hash] is event):
+            fresh.append(waiting)
+        else:
+            _fail([waiting], Replayed())
+    return fresh
 
 
 def _waiting(event: AcceptedEvent) -> WaitingEvent:

@@ -6,11 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from questline.model.limits import LANES_PER_WORKER, LEASE_SECONDS, RETRY_POLL_SECONDS
+from questline.model.limits import (
+    LANES_PER_WORKER,
+    LEASE_SECONDS,
+    NONCES_SWEPT_ROWS,
+    NONCES_SWEPT_SECONDS,
+    RETRY_POLL_SECONDS,
+)
 from questline.processing.apply import Applier, Clock
 from questline.processing.crowds import Crowds
 from questline.processing.expiries import Expiries
 from questline.processing.failures import Failures
+from questline.processing.forgetting import Forgetting
 from questline.processing.lane import Lane
 from questline.processing.meters import ProcessingMeters
 from questline.processing.months import Months
@@ -23,6 +30,7 @@ from questline.processing.schedule import Schedule
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
+from questline.store import nonces
 from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
 
@@ -49,6 +57,7 @@ class Worker:
             Months(dsn, clock),
             Expiries(dsn, clock, new_id),
             Sightings(dsn, clock),
+            Forgetting("nonces", dsn, clock, nonces.sweep, NONCES_SWEPT_ROWS, NONCES_SWEPT_SECONDS),
             QuestEnds(dsn, clock, new_id),
             *contests,
             Sweeps(dsn, programs, clock, new_id),

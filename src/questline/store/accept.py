@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Pool
 
-from questline.model.event import AcceptedEvent
+from questline.model.event import AcceptedEvent, Nonce
 from questline.store.ids import earliest_id, milliseconds
+from questline.store.nonces import columns
 from questline.store.statements import statements
 
 SQL = statements("accept")
@@ -31,6 +32,21 @@ async def accept(pool: Pool | Connection, events: Sequence[AcceptedEvent]) -> se
     await forget_intents(pool, events)
     rows = await pool.fetch(SQL["accept"], *_columns(events))
     return {row[0] for row in rows}
+
+
+async def accept_signed(
+    conn: Connection, events: Sequence[AcceptedEvent], claims: Sequence[Nonce]
+) -> tuple[set[UUID], set[bytes]]:
+    """Do as `accept` does and burn nonces in the same statement; an event is stored if its nonce is burnt by that.
+
+    `claims` are the nonces to burn, each once; an event whose nonce is not among them needs none. Returns the ids of new
+    events, and the hashes of nonces that were not burnt before.
+    """
+    await forget_intents(conn, events)
+    claimed = {nonce.hash for nonce in claims}
+    needed = [e.nonce.hash if e.nonce is not None and e.nonce.hash in claimed else None for e in events]
+    rows = await conn.fetch(SQL["accept_signed"], *_columns(events), needed, *columns(claims))
+    return {id_ for id_, _ in rows if id_ is not None}, {hash_ for _, hash_ in rows if hash_ is not None}
 
 
 def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection, Pool, Record
 
-from questline.model.principal import DedupeStrategy, Project
+from questline.model.principal import DedupeStrategy, Project, SignedEvents, Signing, SigningSecret
 from questline.model.rates import ProjectRates
 from questline.model.trust import TRUSTED_TYPES
 from questline.store.statements import statements
@@ -101,9 +101,19 @@ def project_of(row: Record) -> Project:
         known_types=None if row["known_types"] is None else frozenset(row["known_types"]),
         settings=settings,
         rates=None if row["rates"] is None else msgspec.json.decode(row["rates"], type=ProjectRates),
+        signing=_signing(row, settings),
     )
 
 
 def row_of(row: Record) -> ProjectRow:
     """Return a project's row as the store keeps it."""
     return ProjectRow(project_of(row), row["webhook_url"], row["created_at"], row["archived_at"])
+
+
+def _signing(row: Record, settings: dict[str, Any]) -> Signing | None:
+    """Return how a project signs; only the row that authenticates a key has its secrets."""
+    text, required = row.get("signing_secrets"), settings.get("signedEvents")
+    if text is None and required is None:
+        return None
+    secrets = () if text is None else msgspec.json.decode(text, type=tuple[SigningSecret, ...])
+    return Signing(SignedEvents(required or SignedEvents.OPTIONAL), secrets)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from questline.api.description.examples import AT, ID
+from questline.api.description.access import AT, ID
 from questline.api.hot.segment import Tracked, TrackedBatch
 from questline.ingest.segment import KINDS
 from questline.model.limits import EVENT_TYPE_CHARS_MAX, KEY_CHARS_MAX, SHORT_TEXT_CHARS_MAX, USER_ID_CHARS_MAX

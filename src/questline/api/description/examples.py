@@ -2,10 +2,8 @@
 
 from typing import Any
 
+from questline.api.description.access import ACCESS, AT, ID
 from questline.api.description.operations import EXAMPLES as OPERATIONS
-
-ID = "019aa8f2-6f3e-7000-8000-000000000000"
-AT = "2026-11-21T12:00:00Z"
 
 EVENT: dict[str, Any] = {
     "type": "task_completed",
@@ -161,6 +159,7 @@ _SWEEP = {
 }  # fmt: skip
 
 SCHEMAS: dict[str, Any] = {
+    **ACCESS,
     "AppCreate": {"id": "todo", "name": "Todo", "defaultTimezone": "Europe/Berlin"},
     "App": APP,
     "ProjectRates": {"key": {"ingest": 2000}, "project": {"ingest": 10000, "read": 500}},

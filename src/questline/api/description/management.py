@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from questline.api.description.examples import APP, AT, ID
+from questline.api.description.access import AT, ID
+from questline.api.description.examples import APP
 
 _ORGANIZATION = {"id": "acme", "name": "Acme", "role": "owner", "createdAt": AT, "archivedAt": None}
 _MEMBER = {"id": ID, "email": "ada@example.com", "name": "Ada", "role": "owner", "since": AT}

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import msgspec
@@ -14,6 +14,7 @@ from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
 from questline.api.hot.items import ItemResult, Items
+from questline.api.hot.signed import burn, headers_unsigned, replayed, verified, verified_chunks
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
@@ -21,6 +22,7 @@ from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
+from questline.ingest.signatures import Signatures
 from questline.ingest.trust import admit
 from questline.model.audit import Act
 from questline.model.event import AcceptedEvent
@@ -31,6 +33,7 @@ from questline.model.rates import RouteClass
 from questline.model.reasons import REASONS, Reason
 from questline.processing import commands
 from questline.processing.commands import CommandResult, Commands
+from questline.store.nonces import Replayed
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -60,7 +63,7 @@ class EventHandlers:
 
     def __init__(
         self, ring: KeyRing, rates: Rates, normaliser: Normaliser, acceptor: Acceptor, items: Items,
-        commands: Commands, event_bytes_max: int, batch_events_max: int, room: Room,
+        commands: Commands, signatures: Signatures, event_bytes_max: int, batch_events_max: int, room: Room,
     ) -> None:  # fmt: skip
         self._ring = ring
         self._rates = rates
@@ -68,6 +71,7 @@ class EventHandlers:
         self._acceptor = acceptor
         self._items = items
         self._commands = commands
+        self._signatures = signatures
         self._event_bytes_max = event_bytes_max
         self._batch_events_max = batch_events_max
         self._batch_bytes_max = max(REQUEST_BODY_BYTES_MAX, event_bytes_max)
@@ -76,30 +80,28 @@ class EventHandlers:
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event: 202 once it is durable, or 200 with its outcome under `Prefer: wait=N`. A CloudEvent as well."""
         mode = cloud_mode(scope["headers"])
-        principal = await self.authenticate(scope, tokens=0 if mode is Mode.BATCH else 1)
-        if mode is None:
-            await self._one(principal, scope, await read_body(scope, receive, self._event_bytes_max, self._room), send)
-        elif mode is Mode.BATCH:
-            await self.take_many(receive)
-            body = await read_body(scope, receive, self._batch_bytes_max, self._room)
+        if mode is Mode.BATCH:
+            principal, body = await self.received(scope, receive, self._batch_bytes_max, many=True)
             await self._batch(principal, scope, items_of(body), send, cloudevents.structured)
+            return
+        principal, body = await self.received(scope, receive, self._event_bytes_max)
+        if mode is None:
+            await self._one(principal, scope, body, send)
+        elif mode is Mode.STRUCTURED:
+            await self._one(principal, scope, body, send, cloudevents.structured)
         else:
-            body = await read_body(scope, receive, self._event_bytes_max, self._room)
-            binary = partial(cloudevents.binary, scope["headers"])
-            await self._one(principal, scope, body, send, cloudevents.structured if mode is Mode.STRUCTURED else binary)
+            if principal.nonce is not None:
+                raise headers_unsigned()
+            await self._one(principal, scope, body, send, partial(cloudevents.binary, scope["headers"]))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept up to a thousand events: 202 with a result for each, in order; one bad item stops no other."""
-        principal = await self.authenticate(scope, tokens=0)
-        await self.take_many(receive)
-        body = await read_body(scope, receive, self._batch_bytes_max, self._room)
+        principal, body = await self.received(scope, receive, self._batch_bytes_max, many=True)
         await self._batch(principal, scope, items_of(body), send)
 
     async def track(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept one event, or a batch where the body is a list or has `events` or `batch`: for clients with one path."""
-        principal = await self.authenticate(scope, tokens=0)
-        await self.take_many(receive)
-        body = await read_body(scope, receive, self._batch_bytes_max, self._room)
+        principal, body = await self.received(scope, receive, self._batch_bytes_max, many=True)
         if _holds_many(body):
             await self._batch(principal, scope, items_of(body), send)
         elif len(body) > self._event_bytes_max:
@@ -107,6 +109,37 @@ class EventHandlers:
         else:
             await self._rates.take(principal, RouteClass.INGEST, notes_of(scope))
             await self._one(principal, scope, body, send)
+
+    async def received(
+        self, scope: Scope, receive: Receive, limit: int, *, many: bool = False
+    ) -> tuple[Principal, bytes]:
+        """Return who sends and the whole body, its signature verified where there must be one. Every way in comes by here.
+
+        `many`: there may be many events in it, and tokens are taken later, for each.
+        """
+        principal = await self.authenticate(scope, tokens=0 if many else 1)
+        if many:
+            await self.take_many(receive)
+        body = await read_body(scope, receive, limit, self._room)
+        if principal.project.signing is not None:
+            principal = verified(self._signatures, principal, scope, body)
+        return principal, body
+
+    async def check_signature(self, principal: Principal, scope: Scope, body: bytes) -> None:
+        """Verify the signature, where there must be one, of a request whose events are stored in ways of their own.
+
+        Its nonce is burnt at once, by a statement of its own. Raises problems.
+        """
+        if principal.project.signing is not None:
+            nonce = verified(self._signatures, principal, scope, body).nonce
+            if nonce is not None:
+                await burn(self._acceptor, nonce)
+
+    def received_chunks(self, principal: Principal, scope: Scope, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Return the chunks of a stream; where it is signed, they come once its signature has been verified."""
+        if principal.project.signing is None:
+            return chunks
+        return verified_chunks(self._signatures, self._acceptor, principal, scope, chunks)
 
     async def authenticate(
         self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE, *, tokens: int = 1
@@ -148,6 +181,8 @@ class EventHandlers:
             raise of_rejection(event)
         if principal.key_type is KeyType.PUBLISHABLE:
             seconds = None  # an outcome shows what a user has, which such a key may not read
+        if principal.nonce is not None:
+            event = msgspec.structs.replace(event, nonce=principal.nonce)
         if seconds is None:
             await self._accept(send, event)
         else:
@@ -162,7 +197,7 @@ class EventHandlers:
         if bodies:
             await self.take(principal, scope, len(bodies))
         items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form)
-        results = await self._items.store(items)
+        results = await self._items.store(items, nonce=principal.nonce)
         for index, result in enumerate(results):
             result.index = index
         counts = Counter(result.status for result in results)
@@ -179,6 +214,8 @@ class EventHandlers:
         id_ = str(acceptance.event_id)
         if acceptance.status is Status.REUSED:
             raise _reused(id_)
+        if acceptance.status is Status.REPLAYED:
+            raise replayed()
         if acceptance.status is Status.FAILED:
             raise of_reason(Reason.STORE_ERROR, REASONS[Reason.STORE_ERROR])
         await respond(
@@ -229,6 +266,8 @@ async def run_command(
             result = await runner.run(event, act)
     except commands.Overloaded as error:
         raise overloaded() from error
+    except Replayed:
+        raise replayed() from None
     except commands.Unavailable as error:
         raise unavailable() from error
     except commands.UserParked as error:

@@ -7,15 +7,17 @@ from uuid import UUID
 
 import msgspec
 
+from questline.api.hot.signed import replayed
 from questline.api.problems import code_of, overloaded, unavailable
 from questline.ingest import accept
 from questline.ingest.accept import Acceptance, Acceptor, Status
 from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import admit
-from questline.model.event import AcceptedEvent
+from questline.model.event import AcceptedEvent, Nonce
 from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
 from questline.model.principal import Principal
 from questline.model.reasons import REASONS, Reason
+from questline.store.nonces import Replayed
 
 
 class ItemResult(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
@@ -76,16 +78,21 @@ class Items:
                 await asyncio.sleep(0)
         return items
 
-    async def store(self, items: Sequence[Item], store: Store | None = None) -> list[ItemResult]:
+    async def store(
+        self, items: Sequence[Item], store: Store | None = None, nonce: Nonce | None = None
+    ) -> list[ItemResult]:
         """Store those that are events; return a result for each item, in order. Raises 503 problems.
 
-        `store` is used in place of the acceptor's.
+        `store` is used in place of the acceptor's. A nonce is burnt with the events; a 401 problem says that it was before.
         """
         events = [item for item in items if type(item) is AcceptedEvent]
+        store = store or partial(self._acceptor.accept, nonce=nonce)
         try:
-            acceptances = iter(await (store or self._acceptor.accept)(events) if events else [])
+            acceptances = iter(await store(events) if events else [])
         except accept.Overloaded as error:
             raise overloaded() from error
+        except Replayed:
+            raise replayed() from None
         except accept.Unavailable as error:
             raise unavailable() from error
         return [

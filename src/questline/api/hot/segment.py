@@ -114,10 +114,17 @@ class SegmentHandlers:
         await respond(send, 200, msgspec.json.encode(done))
 
     async def _receive(self, scope: Scope, receive: Receive, tokens: int) -> tuple[Principal, bytes]:
-        """Return who sends, and the body; the key may be in it."""
+        """Return who sends, and the body, its signature verified; the key may be in it."""
         if key_of(scope["headers"]) is not None:
             principal = await self._events.authenticate(scope, tokens=tokens)
-            return principal, await read_body(scope, receive, REQUEST_BODY_BYTES_MAX)
+            body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX)
+        else:
+            principal, body = await self._receive_keyed(scope, receive, tokens)
+        await self._events.check_signature(principal, scope, body)
+        return principal, body
+
+    async def _receive_keyed(self, scope: Scope, receive: Receive, tokens: int) -> tuple[Principal, bytes]:
+        """Return who sends by the key in the body."""
         body = await read_body(scope, receive, SEGMENT_BODY_BYTES_UNSIGNED)
         try:
             key = _decode_key(body).write_key

@@ -58,6 +58,7 @@ class StreamHandler:
         splitter: Splitter = (ElementSplitter if is_xml else LineSplitter)(self._event_bytes_max)
         correlation_id = correlation.given(scope["headers"])
         chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
+        chunks = self._events.received_chunks(principal, scope, chunks)
         problem: Problem | None = None
         with _Answer(errors_only=b"results=errors" in scope.get("query_string", b""), numbered=is_xml) as answer:
             storing: asyncio.Task[list[ItemResult]] | None = None

@@ -4,7 +4,9 @@
 -- The key of a hash with its project, unless it is revoked or over, or the project is archived. $1 SHA-256 of the key.
 SELECT k.id AS key_id, k.type, k.role, k.scopes, extract(epoch FROM k.expires_at - now())::float8 AS seconds_left,
        p.id, p.organization_id, p.app_id, p.name, p.timezone, p.settings, p.rates, p.program_version, p.trusted_types,
-       p.known_types
+       p.known_types,
+       (SELECT json_agg(json_build_array(s.sealed, s.ends_at) ORDER BY s.ends_at DESC NULLS FIRST) FROM signing_secrets s
+        WHERE s.project_id = p.id AND (s.ends_at IS NULL OR s.ends_at > now())) AS signing_secrets
 FROM api_keys k
 JOIN projects p ON p.id = k.project_id
 JOIN organizations o ON o.id = p.organization_id

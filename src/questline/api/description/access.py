@@ -1,0 +1,12 @@
+"""Examples of who gets in, and by what: secrets of signed events."""
+
+from typing import Any
+
+ID = "019aa8f2-6f3e-7000-8000-000000000000"
+AT = "2026-11-21T12:00:00Z"
+
+ACCESS: dict[str, Any] = {
+    "SecretRotate": {"overlapSeconds": 86400},
+    "NewSecret": {"id": ID, "secret": f"ss_live_{'1f3a' * 16}", "prefix": "ss_live_1f3a"},
+    "SecretList": {"items": [{"id": ID, "prefix": "ss_live_1f3a", "createdAt": AT, "endsAt": None}]},
+}

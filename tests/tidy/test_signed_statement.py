@@ -1,0 +1,38 @@
+"""Signed events are stored by a statement of their own, so that those that are not pay nothing; but just as those are."""
+
+import re
+
+from questline.store.statements import statements
+
+ACCEPT = statements("accept")
+
+
+def body(name: str) -> str:
+    return "\n".join(line for line in ACCEPT[name].splitlines() if not line.startswith("-- "))
+
+
+def with_nonces(accept: str) -> str:
+    """Return what accept_signed must be: accept, with nonces burnt first and asked for by each event."""
+    last = max(int(number) for number in re.findall(r"\$(\d+)", accept))
+    burnt = f"""WITH burnt AS (
+    INSERT INTO signature_nonces (project_id, nonce_hash, expires_at)
+    SELECT * FROM unnest(${last + 2}::integer[], ${last + 3}::bytea[], ${last + 4}::timestamptz[]) AS n (project_id, nonce_hash, expires_at)
+    ORDER BY project_id, nonce_hash
+    ON CONFLICT ON CONSTRAINT signature_nonces_pk DO NOTHING
+    RETURNING nonce_hash
+), i AS ("""
+    signed = accept.replace("WITH i AS (", burnt)
+    signed = re.sub(rf"(\${last}::\w+\[\])\)", rf"\1, ${last + 1}::bytea[])", signed, count=1)
+    signed = signed.replace(
+        ")\n), keyed", ", nonce)\n    WHERE nonce IS NULL OR nonce IN (SELECT nonce_hash FROM burnt)\n), keyed"
+    )
+    head, queue = signed.split(")\nINSERT INTO outbox")
+    indented = ("INSERT INTO outbox" + queue).replace("\n", "\n    ")
+    return (
+        f"{head}), queued AS (\n    {indented}\n)\n"
+        "SELECT event_id, NULL::bytea AS nonce_hash FROM queued UNION ALL SELECT NULL, nonce_hash FROM burnt"
+    )
+
+
+def test_accept_signed_is_accept_with_nonces() -> None:
+    assert body("accept_signed") == with_nonces(body("accept"))
