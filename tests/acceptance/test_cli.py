@@ -1,5 +1,6 @@
 """The other commands, run beside a `questline dev`."""
 
+import json
 import re
 import signal
 import socket
@@ -111,6 +112,25 @@ def test_a_key_is_made_shown_once_listed_and_revoked(running: Instance) -> None:
     assert httpx.get(f"{url}/v1/program", headers={"X-API-Key": key}).status_code == 200
     assert running.run("keys", "revoke", key_id[1]).returncode == 0
     eventually(lambda: httpx.get(f"{url}/v1/program", headers={"X-API-Key": key}).status_code == 401, 2)
+
+
+def test_a_key_is_narrowed_and_rotated_and_the_audit_log_tells_of_it(running: Instance) -> None:
+    made = running.run("keys", "create", "--scope", "events:write", "--expires", "2035-01-01", "--name", "narrow")
+    key_id = re.search(r"id ([0-9a-f-]{36})", made.stdout)
+    assert key_id, made.stdout
+    rotated = running.run("keys", "rotate", key_id[1], "--overlap", "60")
+    assert rotated.returncode == 0, rotated.stderr
+    assert "the old key ends at" in rotated.stdout
+    assert re.fullmatch(r"sk_live_[0-9a-f]{64}", rotated.stdout.splitlines()[-1])
+    assert running.run("keys", "rotate", key_id[1]).returncode == 1
+    assert running.run("keys", "create", "--scope", "program:write").returncode == 1  # its role, INGEST, lacks that
+
+    exported = [
+        json.loads(line) for line in running.run("audit", "export", "--action", "key.rotate").stdout.splitlines()
+    ]
+    assert [act["target"]["id"] for act in exported] == [key_id[1]]
+    assert "key.rotate" in running.run("audit", "list").stdout
+    assert running.run("audit", "list", "--since", "yesterday").returncode == 1
 
 
 def test_a_refusal_of_the_api_is_an_error_not_a_trace(running: Instance) -> None:

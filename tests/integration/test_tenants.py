@@ -13,7 +13,7 @@ import pytest
 from conftest_api import Instance, until
 
 from questline.assembly import running_api
-from questline.model.limits import LOGINS_PER_MINUTE
+from questline.model.limits import LOGINS_PER_MINUTE, PASSWORD_CHARS_MAX
 from questline.model.permissions import MEMBER_SCOPES, MemberRole, Scope
 from questline.settings import Settings
 
@@ -163,6 +163,14 @@ async def test_an_invitation_that_has_ended_is_worth_nothing(questline: Instance
     assert await org.roles() == {}
 
 
+@pytest.mark.parametrize("email", ["ada", "@x.org", "a b@x.org", "ada@x.org\n", "İ@x.org", "a" * 250 + "@x.org"])
+async def test_nobody_is_invited_at_what_is_no_address(questline: Instance, email: str) -> None:
+    await questline.app()  # whose organization is the default one
+    path = "/v1/organizations/default/invitations"
+    answer = await questline.http.post(path, json={"email": email}, headers=OPERATOR)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "email")
+
+
 async def test_who_is_a_member_elsewhere_joins_with_the_password_they_have(questline: Instance) -> None:
     first, second = await made(questline, "first"), await made(questline, "second")
     tokens = [
@@ -289,11 +297,13 @@ async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(questline: I
             assert wrong[0].json() == wrong[1].json()
             changed = await http.post(
                 "/v1/members/me/password",
-                json={"password": PASSWORD, "newPassword": "a longer one still"},
+                json={"password": PASSWORD, "newPassword": "ö" * PASSWORD_CHARS_MAX},
                 headers=token,
             )
             assert changed.status_code == 204
             assert (await http.post("/v1/members/login", json=login)).status_code == 401
+            login["password"] = "ö" * PASSWORD_CHARS_MAX
+            assert (await http.post("/v1/members/login", json=login)).status_code == 200
             assert (await http.get("/v1/members/me", headers=token)).json()["email"] == "ada@logins.org"
             guess = {"token": "qi_guess", "name": "x", "password": PASSWORD}
             while (last := await http.post("/v1/invitations/accept", json=guess)).status_code == 404:

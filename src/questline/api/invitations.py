@@ -20,7 +20,7 @@ from questline.store import invitations
 from questline.store.invitations import InvitationRow
 from questline.store.pool import service_transaction
 
-Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Email = Annotated[str, msgspec.Meta(pattern=r"^[!-?A-~]+@[!-?A-~]+$(?!\n)", max_length=254)]
 Password = Annotated[str, msgspec.Meta(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX)]
 Secret = Annotated[str, msgspec.Meta(max_length=KEY_BYTES_MAX)]
 

@@ -1,29 +1,32 @@
 """/v1/members: logging in and out, and what concerns oneself."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import Request, get, post
 
 from questline.api.callers import address_of, needs
-from questline.api.invitations import Email, Password, Secret
+from questline.api.invitations import Email, Password
 from questline.api.problems import unauthorized
 from questline.api.services import Services
 from questline.api.staff import Person
 from questline.control.members import log_in
-from questline.model.limits import PAGE_ITEMS_MAX
+from questline.model.limits import PAGE_ITEMS_MAX, PASSWORD_CHARS_MAX
 from questline.model.permissions import MemberRole
 from questline.store import members, organizations
 from questline.store.members import MemberRow
 from questline.store.pool import Pool, service_transaction
+
+Given = Annotated[str, msgspec.Meta(max_length=PASSWORD_CHARS_MAX)]
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
     """Who logs in."""
 
     email: Email
-    password: Secret
+    password: Given
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ class LoggedIn(msgspec.Struct, frozen=True, rename="camel"):
 class PasswordChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The password now, and the next."""
 
-    password: Secret
+    password: Given
     new_password: Password
 
 
