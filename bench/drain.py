@@ -62,6 +62,11 @@ async def watch_drain(
     `active`: only the first so many users have events. `draw` makes what an event says.
     """
     await fill_queue(conn, bench.state, events, active, draw)
+    return await watch_queue(bench, conn, events)
+
+
+async def watch_queue(bench: Bench, conn: Any, events: int) -> Drained:
+    """Drain what waits, `events` in all."""
     async with bench.processes.workers() as workers:
         while (left := await waiting(conn)) > events * (1 - STARTED):  # noqa: ASYNC110 - the queue is another process's
             await asyncio.sleep(0.05)

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -65,10 +66,13 @@ async def fill_queue(
     conn: Any, state: State, events: int, active: int | None = None, draw: Callable[[], Drawn] = a_task
 ) -> None:
     """Accept events of random users (of the first `active`, if given), a thousand a statement."""
-    for start in range(0, events, 1_000):
-        batch = [
-            accepted(random.randint(1, active or state.size.users), draw) for _ in range(min(1_000, events - start))
-        ]
+    await fill_queue_of(conn, (random.randint(1, active or state.size.users) for _ in range(events)), draw)
+
+
+async def fill_queue_of(conn: Any, users: Iterable[int], draw: Callable[[], Drawn] = a_task) -> None:
+    """Accept an event of each of these users in turn, a thousand a statement."""
+    left = iter(users)
+    while batch := [accepted(user, draw) for user in islice(left, 1_000)]:
         await accept.accept(conn, batch)
 
 
