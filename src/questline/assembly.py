@@ -23,6 +23,7 @@ from questline.api.hot.router import App, HotRouter
 from questline.api.hot.segment import SegmentHandlers
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
+from questline.api.keyed import Once
 from questline.api.operators import Operators, Throttle, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
@@ -101,7 +102,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     services = Services(
         settings, pool, ring, rates, addresses, Operators(settings.admin_token),
         Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), Passwords(),
-        sealer, normaliser, commands, ProgramCache(), now, ids.new, registry,
+        sealer, normaliser, commands, ProgramCache(), now, ids.new, registry, Once(pool, settings.pool_connections),
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)

@@ -43,6 +43,7 @@ from questline.api.description.document import document
 from questline.api.errors import handle
 from questline.api.front import Front, whole_ids
 from questline.api.meters import ApiMeters
+from questline.api.once import once
 from questline.api.services import Services
 from questline.api.staff import STAFF_DEPENDENCIES
 from questline.model.limits import REQUEST_BODY_BYTES_MAX
@@ -153,7 +154,7 @@ _ROUTES: dict[str, Any] = {
     "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
     "dependencies": {**DEPENDENCIES, **STAFF_DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
     "exception_handlers": {Exception: handle},
-    "middleware": [whole_ids],
+    "middleware": [whole_ids, once],
     "request_class": ApiRequest,
     "request_max_body_size": REQUEST_BODY_BYTES_MAX,
     "debug": False,

@@ -41,7 +41,12 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
     duplicate: bool
 
 
-@post("/users/{user_id:str}/block", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE, "user.block"))
+@post(
+    "/users/{user_id:str}/block",
+    status_code=200,
+    tags=["users"],
+    opt=needs(Scope.USERS_WRITE, "user.block", command=True),
+)
 async def block_user(
     user_id: str, data: Block, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Blocked:
@@ -50,7 +55,12 @@ async def block_user(
     return await _run(services, admin, acts, BLOCK, user_id, payload, request)
 
 
-@post("/users/{user_id:str}/unblock", status_code=200, tags=["users"], opt=needs(Scope.USERS_WRITE, "user.unblock"))
+@post(
+    "/users/{user_id:str}/unblock",
+    status_code=200,
+    tags=["users"],
+    opt=needs(Scope.USERS_WRITE, "user.unblock", command=True),
+)
 async def unblock_user(
     user_id: str, data: Unblock, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Blocked:

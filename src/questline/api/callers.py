@@ -26,13 +26,16 @@ _ADMIN = frozenset({Role.ADMIN})
 _SENDS = frozenset({Role.ADMIN, Role.INGEST})
 
 
-def needs(scope: Scope | None, act: str | None = None, *, not_administrative: str | None = None) -> dict[str, Any]:
+def needs(
+    scope: Scope | None, act: str | None = None, *, not_administrative: str | None = None, command: bool = False
+) -> dict[str, Any]:
     """Return what a route says of itself, as its `opt`.
 
     `scope` is what its caller must have; `act` is what the audit log calls what it does. A route that changes something and
-    is no administrative act says why not.
+    is no administrative act says why not. A `command` is an event, which keeps its outcome under the idempotency key; the
+    replies of other routes are kept by api/once.py.
     """
-    return {"scope": scope, "act": act, "not_administrative": not_administrative}
+    return {"scope": scope, "act": act, "not_administrative": not_administrative, "command": command}
 
 
 AnyRequest = Request[Any, Any, Any]
@@ -114,6 +117,9 @@ class Steward(Overseer, frozen=True):
 async def _principal(request: AnyRequest) -> Principal:
     services: Services = request.app.state.services
     scope = cast(asgi.Scope, request.scope)
+    known: Principal | None = scope["state"].get("principal")
+    if known is not None:  # asked before, for the key of the request
+        return known
     notes = notes_of(scope)
     principal = await services.ring.principal(scope["headers"], request.path_params.get("project"), scope)
     if notes is not None and notes.origin is not None:
@@ -122,6 +128,7 @@ async def _principal(request: AnyRequest) -> Principal:
     class_ = RouteClass.READ if request.method in _SAFE else RouteClass.WRITE
     await services.rates.take(principal, class_, notes)
     request.scope["state"]["project"] = principal.project.app_id  # for the access log
+    request.scope["state"]["principal"] = principal
     return principal
 
 
@@ -143,8 +150,7 @@ async def event_reader(request: AnyRequest) -> EventReader:
 
 async def creator(request: AnyRequest) -> Creator:
     services: Services = request.app.state.services
-    given = request.headers.get("x-admin-token")
-    if services.operators.is_operator(given, address_of(request)):
+    if is_operator(request):
         return Creator(OPERATOR)
     if services.settings.dev:
         return Creator(DEVELOPER)
@@ -170,19 +176,28 @@ async def steward(request: AnyRequest) -> Steward:
 
 
 async def _operator_or_project(request: AnyRequest) -> tuple[Project | None, str]:
-    given = request.headers.get("x-admin-token")
-    if given is None:
+    if "x-admin-token" not in request.headers:
         principal = await _principal(request)
         return principal.project, principal.actor
-    services: Services = request.app.state.services
-    if not services.operators.is_operator(given, address_of(request)):
+    if not is_operator(request):
         raise Problem(401, "unauthorized", "the operator's token is wrong, or none is set")
     return None, OPERATOR
 
 
+def is_operator(request: AnyRequest) -> bool:
+    """Tell whether an operator asks: once a request, since each look at a token counts against guessing."""
+    state = request.scope["state"]
+    if "operator" not in state:
+        services: Services = request.app.state.services
+        given = request.headers.get("x-admin-token")
+        state["operator"] = services.operators.is_operator(given, address_of(request))
+    return bool(state["operator"])
+
+
 async def services(request: AnyRequest) -> Services:
     found: Services = request.app.state.services
-    return found
+    pool = request.scope["state"].get("pool")
+    return found if pool is None else msgspec.structs.replace(found, pool=pool)
 
 
 CALLERS: dict[str, frozenset[Role]] = {

@@ -61,6 +61,8 @@ TITLES = {
     "invalid-program": "The program has errors",
     "payload-too-large": "The request is over a size limit",
     "idempotency-key-reused": "The key belongs to other content",
+    "idempotency-key-in-use": "A request under the key is under way",
+    "reply-not-kept": "It took effect, and its reply was not kept",
     "insufficient-balance": "The balance is too small",
     "unknown-item": "There is no such item",
     "unknown-achievement": "There is no such achievement",

@@ -99,7 +99,7 @@ async def list_reviews(
     "/reviews/{event_id:str}/approve",
     status_code=200,
     tags=["reviews"],
-    opt=needs(Scope.REVIEWS_WRITE, "review.approve"),
+    opt=needs(Scope.REVIEWS_WRITE, "review.approve", command=True),
 )
 async def approve_review(
     event_id: str, data: ReviewDecision, admin: Admin, acts: Acts, services: Services, request: AnyRequest
@@ -108,7 +108,12 @@ async def approve_review(
     return await _decide(services, admin, acts, event_id, ReviewStatus.APPROVED, data.reason, request)
 
 
-@post("/reviews/{event_id:str}/deny", status_code=200, tags=["reviews"], opt=needs(Scope.REVIEWS_WRITE, "review.deny"))
+@post(
+    "/reviews/{event_id:str}/deny",
+    status_code=200,
+    tags=["reviews"],
+    opt=needs(Scope.REVIEWS_WRITE, "review.deny", command=True),
+)
 async def deny_review(
     event_id: str, data: ReviewDecision, admin: Admin, acts: Acts, services: Services, request: AnyRequest
 ) -> Reviewed:

@@ -61,7 +61,10 @@ async def list_grants(
 
 
 @post(
-    "/rewards/{grant_id:str}/revoke", status_code=200, tags=["grants"], opt=needs(Scope.REWARDS_WRITE, "grant.revoke")
+    "/rewards/{grant_id:str}/revoke",
+    status_code=200,
+    tags=["grants"],
+    opt=needs(Scope.REWARDS_WRITE, "grant.revoke", command=True),
 )
 async def revoke_grant(
     grant_id: str,

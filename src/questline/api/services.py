@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from questline.api.addresses import Addresses
 from questline.api.auth import KeyRing
+from questline.api.keyed import Once
 from questline.api.operators import Operators, Throttle
 from questline.api.rates import Rates
 from questline.control.passwords import Passwords
@@ -40,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
     registry: CollectorRegistry
+    once: Once
 
     async def program(self, conn: Connection, project: Project) -> Program:
         """Return the program in force, as this transaction sees it."""

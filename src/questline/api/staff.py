@@ -9,7 +9,7 @@ from litestar.di import Provide
 
 from questline.api import asgi
 from questline.api.auth import key_of
-from questline.api.callers import address_of
+from questline.api.callers import is_operator
 from questline.api.problems import Problem, unauthorized
 from questline.api.services import Services
 from questline.control.keys import MEMBER_PREFIX
@@ -73,6 +73,9 @@ class Manager(msgspec.Struct, frozen=True):
 
 async def person(request: AnyRequest) -> Person:
     """Return who is logged in; raises 401 and 429 problems."""
+    known: Person | None = request.scope["state"].get("person")
+    if known is not None:  # asked before, for the key of the request
+        return known
     services: Services = request.app.state.services
     token = key_of(request.scope["headers"])
     if token is None or not token.startswith(MEMBER_PREFIX):
@@ -84,7 +87,8 @@ async def person(request: AnyRequest) -> Person:
         await services.rates.stranger(cast(asgi.Scope, request.scope))
         raise unauthorized("the session is over: log in again")
     services.requests_of_members.take(str(member.id))
-    return Person(member, hashed)
+    found: Person = request.scope["state"].setdefault("person", Person(member, hashed))
+    return found
 
 
 async def operator(request: AnyRequest) -> Operator:
@@ -122,11 +126,9 @@ async def manager(request: AnyRequest) -> Manager:
 
 
 def _sends_operators_token(request: AnyRequest) -> bool:
-    services: Services = request.app.state.services
-    given = request.headers.get("x-admin-token")
-    if given is None:
+    if "x-admin-token" not in request.headers:
         return False
-    if not services.operators.is_operator(given, address_of(request)):
+    if not is_operator(request):
         raise unauthorized("X-Admin-Token is not the operator's")
     return True
 

@@ -75,7 +75,7 @@ async def list_fulfilments(
     "/fulfilments/{fulfilment_id:str}/complete",
     status_code=200,
     tags=["fulfilments"],
-    opt=needs(Scope.REWARDS_WRITE, "fulfilment.complete"),
+    opt=needs(Scope.REWARDS_WRITE, "fulfilment.complete", command=True),
 )
 async def complete_fulfilment(
     fulfilment_id: str, data: Settle, admin: Admin, acts: Acts, services: Services, request: AnyRequest
@@ -88,7 +88,7 @@ async def complete_fulfilment(
     "/fulfilments/{fulfilment_id:str}/fail",
     status_code=200,
     tags=["fulfilments"],
-    opt=needs(Scope.REWARDS_WRITE, "fulfilment.fail"),
+    opt=needs(Scope.REWARDS_WRITE, "fulfilment.fail", command=True),
 )
 async def fail_fulfilment(
     fulfilment_id: str, data: Settle, admin: Admin, acts: Acts, services: Services, request: AnyRequest

@@ -51,7 +51,7 @@ class DayStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     "/users/{user_id:str}/streaks/{streak:str}/pause",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user", command=True),
 )
 async def pause_streak(
     user_id: str, streak: str, data: Pause, sender: Sender, services: Services, request: AnyRequest
@@ -65,7 +65,7 @@ async def pause_streak(
     "/users/{user_id:str}/streaks/{streak:str}/restore",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.USERS_WRITE, "streak.restore"),
+    opt=needs(Scope.USERS_WRITE, "streak.restore", command=True),
 )
 async def restore_streak(
     user_id: str, streak: str, data: Restore, admin: Admin, acts: Acts, services: Services, request: AnyRequest
@@ -82,7 +82,7 @@ async def restore_streak(
     "/users/{user_id:str}/streaks/{streak:str}/target",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user", command=True),
 )
 async def choose_target(
     user_id: str, streak: str, data: Target, sender: Sender, services: Services, request: AnyRequest
@@ -95,7 +95,7 @@ async def choose_target(
     "/users/{user_id:str}/streaks/{streak:str}/day-start",
     status_code=200,
     tags=["progress"],
-    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user"),
+    opt=needs(Scope.COMMANDS_WRITE, not_administrative="a command on behalf of the user", command=True),
 )
 async def choose_day_start(
     user_id: str, streak: str, data: DayStart, sender: Sender, services: Services, request: AnyRequest

@@ -61,7 +61,9 @@ class History(msgspec.Struct, frozen=True, rename="camel"):
     "/users",
     status_code=201,
     tags=["users"],
-    opt=needs(Scope.USERS_WRITE, not_administrative="the customer's own data of a user, kept as an event"),
+    opt=needs(
+        Scope.USERS_WRITE, not_administrative="the customer's own data of a user, kept as an event", command=True
+    ),
 )
 async def upsert_user(
     data: UserUpsert,

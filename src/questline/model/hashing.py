@@ -13,6 +13,8 @@ _FULL = blake2b(digest_size=16, person=b"questline:full")
 _INTENT = blake2b(digest_size=16, person=b"questline:intent")
 _CONTENT = blake2b(digest_size=16, person=b"questline:cont")
 _VISITOR = blake2b(digest_size=8, person=b"questline:anon")
+_REPLY = blake2b(digest_size=16, person=b"questline:reply")
+_REQUEST = blake2b(digest_size=16, person=b"questline:asked")
 _USER = blake2b(digest_size=8, person=b"questline:user")
 _NONCE = blake2b(digest_size=16, person=b"questline:nonce")
 
@@ -63,6 +65,22 @@ def nonce_hash(project_id: int, nonce: bytes) -> bytes:
     """Return the 16-byte hash of the nonce of a signed request; those of two projects never meet."""
     prepared = _NONCE.copy()
     prepared.update(b"%d:%b" % (project_id, nonce))
+    return prepared.digest()
+
+
+def reply_key_hash(caller: str, key: str) -> bytes:
+    """Return the 16-byte hash of a caller's idempotency key; keys of two callers never meet."""
+    prepared = _REPLY.copy()
+    prepared.update(f"{caller}\0{key}".encode())
+    return prepared.digest()
+
+
+def request_hash(key: str, method: str, path: str, query: bytes, body: bytes) -> bytes:
+    """Return the 16-byte hash of what a request asks for under a key, which nobody finds out who does not know the key."""
+    prepared = _REQUEST.copy()
+    prepared.update(f"{key}\0{method} {path}\n".encode())
+    prepared.update(b"%d:%b" % (len(query), query))
+    prepared.update(body)
     return prepared.digest()
 
 

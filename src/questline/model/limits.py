@@ -175,6 +175,12 @@ PROCESS_LIVES_SECONDS = 4.0  # a dead one's share goes to the others after this
 URL_CHARS_MAX = 2_048  # of a webhook
 CORS_ORIGINS_MAX = 100  # pages' origins that a project names
 
+# ── replies kept under idempotency keys
+REPLIES_KEPT_SECONDS = 86_400  # a client that has not repeated a request within a day has given it up
+REPLIES_SWEPT_SECONDS = 60.0  # how often a worker forgets those that are older
+REPLIES_SWEPT_ROWS = 1_000  # forgotten in one transaction
+REPLY_BYTES_MAX = 1024 * 1024 + 64 * 1024  # of one reply: a program and what is said round it
+
 # ── caches and connections
 KEY_CACHE_SECONDS = 60.0  # a key is asked for again; a revocation is heard of at once
 KEY_CACHE_DEAF_SECONDS = 1.0  # likewise while nothing can be heard, so that a revoked key stops soon even then

@@ -1,4 +1,4 @@
-"""Small services beside the lanes that forget what is over: nonces of signed events, sessions of end users."""
+"""Small services beside the lanes that forget what is over: nonces of signed events, sessions of end users, replies kept."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -11,6 +11,8 @@ from questline.model.limits import (
     LEASE_SECONDS,
     NONCES_SWEPT_ROWS,
     NONCES_SWEPT_SECONDS,
+    REPLIES_SWEPT_ROWS,
+    REPLIES_SWEPT_SECONDS,
     RETRY_POLL_SECONDS,
 )
 from questline.processing.apply import Applier, Clock
@@ -30,7 +32,7 @@ from questline.processing.schedule import Schedule
 from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
-from questline.store import nonces
+from questline.store import nonces, replies
 from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
 
@@ -58,6 +60,7 @@ class Worker:
             Expiries(dsn, clock, new_id),
             Sightings(dsn, clock),
             Forgetting("nonces", dsn, clock, nonces.sweep, NONCES_SWEPT_ROWS, NONCES_SWEPT_SECONDS),
+            Forgetting("replies", dsn, clock, replies.sweep, REPLIES_SWEPT_ROWS, REPLIES_SWEPT_SECONDS),
             QuestEnds(dsn, clock, new_id),
             *contests,
             Sweeps(dsn, programs, clock, new_id),

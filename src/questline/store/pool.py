@@ -1,7 +1,8 @@
 """Connections to PostgreSQL, set up for many small set-based statements."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import asyncpg
 from asyncpg import Connection, Pool
@@ -10,8 +11,10 @@ from questline.model.limits import POOL_WAIT_SECONDS
 from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
-# Nobody else names the driver.
-__all__ = ["Connection", "Pool", "close", "connect", "open_pool", "service_transaction", "tenant_transaction"]
+__all__ = [  # nobody else names the driver
+    "Connection", "OneConnection", "Pool", "close", "connect", "leave_tenant", "open_pool",
+    "service_transaction", "tenant_transaction",
+]  # fmt: skip
 
 # Plans are made once for a statement: its arrays grow and shrink, and the index look-ups they drive stay right.
 _SESSION = {"plan_cache_mode": "force_generic_plan", "jit": "off", "application_name": "questline", "timezone": "UTC"}
@@ -79,3 +82,43 @@ async def tenant_transaction(pool: Pool, project_id: int) -> AsyncIterator[Conne
             str(project_id),
         )
         yield conn
+
+
+async def leave_tenant(conn: Connection) -> None:
+    """Go on in the role that was logged in as, in a transaction that was a tenant's."""
+    await conn.execute("SELECT set_config('role', 'none', true), set_config('questline.project_id', '', true)")
+
+
+class OneConnection:
+    """A pool of one connection, inside a transaction of its owner's: what is done through it is part of that.
+
+    Transactions within become savepoints, and one who leaves is no tenant any more.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """Lend the connection; there is nothing to wait for."""
+        return self._lent()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        yield self._conn
+        await leave_tenant(self._conn)
+
+    async def fetch(self, *args: Any) -> Any:
+        """Return the rows of a statement."""
+        return await self._conn.fetch(*args)
+
+    async def fetchrow(self, *args: Any) -> Any:
+        """Return the first row of a statement."""
+        return await self._conn.fetchrow(*args)
+
+    async def fetchval(self, *args: Any) -> Any:
+        """Return the first value of a statement."""
+        return await self._conn.fetchval(*args)
+
+    async def execute(self, *args: Any) -> Any:
+        """Run a statement."""
+        return await self._conn.execute(*args)

@@ -9,6 +9,7 @@ from questline.api.callers import CALLERS
 from questline.api.description import dialects, examples, management, untyped
 from questline.api.description.untyped import SECTIONS, ref
 from questline.api.hot.commands import HOT_COMMANDS
+from questline.api.once import takes_key
 from questline.api.problems import TITLES
 from questline.api.staff import STAFF
 from questline.ingest.segment import KINDS
@@ -175,6 +176,8 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
         if status.startswith("2")
     }
     operation |= untyped.OPERATIONS.get(operation_id, {})
+    if takes_key(handler):
+        operation["parameters"] = [*operation["parameters"], untyped.KEY_HEADER]
     if operation_id == "putProgram" or (section in SECTIONS and "GET" not in handler.http_methods):
         operation["parameters"] = [*operation["parameters"], _IF_MATCH]
     caller = next((name for name in handler.parsed_fn_signature.parameters if name in CALLERS), None)
@@ -223,6 +226,8 @@ def _with_problems(path: str, operation: Json) -> Json:
         statuses |= {"403", "429"}
     if "requestBody" in operation:
         statuses |= {"400", "413", "422"}
+    if untyped.KEY_HEADER in operation["parameters"]:
+        statuses |= {"400", "409"}
     if any(p["in"] == "query" for p in operation["parameters"]):
         statuses.add("400")
     if "{" in path and not operation["operationId"].startswith("put"):

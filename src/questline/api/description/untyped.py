@@ -182,9 +182,9 @@ def _answer(description: str, *media: str, schema: str) -> Json:
 
 _JSON, _YAML = "application/json", "application/yaml"
 _PROGRAM = _answer("The document; the header ETag has its version.", _JSON, _YAML, schema="Program")
-_KEY_HEADER = {
+KEY_HEADER = {
     "name": "Idempotency-Key", "in": "header", "schema": _KEY,
-    "description": "Repeat a request under the same key: it takes effect once.",
+    "description": "Repeat a request under the same key: it takes effect once. 409 when the key belongs to another request.",
 }  # fmt: skip
 _WAIT_HEADER = {
     "name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "wait=5",
@@ -199,7 +199,6 @@ OPERATIONS: dict[str, Json] = {
     "planProgram": {"requestBody": _body(_JSON, _YAML, schema="Program")},
     "getProgramSchema": {"responses": {"200": _answer("A JSON Schema (2020-12).", _JSON, schema="JsonSchema")}},
     "upsertUser": {
-        "parameters": [_KEY_HEADER],
         "responses": {
             "201": _answer("Created.", _JSON, schema="User"),
             "200": _answer("Updated.", _JSON, schema="User"),
@@ -270,7 +269,7 @@ HOT_PATHS: dict[str, Json] = {
             "202": {"description": "Durable.", "content": _ONE_OR_MANY_ANSWERS},
             "200": _answer("Applied.", _JSON, schema="Applied"),
         },
-        _KEY_HEADER, _WAIT_HEADER,
+        KEY_HEADER, _WAIT_HEADER,
     ),
     "/v1/events/batch": _post(
         "sendBatch", "events", f"Accept up to {BATCH_EVENTS_MAX:,} events, each answered for itself",
@@ -288,7 +287,7 @@ HOT_PATHS: dict[str, Json] = {
     ),
     "/v1/currency/spend": _post(
         "spend", "currency", "Take an amount of a currency from a user",
-        _body(_JSON, schema="Spend"), {"201": _answer("Taken.", _JSON, schema="Spent")}, _KEY_HEADER,
+        _body(_JSON, schema="Spend"), {"201": _answer("Taken.", _JSON, schema="Spent")}, KEY_HEADER,
     ),
 }  # fmt: skip
 """The POST operations that Litestar does not see."""
@@ -309,5 +308,5 @@ for _command in HOT_COMMANDS:
         _command.operation, _command.tag, (_command.body.__doc__ or "").partition(".")[0].partition(":")[0],
         _body(_JSON, schema=_command.body.__name__), {"200": _answer("Done.", _JSON, schema="Done")},
         *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}, "description": f"The {n}'s name."}
-          for n in _names), _KEY_HEADER,
+          for n in _names), KEY_HEADER,
     )  # fmt: skip
