@@ -7,6 +7,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from litestar.routes import HTTPRoute
 
 from questline.api import (
     achievements,
@@ -42,7 +43,10 @@ from questline.api.callers import DEPENDENCIES
 from questline.api.description.document import document
 from questline.api.errors import handle
 from questline.api.front import Front, whole_ids
+from questline.api.hot.commands import HOT_COMMANDS
+from questline.api.hot.router import HOT_PATHS
 from questline.api.meters import ApiMeters
+from questline.api.methods import Methods
 from questline.api.once import once
 from questline.api.services import Services
 from questline.api.staff import STAFF_DEPENDENCIES
@@ -141,7 +145,12 @@ SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi
 def build(services: Services) -> Front:
     """Return the application over what its handlers share."""
     app = Litestar(**_ROUTES, openapi_config=None, state=State({"services": services, "description": description}))
-    return Front(app, services.new_id, ApiMeters(services.registry), services.rates)
+    methods = Methods(
+        [(route.path_format, route.methods) for route in app.routes if isinstance(route, HTTPRoute)]
+        + [(path, ["POST"]) for path in (*HOT_PATHS, *(f"/v1{command.path}" for command in HOT_COMMANDS))]
+    )
+    app.state["methods"] = methods
+    return Front(app, services.new_id, ApiMeters(services.registry), services.rates, methods)
 
 
 @cache

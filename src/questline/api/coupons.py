@@ -47,7 +47,9 @@ async def upload_coupons(
     """Upload codes: a JSON list of texts, or NDJSON with a text a line. Codes that are there stay as they are."""
     if not 0 < len(pool) <= _NAME_CHARS_MAX or "\0" in pool:
         raise Problem(400, "invalid-parameter", "a pool has a name of 1 to 128 characters", parameter="pool")
-    codes = _codes(await request.body())
+    codes = _codes(
+        await request.body(), lines="json" not in request.headers.get("content-type", "").replace("ndjson", "")
+    )
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         new, found = await coupons.add(conn, admin.project.id, pool, codes)
         after = {"codes": len(codes), "new": new, "total": found.added}
@@ -65,11 +67,13 @@ async def get_coupons(pool: str, reader: Reader, services: Services) -> PoolView
     return PoolView(pool, found.added, found.drawn, found.added - found.drawn)
 
 
-def _codes(body: bytes) -> list[str]:
+def _codes(body: bytes, *, lines: bool) -> list[str]:
     """Return the codes of a body, each once; raises a 422 problem that names the first that is none."""
     try:
         values = msgspec.json.decode(body)
         if not isinstance(values, list):
+            if not lines:
+                raise Problem(422, "invalid-request", "the body must be a list of codes")
             values = [values]  # NDJSON of one line
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         values = [_line(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]

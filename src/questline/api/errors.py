@@ -13,8 +13,6 @@ from litestar.exceptions import (
 )
 
 from questline.api.bodies import faults_of, invalid, message_of
-from questline.api.hot.commands import HOT_PATTERNS
-from questline.api.hot.router import HOT_PATHS
 from questline.api.problems import CONTENT_TYPE, Problem, internal, unavailable
 from questline.control.boards import BoardNotFound, BoardQueryInvalid
 from questline.control.programs import ProgramInvalid, StaleVersion
@@ -67,21 +65,18 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         case ValidationException():
             problem = _invalid(request, error)
         case NotFoundException() | MethodNotAllowedException() if not request.scope.get("path_template"):
-            problem = _unrouted(request, error)
+            problem = _unrouted(request)
         case _:
             problem = problem_of(error)
     return Response(problem.body(), status_code=problem.status, media_type=CONTENT_TYPE, headers=problem.headers)
 
 
-def _unrouted(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
+def _unrouted(request: Request[Any, Any, Any]) -> Problem:
     path = request.scope["path"]
-    allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
-    methods = {method.strip() for method in allow.split(",") if method.strip()}
-    if path in HOT_PATHS or any(pattern.fullmatch(path) for pattern in HOT_PATTERNS):
-        methods.add("POST")  # answered before Litestar sees it
-    if not methods:
+    methods = request.app.state.methods.of(path)
+    if not methods or request.method in methods:
         return Problem(404, "not-found", f"there is no route {path!r}; /openapi.json lists them all")
-    shown = ", ".join(sorted(methods))
+    shown = ", ".join(methods)
     detail = f"this path takes {shown}, not {request.method}"
     return Problem(405, "method-not-allowed", detail, headers={"Allow": shown})
 

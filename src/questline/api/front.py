@@ -6,7 +6,7 @@ The hot paths do not come this way (api/hot/router.py).
 import time
 from collections.abc import Callable
 from typing import cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 from uuid import UUID
 
 import structlog
@@ -17,6 +17,7 @@ from questline.api.asgi import Message, Receive, Scope
 from questline.api.auth import key_of
 from questline.api.hot.router import App
 from questline.api.meters import ApiMeters
+from questline.api.methods import Methods
 from questline.api.problems import Problem, Send, internal, send_problem
 from questline.api.rates import Rates
 
@@ -30,11 +31,14 @@ _UNVERSIONED = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/do
 class Front:
     """The ASGI application in front of Litestar."""
 
-    def __init__(self, app: types.ASGIApp, new_id: Callable[[], UUID], meters: ApiMeters, rates: Rates) -> None:
+    def __init__(
+        self, app: types.ASGIApp, new_id: Callable[[], UUID], meters: ApiMeters, rates: Rates, methods: Methods
+    ) -> None:
         self._app = cast(App, app)  # Litestar types ASGI more narrowly than it is
         self._new_id = new_id
         self._meters = meters
         self._rates = rates
+        self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, under a correlation id, and log one line about it."""
@@ -63,10 +67,15 @@ class Front:
             try:
                 if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                     await send_problem(answer, _holds_nul())
+                elif twice := _given_twice(scope["query_string"]):
+                    await send_problem(answer, _ambiguous(twice))
                 else:
                     if key_of(scope["headers"]) is None and scope["path"] != "/health":
                         await self._rates.stranger(scope)
-                    await self._app(inner, receive, answer)
+                    if scope["method"] == "OPTIONS" and (allowed := self._methods.of(inner["path"])):
+                        await _send_options(answer, allowed)
+                    else:
+                        await self._app(inner, receive, answer)
             except Problem as problem:
                 await send_problem(answer, problem)
             except Exception:
@@ -92,8 +101,25 @@ class Front:
         )
 
 
+async def _send_options(send: Send, allowed: list[str]) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ", ".join(allowed).encode())]})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def _holds_nul() -> Problem:
     return Problem(400, "invalid-request", "the path or query holds a NUL character, which no id can have")
+
+
+def _given_twice(query: bytes) -> str | None:
+    """Return a parameter of the query that is given more than once: proxies and we might not take the same one."""
+    if b"&" not in query:
+        return None
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    return next((name for n, name in enumerate(names) if name in names[:n]), None)
+
+
+def _ambiguous(name: str) -> Problem:
+    return Problem(400, "invalid-parameter", f"{name!r} is given more than once; give it once", parameter=name)
 
 
 def path_of(scope: Scope) -> str:

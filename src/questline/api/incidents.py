@@ -11,7 +11,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
-from questline.api.sweeps import NOBODY, Preview, SweepView, preview_of, start, view_of
+from questline.api.sweeps import NOBODY, Preview, SweepView, check_page, preview_of, start, view_of
 from questline.api.users import page
 from questline.model.limits import INCIDENT_NAME_CHARS_MAX, PAGE_ITEMS_DEFAULT, STREAK_CARE_DAYS_MAX, SWEEP_LOOK_USERS
 from questline.model.permissions import Scope
@@ -48,6 +48,7 @@ async def report_incident(
     limit: int = SWEEP_LOOK_USERS,
 ) -> Response[Any]:
     """Mend every streak that a window broke; workers do so in batches. With `preview`, show whose of a page of users (200)."""
+    check_page(cursor, limit)
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         program = await services.program(conn, admin.project)
         sweep = _sweep(services, admin, program, data)

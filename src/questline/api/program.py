@@ -25,6 +25,7 @@ AnyRequest = Request[Any, Any, Any]
 # Six twins, one mechanism: the path says which part of the document is meant.
 _SECTION_PATHS = [f"/{section}" for section in SECTIONS]
 _ENTRY_PATHS = [f"/{section}/{{name:str}}" for section in SECTIONS]
+_VERSION_DIGITS_MAX = 9
 
 
 class VersionList(msgspec.Struct, frozen=True, rename="camel"):
@@ -195,7 +196,7 @@ def _expected(request: AnyRequest) -> int | None:
     if given is None or given.strip() == "*":
         return None
     text = given.strip().removeprefix("W/").strip('"')
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _VERSION_DIGITS_MAX:
         raise Problem(400, "invalid-request", 'If-Match must be a version, such as "3"')
     return int(text)
 

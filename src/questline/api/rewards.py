@@ -95,4 +95,4 @@ def text_page(cursor: str | None, limit: int) -> tuple[str, int]:
         raise Problem(400, "invalid-parameter", f"limit must be from 1 to {PAGE_ITEMS_MAX}", parameter="limit")
     if cursor is not None and (len(cursor) > KEY_CHARS_MAX or "\0" in cursor):
         raise Problem(400, "invalid-parameter", "this is no cursor of ours", parameter="cursor")
-    return _LAST if cursor is None else cursor, limit
+    return cursor or _LAST, limit

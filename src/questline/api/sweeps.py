@@ -75,14 +75,19 @@ def view_of(sweep: Sweep) -> SweepView:
     )
 
 
+def check_page(cursor: str | None, limit: int) -> None:
+    """Raise a 400 problem for a page of users that cannot be."""
+    if not 0 <= limit <= SWEEP_LOOK_USERS:
+        raise Problem(400, "invalid-parameter", f"limit must be from 0 to {SWEEP_LOOK_USERS}", parameter="limit")
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise Problem(400, "invalid-parameter", "this is no cursor of ours", parameter="cursor")
+
+
 async def preview_of(
     services: Services, conn: Connection, program: Program, sweep: Sweep, cursor: str | None, limit: int
 ) -> Preview:
     """Look at the next users of a sweep, at most `limit`; raises 400 problems."""
-    if not 0 <= limit <= SWEEP_LOOK_USERS:
-        raise Problem(400, "invalid-parameter", f"limit must be from 0 to {SWEEP_LOOK_USERS}", parameter="limit")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise Problem(400, "invalid-parameter", "this is no cursor of ours", parameter="cursor")
+    check_page(cursor, limit)
     after, examined = int(cursor or 0), 0
     further: int | None = after
     found: list[Finding] = []

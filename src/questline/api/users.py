@@ -116,7 +116,7 @@ def page(cursor: str | None, limit: int) -> tuple[UUID, int]:
     if not 1 <= limit <= PAGE_ITEMS_MAX:
         raise Problem(400, "invalid-parameter", f"limit must be from 1 to {PAGE_ITEMS_MAX}", parameter="limit")
     try:
-        return (reads.LAST_ID if cursor is None else UUID(cursor)), limit
+        return (UUID(cursor) if cursor else reads.LAST_ID), limit
     except ValueError:
         raise Problem(400, "invalid-parameter", "this is no cursor of ours", parameter="cursor") from None
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 ID = "019aa8f2-6f3e-7000-8000-000000000000"
-AT = "2026-11-21T12:00:00Z"
+AT = "2025-11-21T12:00:00Z"
 
 ACCESS: dict[str, Any] = {
     "SecretRotate": {"overlapSeconds": 86400},

@@ -13,7 +13,7 @@ from questline.api.once import takes_key
 from questline.api.problems import TITLES
 from questline.api.staff import STAFF
 from questline.ingest.segment import KINDS
-from questline.model.limits import PAGE_ITEMS_MAX
+from questline.model.limits import PAGE_ITEMS_MAX, SWEEP_LOOK_USERS
 from questline.model.permissions import PERMISSIONS, Scope
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ _FURTHER_PROBLEMS = {
     "createApp": ["409"], "createProject": ["403", "409"], "createOrganization": ["409"], "archiveOrganization": ["409"],
     "updateMember": ["403", "409"], "removeMember": ["403", "409"], "acceptInvitation": ["401", "404", "409", "429"],
     "inviteMember": ["403"], "logInMember": ["401", "429", "503"],
-    "spend": ["409"], "sendEvent": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
+    "spend": ["409"], "sendEvent": ["409"], "track": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
     "reportIncident": ["404", "409"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
@@ -69,6 +69,9 @@ _FURTHER_PROBLEMS = {
     "stream": ["415"], "ready": ["503"], "getInventory": ["404"],
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
+_MOMENT: Json = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "description": "Epoch seconds."}]
+}
 _PARAMETERS: dict[str, Json] = {
     "userId": {"description": "The customer's id of the user."},
     "eventId": {"description": "Our id of the event, the customer's, or its idempotency key."},
@@ -86,8 +89,8 @@ _PARAMETERS: dict[str, Json] = {
     "action": {"description": "Only this action, such as key.create."},
     "targetKind": {"description": "Only on targets of this kind: key, program, rules, user ..."},
     "target": {"description": "Only on this target."},
-    "since": {"description": "From this moment on."},
-    "until": {"description": "Before this moment."},
+    "since": {"description": "From this moment on.", "schema": _MOMENT},
+    "until": {"description": "Before this moment.", "schema": _MOMENT},
     "name": {"description": "The definition's name."},
     "achievement": {"description": "The achievement's name."},
     "streak": {"description": "The streak's name."},
@@ -113,8 +116,10 @@ _PARAMETERS: dict[str, Json] = {
     "leagueId": {"description": "A league: the cohort of `userId` in it, this week or in the week of `periodKey`."},
     "around": {"description": "With `userId`: so many neighbours above and below."},
 }
+_LIMITS = {"reportIncident": (0, SWEEP_LOOK_USERS), "previewAward": (0, SWEEP_LOOK_USERS)}
+_IF_MATCH_FORM = '^"?[0-9]{1,9}"?$'
 _IF_MATCH = {
-    "name": "If-Match", "in": "header", "schema": {"type": "string"}, "example": '"3"',
+    "name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": _IF_MATCH_FORM},
     "description": "The version that was edited: 412 when another is in force.",
 }  # fmt: skip
 _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
@@ -166,7 +171,7 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
         "operationId": operation_id,
         "summary": _summary(handler, section),
         "tags": [section] if section in SECTIONS else raw["tags"],
-        "parameters": [_parameter(p) for p in raw.get("parameters", [])],
+        "parameters": [_parameter(p, _LIMITS.get(operation_id)) for p in raw.get("parameters", [])],
     }
     if "requestBody" in raw:
         operation["requestBody"] = {**raw["requestBody"], "required": True}
@@ -239,14 +244,17 @@ def _with_problems(path: str, operation: Json) -> Json:
     return {**operation, "responses": {**operation["responses"], **refs}}
 
 
-def _parameter(raw: Json) -> Json:
+def _parameter(raw: Json, limits: tuple[int, int] | None) -> Json:
     name = _camel(raw["name"])
+    told = _PARAMETERS.get(name, {})
+    if name == "limit" and limits is not None:
+        told = {**told, "schema": {"type": "integer", "minimum": limits[0], "maximum": limits[1]}}
     return {
         "name": name,
         "in": raw["in"],
         **({"required": True} if raw.get("required") else {}),
         "schema": raw["schema"],
-        **_PARAMETERS.get(name, {}),
+        **told,
     }
 
 

@@ -69,6 +69,7 @@ _EVENT = {
         "context": {"type": "object", "description": "The circumstances; rules read them as event.context."},
     },
 }
+_ANSWERED_FOR_ITSELF = {"anyOf": [ref("Event"), {"description": "Whatever else it is, it is rejected for itself."}]}
 _ACCEPTED: Json = {
     "status": {"const": "accepted"},
     "eventId": {**_ID, "description": "Ours; of a duplicate, the original's."},
@@ -108,7 +109,7 @@ def schemas() -> Json:
         **structs,
         "Event": _EVENT,
         **dialects.SCHEMAS,
-        "Batch": _object({"events": {"type": "array", "items": ref("Event"), "maxItems": BATCH_EVENTS_MAX}}),
+        "Batch": _object({"events": {"type": "array", "items": _ANSWERED_FOR_ITSELF, "maxItems": BATCH_EVENTS_MAX}}),
         "Accepted": _object(_ACCEPTED),
         "Applied": _object(
             {
@@ -207,7 +208,10 @@ OPERATIONS: dict[str, Json] = {
     "uploadCoupons": {
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": ref("Codes")}, "application/x-ndjson": {"schema": {"type": "string"}}},
+            "content": {
+                _JSON: {"schema": ref("Codes")},
+                "application/x-ndjson": {"schema": {"description": "A code a line."}},
+            },
         }
     },
     "exportActs": {"responses": {"200": {"description": "An act a line.", "content": _LINES}}},
@@ -252,9 +256,9 @@ _EVENT_FORMS = {
     "application/cloudevents+json": {"schema": ref("CloudEvent")},
     "application/cloudevents-batch+json": {"schema": {"type": "array", "items": ref("CloudEvent")}},
 }
-_STREAM = {
-    **_LINES,
-    "application/xml": {"schema": {"type": "string", "description": "A root of any name; an <event> for each event."}},
+_STREAM: Json = {  # any text is a stream, and each of its lines an item that is answered for itself
+    "application/x-ndjson": {"schema": {"description": "One JSON value a line."}},
+    "application/xml": {"schema": {"description": "A root of any name; an <event> for each event."}},
 }
 _RESULTS = {
     "name": "results", "in": "query", "schema": {"enum": ["all", "errors"]},
@@ -282,7 +286,7 @@ HOT_PATHS: dict[str, Json] = {
     ),
     "/v1/ingest/stream": _post(
         "stream", "events", "Accept NDJSON or XML of any length, in bounded memory",
-        {"required": True, "content": _STREAM}, {"200": {"description": "A line an item, and a summary.", "content": _LINES}},
+        {"content": _STREAM}, {"200": {"description": "A line an item, and a summary.", "content": _LINES}},
         _RESULTS,
     ),
     "/v1/currency/spend": _post(
