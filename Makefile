@@ -6,12 +6,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 
-.PHONY: dev test lint types contracts format docs bench clean
+.PHONY: dev test lint types contracts audit format docs bench clean
 
 dev: .venv/.installed  ## PostgreSQL, API and worker; DEMO=1 plays a sample program, PORT=9000 listens there
 	@exec $(BIN)/questline dev $(if $(PORT),--port $(PORT)) $(if $(filter 1 true yes,$(DEMO)),--demo)
 
-test: lint types contracts  ## everything that .ci/run checks
+test: lint types contracts audit  ## everything that .ci/run checks
 	@$(BIN)/pytest
 
 lint: .venv/.tested
@@ -23,6 +23,9 @@ types: .venv/.tested
 
 contracts: .venv/.tested
 	@$(BIN)/lint-imports --no-logo
+
+audit: .venv/.tested  ## known vulnerabilities of what is installed, where the advisory service can be reached
+	@$(BIN)/python .ci/audit
 
 format: .venv/.tested
 	@$(BIN)/ruff check --fix .

@@ -61,7 +61,7 @@ async def list_referrals(
     """List whom a user brought."""
     if not 1 <= limit <= PAGE_ITEMS_MAX:
         raise Problem(400, "invalid-parameter", f"limit must be from 1 to {PAGE_ITEMS_MAX}", parameter="limit")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise Problem(400, "invalid-parameter", "this is no cursor of ours", parameter="cursor")
     project_id = reader.project.id
     async with tenant_transaction(services.pool, project_id) as conn:

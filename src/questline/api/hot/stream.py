@@ -9,6 +9,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -56,11 +57,14 @@ class StreamHandler:
             detail = f"{media} is not understood; send {_NDJSON} or application/xml"
             raise Problem(415, "unsupported-media-type", detail)
         splitter: Splitter = (ElementSplitter if is_xml else LineSplitter)(self._event_bytes_max)
+        results = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("results", ["all"])[-1]
+        if results not in ("all", "errors"):
+            raise Problem(400, "invalid-parameter", "results must be all or errors", parameter="results")
         correlation_id = correlation.given(scope["headers"])
         chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
         chunks = self._events.received_chunks(principal, scope, chunks)
         problem: Problem | None = None
-        with _Answer(errors_only=b"results=errors" in scope.get("query_string", b""), numbered=is_xml) as answer:
+        with _Answer(errors_only=results == "errors", numbered=is_xml) as answer:
             storing: asyncio.Task[list[ItemResult]] | None = None
             stored: list[Line] = []
             try:
