@@ -8,6 +8,7 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from questline.api.callers import Reader, needs
+from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import no_user, page
 from questline.control.profiles import ItemView, inventory_of
@@ -43,9 +44,11 @@ class NoticeList(msgspec.Struct, frozen=True, rename="camel"):
 
 @get("/inventory", tags=["daily"], opt=needs(Scope.USERS_READ))
 async def get_inventory(
-    reader: Reader, services: Services, user_id: Annotated[str, QueryParameter(name="userId", min_length=1)]
+    reader: Reader, services: Services, user_id: Annotated[str, QueryParameter(name="userId")] = ""
 ) -> Inventory:
     """Show what a user holds."""
+    if not user_id:  # asked here, so that who may not see it is told that first
+        raise Problem(400, "invalid-parameter", "userId: whose inventory?", parameter="userId")
     async with tenant_transaction(services.pool, reader.project.id) as conn:
         found = await reads.user(conn, reader.project.id, user_id)
         if found is None:

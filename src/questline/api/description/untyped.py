@@ -222,6 +222,17 @@ OPERATIONS: dict[str, Json] = {
             "200": _answer("With `preview`: what it would do.", _JSON, schema="Preview"),
         },
     },
+    "getInventory": {
+        "parameters": [
+            {
+                "name": "userId",
+                "in": "query",
+                "required": True,
+                "schema": {"type": "string", "minLength": 1},
+                "description": "The customer's id of the user.",
+            },
+        ]
+    },
     "health": {"responses": {"200": _answer("Alive.", _JSON, schema="Alive")}},
     "ready": {"responses": {"200": _answer("Every dependency can be used.", _JSON, schema="Ready")}},
 }
