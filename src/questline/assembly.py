@@ -48,8 +48,9 @@ from questline.model.limits import (
     START_SECONDS_MAX,
 )
 from questline.processing.commands import Commands
-from questline.processing.meters import ProcessingMeters
+from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.programs import ProgramCache
+from questline.processing.rankings import Rankings
 from questline.processing.schedule import Schedule
 from questline.processing.worker import Worker
 from questline.settings import Settings, variable_of
@@ -59,6 +60,7 @@ from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
 from questline.store.pool import Pool, open_pool
 from questline.store.sealing import Sealer, keys_of
+from questline.telemetry.projects import ProjectEvents
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +91,9 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     pool = await _reach(settings)
     registry = _registry()
     ids = EventIds()
-    meters = ProcessingMeters(registry)
-    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry), settings.accept_queue_bytes)
+    projects = ProjectEvents(registry)
+    meters = ProcessingMeters(registry, projects)
+    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry, projects), settings.accept_queue_bytes)
     commands = Commands(settings.dsn, now, ids.new, meters)
     counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
     addresses = Addresses(settings.trusted_proxies)
@@ -127,6 +130,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         asyncio.create_task(_note_key_use(ring, pool)),
         asyncio.create_task(listener.run()),
         asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
+        asyncio.create_task(Rankings(settings.dsn, projects).run(asyncio.Event())),
     ]
     if settings.backlog_events_max:
         beside.append(asyncio.create_task(_watch_backlog(acceptor, pool, settings.backlog_events_max)))
@@ -219,9 +223,10 @@ async def _part(pool: Pool) -> None:
 
 def build_worker(settings: Settings, registry: CollectorRegistry | None = None) -> Worker:
     """Return a worker that is ready to run."""
-    meters = ProcessingMeters(registry or _registry())
+    registry = registry or _registry()
+    meters = ProcessingMeters(registry, ProjectEvents(registry))
     schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
-    return Worker(settings.dsn, now, EventIds().new, meters, schedule, settings.lanes)
+    return Worker(settings.dsn, now, EventIds().new, meters, BacklogMeters(registry), schedule, settings.lanes)
 
 
 def new_registry() -> CollectorRegistry:

@@ -71,7 +71,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "data_dir": Description("Where `questline dev` keeps its database, keys and logs."),
     "host": Description("The address the API and the worker's page of health listen on."),
     "port": Description("The port the API listens on; 0: any that is free.", "port"),
-    "worker_port": Description("The port a worker answers /health, /ready and /metrics on; 0: none.", "port"),
+    "worker_port": Description(
+        "The port a worker answers /health, /ready and /metrics on; 0: any that is free, which it logs.", "port"
+    ),
     "workers": Description(
         "Worker processes that `questline dev` starts; 0: one for each processor, 4 at most.", "processes"
     ),

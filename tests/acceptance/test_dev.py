@@ -1,5 +1,6 @@
 """`questline dev` from outside: one command, and nothing that can be killed does harm."""
 
+import json
 import os
 import signal
 import socket
@@ -185,3 +186,13 @@ def _accepted(instance: Instance, user: str) -> bool:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def test_each_worker_answers_for_itself_where_the_file_says(instance: Instance) -> None:
+    instance.start()
+    pages = json.loads((instance.data / "workers.json").read_text())
+    assert len(pages) == sum("worker" in name for name in instance.pids())
+    for page in pages:
+        assert page in instance.said()
+        eventually(lambda page=page: httpx.get(f"{page}/ready").status_code == 200)
+        assert "questline_backlog_events " in httpx.get(f"{page}/metrics").text

@@ -12,6 +12,7 @@ FOLDER = files("questline.store").joinpath("sql")
 AGGREGATES = sorted(f.name.removesuffix(".sql") for f in FOLDER.iterdir())
 # Statements that speak of every tenant, each with its reason.
 ALL_TENANTS = {
+    "backlog.counts": "counts for the operator, and shows no row",
     "health.queue": "counts for the operator, and shows no row",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "outbox.backlog": "counts for the operator, and shows no row",

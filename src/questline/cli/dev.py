@@ -17,7 +17,7 @@ import msgspec
 from questline.assembly import now
 from questline.cli.bootstrap import bootstrap
 from questline.cli.children import Child, Roll, Supervised, Tended, keep_log_small
-from questline.cli.dev_file import DevFile
+from questline.cli.dev_file import DevFile, replace_file
 from questline.cli.dev_keys import dev_keys
 from questline.cli.listening import CannotListen, listen, url_of
 from questline.model.limits import DEV_WORKERS_MAX
@@ -61,6 +61,7 @@ class Dev:
         self._roll = Roll(self.directory / "processes.json")
         self._lock: IO[str] | None = None
         self._listener: socket.socket | None = None
+        self._pages: list[socket.socket] = []  # of the workers, each on a port that was free
         self._api: Child | None = None
         self._workers: list[Child] = []
         self._starting = True
@@ -77,6 +78,7 @@ class Dev:
         self._roll.end_leftovers()
         try:
             self._listener = listen(self._settings.host, self._settings.port)
+            self._pages = [listen(self._settings.host, 0) for _ in self._names()]
         except CannotListen as error:
             raise DevError(str(error)) from error
         url = url_of(self._listener)
@@ -97,9 +99,14 @@ class Dev:
         for child in (self._api, *self._workers):
             child.start()
         self._write_roll()
+        replace_file(self.directory / "workers.json", msgspec.json.encode(self.pages()) + b"\n")
         self._await_ready(url)
         self._starting = False
         return file
+
+    def pages(self) -> list[str]:
+        """Return where the workers answer /ready and /metrics."""
+        return [url_of(page) for page in self._pages]
 
     def run(self) -> None:
         """Tend the processes until SIGINT or SIGTERM."""
@@ -118,6 +125,8 @@ class Dev:
         self.stopping.set()
         if self._listener is not None:
             self._listener.close()
+        for page in self._pages:
+            page.close()
         for child in self._servers():
             child.stop()
         self._postgres.stop()
@@ -183,8 +192,14 @@ class Dev:
         return (
             Child("API", [*command, "serve", "--listen-fd", str(fd)], environment, logs / "api.log", [fd]),
             [
-                Child(name, [*command, "work"], environment, logs / f"{name.replace(' ', '-')}.log")
-                for name in self._names()
+                Child(
+                    name,
+                    [*command, "work", "--listen-fd", str(page.fileno())],
+                    environment,
+                    logs / f"{name.replace(' ', '-')}.log",
+                    [page.fileno()],
+                )
+                for name, page in zip(self._names(), self._pages, strict=True)
             ],
         )
 

@@ -30,6 +30,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Where the database, the keys
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on; 0: any that is free.", min=0, max=65535)]
 ParentPipe = Annotated[int | None, typer.Option(hidden=True)]
+ListenFd = Annotated[int | None, typer.Option(hidden=True)]
 
 
 @app.command()
@@ -50,7 +51,7 @@ def dev(
     try:
         with console.status("starting …"):
             file = instance.start()
-        _welcome(file, instance.directory)
+        _welcome(file, instance.directory, instance.pages())
         if demo:
             from questline.cli.demo import play_once
 
@@ -76,7 +77,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     parent_pipe: ParentPipe = None,
-    listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    listen_fd: ListenFd = None,
 ) -> None:
     """Run the API."""
     from questline.cli import processes
@@ -92,13 +93,13 @@ def serve(
 
 
 @app.command()
-def work(parent_pipe: ParentPipe = None) -> None:
+def work(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
     """Run a worker."""
     from questline.cli import processes
     from questline.cli.listening import CannotListen
 
     try:
-        processes.work(_server_settings(), parent_pipe)
+        processes.work(_server_settings(), parent_pipe, listen_fd)
     except CannotListen as error:
         raise fail(str(error)) from error
 
@@ -172,7 +173,7 @@ def _server_settings() -> Settings:
     return settings
 
 
-def _welcome(file: Any, directory: Path) -> None:
+def _welcome(file: Any, directory: Path, pages: list[str]) -> None:
     wide = Console(width=max(console.width, 120)) if not console.is_terminal else console
     wide.print("[bold green]Questline is ready.[/]  Ctrl-C stops it; the data stays.", highlight=False)
     for name, value in (
@@ -181,6 +182,7 @@ def _welcome(file: Any, directory: Path) -> None:
         ("secret key", file.secret_key),
         ("publishable key", file.publishable_key),
         ("admin token", file.admin_token),
+        ("workers", "  ".join(pages)),
         ("kept in", directory / "dev.json"),
         ("logs in", directory / "logs"),
     ):

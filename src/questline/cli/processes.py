@@ -13,16 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
+import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from questline.api.connections import Bounds, protocol, watch
 from questline.assembly import CannotStart, build_worker, new_registry, running_api
-from questline.cli.listening import BACKLOG, listen
+from questline.cli.listening import BACKLOG, listen, url_of
 from questline.model.limits import KEEP_ALIVE_SECONDS, LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
 from questline.settings import Settings
 
 __all__ = ["CannotStart", "serve", "work"]
+
+log = structlog.get_logger(__name__)
 
 Message = MutableMapping[str, Any]
 
@@ -34,9 +37,9 @@ def serve(settings: Settings, parent_pipe: int | None = None, listen_fd: int | N
     _run(_serve(settings, parent_pipe, listen_fd))
 
 
-def work(settings: Settings, parent_pipe: int | None = None) -> None:
-    """Run a worker until a signal; the batches under way are finished first."""
-    _run(_work(settings, parent_pipe))
+def work(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
+    """Run a worker until a signal; the batches under way are finished first. `listen_fd`: as of `serve`."""
+    _run(_work(settings, parent_pipe, listen_fd))
 
 
 def _run(main: Any) -> None:
@@ -105,14 +108,12 @@ async def listening(app: Any, listener: socket.socket, bounds: Bounds) -> AsyncI
         await serving
 
 
-async def _work(settings: Settings, parent_pipe: int | None) -> None:
+async def _work(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
     stop = _stop_signal(parent_pipe)
     registry = new_registry()
     worker = build_worker(settings, registry)
-    if not settings.worker_port:
-        await worker.run(stop)
-        return
-    listener = listen(settings.host, settings.worker_port)
+    listener = listen(settings.host, settings.worker_port) if listen_fd is None else socket.socket(fileno=listen_fd)
+    log.info("worker.listening", url=url_of(listener))
     async with listening(_page(worker, registry), listener, Bounds()):
         await worker.run(stop)
 

@@ -2,17 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import typer.main
+from prometheus_client import CollectorRegistry
 
+from questline.api.meters import ApiMeters
 from questline.cli.main import app
 from questline.control.schema import quest_transitions
+from questline.ingest.meters import IngestMeters
 from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
 from questline.model.permissions import PERMISSIONS, PUBLISHABLE_SCOPES, MemberRole, Role
+from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 from questline.store.faults import FAULTS
+from questline.telemetry.projects import LABELS, ProjectEvents
 
 
 def settings_page() -> str:
@@ -130,6 +135,69 @@ def permissions_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics_page() -> str:
+    """Return docs/reference/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "<!-- Written by `make docs` from the meters of the code. -->",
+        "",
+        "Each process answers `/metrics` in the text format of Prometheus and `/ready`: the API on its own port, a worker on",
+        "`QUESTLINE_WORKER_PORT` (`questline dev` chooses ports for its workers, and writes them to `.questline/workers.json`).",
+        "[Watch it](../how-to/watch.md) says what to look at; `deploy/` has a dashboard and alert rules.",
+        "",
+        "Labels are bounded: `route` is a template, `project` one of the busiest projects or `other`, and the rest are",
+        "listed in these docs. Both kinds of process also tell `process_*`, such as `process_resident_memory_bytes`.",
+        "What waits is measured by each worker for the whole database: take the greatest, not the sum.",
+        "",
+        "| metric | type | labels | told by | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    told_by: dict[Metric, list[str]] = {}
+    for process in PROCESSES:
+        for metric in metrics_of(process):
+            told_by.setdefault(metric, []).append(process)
+    for metric, processes in sorted(told_by.items()):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        row = f"| `{metric.name}` | {metric.kind} | {labels} | {', '.join(processes)} | {metric.meaning} |"
+        lines.append(row)
+    return "\n".join(lines) + "\n"
+
+
+class Metric(NamedTuple):
+    """One metric as it is exposed."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+PROCESSES = ("API", "worker")
+
+
+def metrics_of(process: str) -> list[Metric]:
+    """Return what a process exposes of its own."""
+    registry = CollectorRegistry()
+    projects = ProjectEvents(registry)
+    ProcessingMeters(registry, projects)
+    if process == "API":
+        ApiMeters(registry)
+        IngestMeters(registry, projects)
+    else:
+        BacklogMeters(registry)
+    return [
+        Metric(
+            family.name + ("_total" if family.type == "counter" else ""),
+            family.type,
+            getattr(collector, "_labelnames", LABELS),
+            family.documentation,
+        )
+        for collector in registry._collector_to_names
+        for family in collector.collect()
+    ]
+
+
 def _choices(type_: Any) -> tuple[Any, ...]:
     return get_args(type_) if get_origin(type_) is Literal else ()
 
@@ -158,6 +226,7 @@ PAGES = {
     "cli.md": cli_page,
     "quest-states.md": quest_states_page,
     "retries.md": retries_page,
+    "metrics.md": metrics_page,
     "permissions.md": permissions_page,
 }
 

@@ -23,6 +23,7 @@ from questline.model.limits import (
     ACCEPT_QUEUE_EVENTS_MAX,
     ACCEPT_TRIES_MAX,
     ACCEPT_WRITERS,
+    LATENCY_SAMPLE,
     STALL_SECONDS,
 )
 from questline.store import accept, nonces
@@ -57,7 +58,7 @@ class Unavailable(Exception):
     """The database could not be reached, so whether the event was stored is unknown. Send it again."""
 
 
-Waiting = tuple[AcceptedEvent, "asyncio.Future[Acceptance]"]
+Waiting = tuple[AcceptedEvent, "asyncio.Future[Acceptance]", float]  # and since when, as a stopwatch counts
 Insert = Callable[[Sequence[AcceptedEvent]], Awaitable[set[UUID]]]
 
 
@@ -121,9 +122,10 @@ class Acceptor:
             or self._full
             or self._closing
         ):
+            self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded
         future: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
-        self._queue.append((event, future))
+        self._queue.append((event, future, time.perf_counter()))
         self._queued_bytes += len(event.payload)
         self._arrived.set()
         return await future
@@ -135,6 +137,7 @@ class Acceptor:
         request all is stored or nothing, and the nonce is burnt with it; raises Replayed.
         """
         if not self.takes_many:
+            self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded
         size = sum([len(event.payload) for event in events])
         self._batched += len(events)
@@ -149,6 +152,7 @@ class Acceptor:
                 self._batches.release()
         except TRANSIENT_FAULTS as fault:
             log.warning("accept.unavailable", fault=repr(fault), events=len(events))
+            self._meters.turned_away.labels("unavailable").inc()
             raise Unavailable(str(fault)) from fault
         finally:
             self._batched -= len(events)
@@ -167,12 +171,14 @@ class Acceptor:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._batches.acquire()
         except TimeoutError:
+            self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded from None  # nothing was stored
 
     def _turn_away(self) -> None:
         """Let go of those who wait for a writer, none of whom was stored."""
         log.warning("accept.stalled", events=len(self._queue))
         waiting = list(self._queue)
+        self._meters.turned_away.labels("overloaded").inc(len(waiting))
         self._queue.clear()
         self._queued_bytes = 0
         _fail(waiting, Overloaded())
@@ -191,19 +197,23 @@ class Acceptor:
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
-                events = [event for event, _ in group]
+                events = [event for event, _, _ in group]
                 burning = Burning() if any(event.nonce is not None for event in events) else None
                 results = await self._settle(conn, partial(accept.accept, conn), events, burning)
             except Exception as fault:
                 log.warning("accept.unavailable", fault=repr(fault), events=len(group))
+                self._meters.turned_away.labels("unavailable").inc(len(group))
                 _fail(group, Unavailable(str(fault)))
                 if conn is not None:
                     conn.terminate()
                     conn = None
             else:
-                for (_, future), result in zip(group, results, strict=True):
+                for (_, future, _), result in zip(group, results, strict=True):
                     if not future.done():  # its caller may have gone away
                         future.set_result(result)
+                ended = time.perf_counter()
+                for _, _, since in group[::LATENCY_SAMPLE]:
+                    self._meters.seconds.observe(ended - since)
             self._stall.ends(number)
         if conn is not None:
             await conn.close()
@@ -281,6 +291,11 @@ class Acceptor:
             results = [_result(e, first_of, new, known, burning) for e in events]
             for status, count in Counter(result.status for result in results).items():
                 self._meters.events.labels(status).inc(count)
+            for result in results:
+                if result.status is Status.DUPLICATE:
+                    layer = "group" if result.event_id in new else "store"
+                    self._meters.duplicates.labels(layer).inc()
+        self._meters.projects.add("accepted", [e.project_id for e in events])
         self._meters.group_events.observe(len(events))
         self._meters.group_seconds.observe(time.perf_counter() - started)
         return results
@@ -336,6 +351,6 @@ def _result(
 
 
 def _fail(group: Sequence[Waiting], error: Exception) -> None:
-    for _, future in group:
+    for _, future, _ in group:
         if not future.done():
             future.set_exception(error)

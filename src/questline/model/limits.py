@@ -234,3 +234,11 @@ QUEST_SWEEP_ROWS_MAX = (
     1_000  # quests that one sweep expires: events of customers come first, and reads are right anyway
 )
 PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers
+
+# ── being seen
+PROJECTS_NAMED_MAX = 20  # projects whose events a process counts by name; the rest are `other`
+PROJECTS_RANKED_SECONDS = 5.0  # how often it is settled anew who they are
+LATENCY_SAMPLE = 16  # of events stored or applied together, one in so many (at least one) is timed
+BACKLOG_MEASURED_SECONDS = 5.0  # how often a worker measures what waits
+BACKLOG_COUNTED_MAX = 100_000  # events, dead letters and parked users are counted up to this
+BACKLOG_LINES_MAX = 10_000  # places in the queue (a partition, a project) whose first event is looked at for the oldest

@@ -11,7 +11,6 @@ import msgspec
 import structlog
 
 from questline.model.audit import Act
-from questline.model.decision import Decision
 from questline.model.event import AcceptedEvent, WaitingEvent
 from questline.model.limits import (
     APPLY_TRIES_MAX,
@@ -241,6 +240,8 @@ class Commands:
                 await bury(conn, _waiting(distinct[0]), classify(refusal).reason, message_of(refusal), self._clock)
             if self._acts and (done := [id_ for id_ in new if id_ in self._acts]):
                 await audit.add(conn, [completed(self._acts[id_], id_, verdicts.get(id_)) for id_ in done])
+        if verdicts:
+            self._meters.count(list(verdicts.values()), self._clock())
         originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
@@ -256,6 +257,8 @@ class Commands:
             content = first.content_hash if first.id == id_ else originals[key].content_hash
             reused = content is not None and content != event.content_hash
             duplicate = id_ != event.id
+            if duplicate:
+                self._meters.command_duplicates.inc()
             told = outcome_of(verdicts[id_]) if id_ in verdicts else stored_outcome(stored[id_])
             if id_ in codes:
                 told[3]["codes"] = msgspec.to_builtins(codes[id_])
@@ -279,9 +282,6 @@ class Commands:
         if not due:
             return {}
         verdicts = await applier.apply(conn, shard, due, locked)
-        for verdict in verdicts:
-            outcome = verdict.result.outcome.value if isinstance(verdict.result, Decision) else "failed"
-            self._meters.events.labels(outcome).inc()
         return {verdict.event.id: verdict for verdict in verdicts}
 
 

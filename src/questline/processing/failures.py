@@ -60,6 +60,7 @@ class Failures:
                 await parking.park(conn, locked[event.project_id, event.user].id, tried)
         if wait is None:
             log.error("lane.dead_letter", **told)
+            self._meters.dead_letters.labels(_end_of(row, message)[0].value).inc()
         else:
             log.warning("lane.user_parked", **told, seconds=round(wait, 1))
         self._meters.events.labels("failed" if wait is None else "retried").inc()

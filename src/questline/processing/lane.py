@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from questline.model.decision import Decision
 from questline.model.event import WaitingEvent
 from questline.model.limits import (
     APPLY_BATCH_EVENTS,
@@ -118,6 +116,4 @@ class Lane:
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
         self._meters.batch_seconds.observe(time.perf_counter() - started)
         self._meters.batch_events.observe(len(verdicts))
-        ended = Counter(v.result.outcome.value if isinstance(v.result, Decision) else "failed" for v in verdicts)
-        for outcome, events in ended.items():
-            self._meters.events.labels(outcome).inc(events)
+        self._meters.count(verdicts, self._applier.now())

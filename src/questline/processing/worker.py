@@ -16,16 +16,18 @@ from questline.model.limits import (
     RETRY_POLL_SECONDS,
 )
 from questline.processing.apply import Applier, Clock
+from questline.processing.backlog import Backlog
 from questline.processing.crowds import Crowds
 from questline.processing.expiries import Expiries
 from questline.processing.failures import Failures
 from questline.processing.forgetting import Forgetting
 from questline.processing.lane import Lane
-from questline.processing.meters import ProcessingMeters
+from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.months import Months
 from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
 from questline.processing.quest_ends import QuestEnds
+from questline.processing.rankings import Rankings
 from questline.processing.reminders import Reminders
 from questline.processing.rollover import Rollover
 from questline.processing.schedule import Schedule
@@ -46,6 +48,7 @@ class Worker:
         clock: Clock,
         new_id: Callable[[], UUID],
         meters: ProcessingMeters,
+        backlog: BacklogMeters,
         schedule: Schedule,
         lanes: int = LANES_PER_WORKER,
     ) -> None:
@@ -55,6 +58,8 @@ class Worker:
         contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
         self._services = (
             partitions,
+            Backlog(dsn, clock, backlog),
+            Rankings(dsn, meters.projects),
             Crowds(dsn),
             Months(dsn, clock),
             Expiries(dsn, clock, new_id),

@@ -1,11 +1,11 @@
 """Whether the database can be used, and how it does."""
 
-from datetime import UTC, datetime
-from uuid import UUID
+from datetime import datetime
 
 import msgspec
 from asyncpg import Connection, Pool
 
+from questline.store.ids import received_at
 from questline.store.migrate import missing_partitions, pending
 from questline.store.statements import statements
 
@@ -52,8 +52,3 @@ async def facts(conn: Connection, now: datetime) -> Facts:
         oldest_waiting=None if oldest is None else received_at(oldest),
         **queue,
     )
-
-
-def received_at(event_id: UUID) -> datetime:
-    """Return the receipt of an event: a UUIDv7 begins with milliseconds."""
-    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)

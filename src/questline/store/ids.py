@@ -3,6 +3,7 @@
 import os
 import struct
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
@@ -43,3 +44,8 @@ def earliest_id(ms: int) -> UUID:
 def milliseconds(id_: UUID) -> int:
     """Return when an id was made, in milliseconds since 1970."""
     return id_.int >> 80
+
+
+def received_at(event_id: UUID) -> datetime:
+    """Return the receipt of an event, to the millisecond."""
+    return datetime.fromtimestamp(milliseconds(event_id) / 1000, UTC)

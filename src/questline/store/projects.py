@@ -47,6 +47,11 @@ async def create(
     return None if row is None else row_of(row)
 
 
+async def app_ids(conn: Connection, ids: list[int]) -> dict[int, str]:
+    """Return the ids outside of projects."""
+    return dict(await conn.fetch(SQL["app_ids"], ids))
+
+
 async def find(conn: Connection | Pool, app_id: str) -> ProjectRow | None:
     """Return a project by its id outside."""
     row: Record | None = await conn.fetchrow(SQL["find"], app_id)  # type: ignore[no-untyped-call]

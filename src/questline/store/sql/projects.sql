@@ -18,6 +18,10 @@ SELECT id, organization_id, app_id, name, timezone, settings, rates, program_ver
        created_at, archived_at
 FROM projects WHERE app_id = $1;
 
+-- name: app_ids
+-- The ids outside of these projects, for metrics. $1 ids.
+SELECT id, app_id FROM projects WHERE id = ANY ($1::integer[]);
+
 -- name: ids
 -- Every project, for an operator.
 SELECT id FROM projects ORDER BY id;
