@@ -15,6 +15,8 @@ import httpx
 import psutil
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.harness
+
 START_SECONDS_MAX = 60.0
 QUESTLINE = [sys.executable, "-m", "questline.cli.main"]
 

@@ -1,0 +1,103 @@
+"""A run of the crash harness: load, faults by the seed, and the books audited at the end."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from questline.store.embedded import EmbeddedPostgres
+
+from .audit import Audit, audit
+from .cluster import Cluster
+from .faults import FAULTS, dealt
+from .load import PROGRAM, Book, Load
+
+_PROGRESS_SECONDS_MAX = 90.0
+_OVERLAP = 0.25  # of the faults come right behind the one before, while that is being recovered from
+
+
+class Report(msgspec.Struct):
+    """What a run did, and what was found."""
+
+    seed: int
+    rounds: int
+    faults: dict[str, int]
+    requests: dict[str, int]
+    seconds: float
+    audit: Audit
+
+    def render(self) -> str:
+        """Return the report as text: the figures, and what was found."""
+        found = self.audit
+        lines = [
+            f"seed {self.seed}: {self.rounds} rounds in {self.seconds:.0f} s, {found.events} events acknowledged, "
+            f"{found.lost} lost, {found.twice} twice, {found.invented} invented, {found.stuck} stuck",
+            "  faults: " + ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items())),
+            "  requests: " + ", ".join(f"{name} {count}" for name, count in sorted(self.requests.items())),
+        ]
+        return "\n".join([*lines, *(f"  FOUND: {finding}" for finding in found.findings)])
+
+
+def run(
+    server: EmbeddedPostgres,
+    database: str,
+    *,
+    seed: int,
+    rounds: int,
+    seconds: float = 0.0,
+    faults: Sequence[str] = tuple(FAULTS),
+    defect: str = "",
+) -> Report:
+    """Run so many rounds, and go on for so many seconds if that is longer; return what was found.
+
+    A round is a fault after some progress, at a moment that the seed chooses. Call it from the main thread.
+    """
+    chance, began = random.Random(seed), time.monotonic()
+    cluster, book = Cluster(server, database, defect=defect), Book(datetime.now(UTC))
+    done: Counter[str] = Counter()
+    try:
+        cluster.start()
+        _give_program(cluster)
+        load = Load(cluster.url, cluster.file.secret_key, seed, book)
+        load.start()
+        try:
+            for name in dealt(chance, faults):
+                if done.total() >= rounds and time.monotonic() - began >= seconds:
+                    break
+                _make_progress(cluster, book, chance)
+                FAULTS[name](cluster, chance)
+                done[name] += 1
+            cluster.wait_until_ready()
+        finally:
+            load.ask_to_stop()
+            cluster.tend_until(load.has_stopped, _PROGRESS_SECONDS_MAX + 30, "every sender is answered")
+        cluster.wait_until_ready()
+        found = asyncio.run(_audit(cluster, book))
+    finally:
+        cluster.stop()
+    return Report(seed, done.total(), dict(done), dict(book.requests), time.monotonic() - began, found)
+
+
+def _give_program(cluster: Cluster) -> None:
+    with cluster.client() as http:
+        answer = http.put("/v1/program", json=PROGRAM)
+        assert answer.status_code == 200, answer.text
+
+
+def _make_progress(cluster: Cluster, book: Book, chance: random.Random) -> None:
+    """Let the load go on until so many more events are acknowledged, then for a moment that meets none of them."""
+    goal = len(book.acknowledged) + (0 if chance.random() < _OVERLAP else chance.randrange(20, 250))
+    cluster.tend_until(lambda: len(book.acknowledged) >= goal, _PROGRESS_SECONDS_MAX, "the load makes progress")
+    cluster.tend_for(chance.uniform(0.0, 0.15))
+
+
+async def _audit(cluster: Cluster, book: Book) -> Audit:
+    conn = await cluster.owner()
+    try:
+        return await audit(conn, book, cluster.file.project)
+    finally:
+        await conn.close()
