@@ -122,7 +122,7 @@ def test_memory_stays_bounded_and_nothing_is_lost_while_postgresql_stands_still(
     before, most = asyncio.run(overload(instance, sender))
     grown = (most - before) // MEGABYTE
     assert most - before < GROWTH_BYTES_MAX, f"grown by {grown} MiB"
-    assert sender.refused > CLIENTS
+    assert sender.refused > CLIENTS / 2
     assert sender.unsaid == 0
     assert sender.acknowledged == CLIENTS + 1
     assert eventually(lambda: asyncio.run(counted(instance)) == (CLIENTS + 1, CLIENTS + 1), 60)
