@@ -58,6 +58,10 @@ def test_the_commands_of_the_page_do_what_it_says(running: Instance) -> None:
             in_database(running, REFUSE)
             send(running, "bob")
             eventually(lambda: status(running, "bob") == "failed")
+        if name == "replay reprocess":
+            in_database(running, "DROP TRIGGER IF EXISTS refuse ON transfers; DROP FUNCTION IF EXISTS refuse")
+            (running.directory / "program.yaml").write_text(PROGRAM.replace("coins: 1}", "coins: 3}"))
+            assert running.run("apply", "program.yaml").returncode == 0
         done = running.run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         said[name] = done.stdout
@@ -65,5 +69,8 @@ def test_the_commands_of_the_page_do_what_it_says(running: Instance) -> None:
     assert "refused by the test" in said["dlq list"]
     assert said["dlq retry"].strip() == "1 put back"
     assert said["dlq discard"].strip() == "1 discarded"
+    assert "0 of 2 events would be put back" in said["replay republish"]
+    assert said["replay reprocess"].strip().endswith("1 events were compensated")
+    assert running.client.get("/v1/users/ada/profile").json()["balances"][0]["amount"] == 3
     assert "bob" in running.run("dlq", "list", "--discarded", "--token", running.dev_file["adminToken"]).stdout
     assert running.run("dlq", "list", "--token", "guess").returncode == 1

@@ -230,6 +230,8 @@ async def _filled(app: App, path: str) -> str:
         await app.post("/v1/coupons/spring", json=["SPRING-1"])
     if "{keyId}" in path:
         values["keyId"] = (await app.post("/v1/keys", json={"name": "spare"})).json()["id"]
+    if "{replay}" in path:
+        values["replay"] = (await app.post("/v1/admin/replay", json={"mode": "republish"})).json()["id"]
     if "{secretId}" in path:
         values["secretId"] = (await app.post("/v1/signing-secrets", json={})).json()["id"]
     return re.sub(r"{(\w+)}", lambda found: values[found[1]], path)

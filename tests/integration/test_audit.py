@@ -49,6 +49,7 @@ ACTS: list[tuple[str, str, str, Any, str, dict[str, Any]]] = [
     ("coupons.upload",       "POST",   "/v1/coupons/spring",                       ["A-1", "A-2"],                    "pool spring",       {"codes": 2, "new": 2, "total": 2}),
     ("dead_letters.retry",   "POST",   "/v1/admin/dlq/retry",                      {},                                "dead-letters *",    {"events": 1}),
     ("dead_letters.discard", "POST",   "/v1/admin/dlq/discard",                    {"reason": "a test"},              "dead-letters *",    {"events": 1, "reason": "a test"}),
+    ("replay.start",         "POST",   "/v1/admin/replay",                         {"mode": "republish", "reason": "a test"}, "replay *",      {"mode": "republish", "reason": "a test"}),
     ("incident.report",      "POST",   "/v1/incidents",                            {"from": "2025-11-02T20:00:00Z", "until": "2025-11-03T01:00:00Z", "reason": "down"}, "sweep *", {"reason": "down"}),
     ("achievement.award",    "POST",   "/v1/achievements/three/retroactive",       None,                              "sweep *",           {"achievement": "three"}),
 ]  # fmt: skip

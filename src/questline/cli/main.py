@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, program
+from questline.cli import achievements, audit, boards, dlq, keys, program, replay
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -25,6 +25,7 @@ app.add_typer(dlq.app, name="dlq")
 app.command()(program.apply)
 app.command()(program.plan)
 app.command()(program.template)
+app.command()(replay.replay)
 
 DataDir = Annotated[Path | None, typer.Option(help="Where the database, the keys and the logs are kept.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]

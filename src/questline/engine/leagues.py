@@ -17,7 +17,7 @@ from questline.engine.rewards import give
 from questline.model import calendar
 from questline.model.contests import League, LeagueStanding, LeagueTier
 from questline.model.decision import BoardMode, LeaguePoints
-from questline.model.event import LEAGUE_RESULT, SEASON_RESULT, Event
+from questline.model.event import COMPENSATE, LEAGUE_RESULT, SEASON_RESULT, Event
 from questline.model.limits import LEAGUE_COHORT_MAX, LEAGUE_TIERS_MAX, LEAGUES_MAX
 from questline.model.reasons import Reason
 from questline.model.records import RecordKey, RecordKind
@@ -51,7 +51,7 @@ SCHEMA: dict[str, Any] = map_of(
 )
 _DEADLINES_KEPT = 4_096
 # What a contest's end gives is no play: it seats nobody and is no head start into the next week.
-_RESULTS = frozenset({LEAGUE_RESULT, SEASON_RESULT})
+_RESULTS = frozenset({LEAGUE_RESULT, SEASON_RESULT, COMPENSATE})  # weeks stay as they were played
 
 
 class Outcome(StrEnum):

@@ -72,7 +72,7 @@ def climb(draft: "Draft", name: str) -> None:
     tiers = draft.program.tiers[name]
     before = cast(TierState, draft.state.records.get((RecordKind.TIER, name), _START))
     known = cast(TierState, draft.record(RecordKind.TIER, name) or _START)
-    earned = before.earned + draft.earned.get(tiers.earned or "", 0)
+    earned = before.earned + max(draft.earned.get(tiers.earned or "", 0), 0)  # a compensation takes no step back
     amount = earned if tiers.earned is not None else draft.balance(tiers.currency)
     step = max(place for place, one in enumerate(tiers.steps) if one.at <= amount)
     if not tiers.demote:

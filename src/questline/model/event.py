@@ -22,6 +22,7 @@ DENY = "$deny"
 BLOCK = "$block"
 UNBLOCK = "$unblock"
 EVALUATE = "$evaluate"
+COMPENSATE = "$compensate"  # sent by a replay: what an event would have given, less what it gave
 STREAK_PAUSE = "$streak_pause"
 STREAK_RESTORE = "$streak_restore"
 STREAK_TARGET = "$streak_target"

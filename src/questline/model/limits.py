@@ -89,6 +89,10 @@ SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
 REMINDER_BATCH_USERS = 1_000  # reminded in one transaction
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
+REPLAY_BATCH_EVENTS = 1_000  # looked at, and put back, in one transaction
+REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction, in which they are locked
+REPLAYS_CHECKED_SECONDS = 1.0  # how often a worker looks for replays
+REPLAY_EVENTS_COUNTED = 1_000_000  # the total of a replay is counted so far
 SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for sweeps
 INCIDENT_NAME_CHARS_MAX = 128
 

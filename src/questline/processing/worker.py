@@ -29,6 +29,7 @@ from questline.processing.programs import ProgramCache
 from questline.processing.quest_ends import QuestEnds
 from questline.processing.rankings import Rankings
 from questline.processing.reminders import Reminders
+from questline.processing.replays import Replays
 from questline.processing.rollover import Rollover
 from questline.processing.schedule import Schedule
 from questline.processing.season_ends import SeasonEnds
@@ -69,6 +70,7 @@ class Worker:
             QuestEnds(dsn, clock, new_id),
             *contests,
             Sweeps(dsn, programs, clock, new_id),
+            Replays(dsn, programs, clock, new_id),
             Reminders(dsn, programs, clock, new_id),
         )
         failures = Failures(schedule, clock, meters)

@@ -97,6 +97,7 @@ _PARAMETERS: dict[str, Json] = {
     "incident": {"description": "The incident's id."},
     "discarded": {"description": "Those that were given up for good, and not the others."},
     "reasonCode": {"description": "Only those with this reason code."},
+    "replay": {"description": "The replay's id."},
     "preview": {"description": "Show what it would do, and do nothing."},
     "number": {"description": "The version."},
     "limit": {

@@ -231,7 +231,13 @@ OPERATIONS: dict[str, Json] = {
                 "schema": {"type": "string", "minLength": 1},
                 "description": "The customer's id of the user.",
             },
-        ]
+        ],
+    },
+    "startReplay": {
+        "responses": {
+            "202": _answer("Under way.", _JSON, schema="ReplayView"),
+            "200": _answer("With `dryRun`: what a page of it would change.", _JSON, schema="ReplayPreview"),
+        },
     },
     "health": {"responses": {"200": _answer("Alive.", _JSON, schema="Alive")}},
     "ready": {"responses": {"200": _answer("Every dependency can be used.", _JSON, schema="Ready")}},

@@ -8,9 +8,10 @@ CREATE TEMPORARY TABLE board_gathered (
 ) ON COMMIT DROP
 
 -- name: earned
--- What was issued to users of the project, in any order.
-SELECT user_id, currency, amount, at FROM transfers
-WHERE project_id = $1 AND debit = 'issuance' AND credit = 'user' AND currency = ANY($2::text[])
+-- What was issued to users of the project, in any order, less what replays took back.
+SELECT user_id, currency, CASE WHEN debit = 'issuance' THEN amount ELSE -amount END AS amount, at FROM transfers
+WHERE project_id = $1 AND currency = ANY($2::text[])
+    AND (debit = 'issuance' AND credit = 'user' OR credit = 'issuance' AND rule LIKE 'compensation:%')
 
 -- name: users_after
 -- The next users by their outside id; '' begins.
