@@ -26,6 +26,7 @@ BENCHMARKS = {
     "hot": "bench.hot",
     "ranks": "bench.boards",
     "rollover": "bench.rollover",
+    "noisy": "bench.noisy",
     "growth": "bench.growth",
 }
 

@@ -18,6 +18,38 @@ ALL_TENANTS = {
     "outbox.backlog": "counts for the operator, and shows no row",
     "sweeps.hold_next": "finds a worker its next work, and the row it returns names its project",
 }
+# Statements on tenants' tables whose first parameter is no project, each with its reason. All others take the project first.
+NO_PROJECT_FIRST = {
+    "accept.accept": "stores events of many projects at once; each row brings its project",
+    "accept.accept_signed": "likewise",
+    "backlog.counts": "counts for the operator, and shows no row",
+    "backlog.oldest": "likewise",
+    "board_rebuild.insert_periods": "numbers what the statement before it, which takes the project, gathered",
+    "boards.crowds": "finds a worker its next work; each row names its project",
+    "boards.global_projects": "takes the organization: such boards are its own, over projects that opted in",
+    "boards.resolve_periods": "of many projects at once; each row brings its project",
+    "commands.accept": "stores commands of many projects at once; each row brings its project",
+    "grants.take_due": "finds a worker its next work; each row names its project",
+    "health.queue": "counts for the operator, and shows no row",
+    "keys.create": "the project is $1, and the id comes before it in the row",
+    "keys.find": "the hash of a key is how its project is found",
+    "keys.touch": "notes the use of keys by their own ids, many projects at once",
+    "leagues.due": "finds a worker its next work; each row names its project",
+    "nonces.sweep": "forgets, and shows no row",
+    "outbox.backlog": "counts for the operator, and shows no row",
+    "outbox.claim": "finds a worker its next work by partition; each row names its project",
+    "outbox.take": "removes what a worker claimed, by partition and place",
+    "parking.due": "finds a worker its next work; each row names its project",
+    "parking.set_aside": "moves what a worker claimed, by partition and place",
+    "quests.due": "finds a worker its next work; each row names its project",
+    "reminders.projects": "finds a worker its next work: the projects themselves",
+    "replays.hold_next": "finds a worker its next work; the row names its project",
+    "replies.sweep": "forgets, and shows no row",
+    "seasons.projects": "finds a worker its next work: the projects themselves",
+    "sightings.sweep": "forgets, and shows no row",
+    "sweeps.hold_next": "finds a worker its next work; the row names its project",
+}
+_PROJECT_FIRST = re.compile(r"project_id = \$1\b|project_id = ANY \(\$1|\$1::integer\[\]|SELECT \$1\b|\(\$1,")
 MIGRATIONS = files("questline.store").joinpath("migrations")
 
 
@@ -60,6 +92,19 @@ def test_a_statement_with_a_condition_names_the_project_or_says_why_not() -> Non
             if about and "project" not in body:
                 loose.append(f"{aggregate}.{name}")
     assert sorted(loose) == sorted(ALL_TENANTS)
+
+
+def test_every_query_takes_the_project_first_or_says_why_not() -> None:
+    """The accident this prevents: the tenant as one condition among many, which the next edit loses."""
+    tenant_tables = _tenant_tables()
+    others = set()
+    for aggregate in AGGREGATES:
+        for name, text in statements(aggregate).items():
+            body = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+            about = tenant_tables & set(re.findall(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)", body))
+            if about and not _PROJECT_FIRST.search(body):
+                others.add(f"{aggregate}.{name}")
+    assert others == set(NO_PROJECT_FIRST)
 
 
 def test_migrations_have_numbers_of_their_own() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from questline.api.hot.body import Disconnected, Receive, chunks_of, read_body
+from questline.api.asgi import Receive
+from questline.api.hot.body import Disconnected, chunks_of, read_body
 from questline.api.problems import Problem
 
 LIMIT = 100_000

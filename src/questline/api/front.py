@@ -13,12 +13,12 @@ import structlog
 from litestar import types
 
 from questline.api import correlation
-from questline.api.asgi import Message, Receive, Scope
+from questline.api.asgi import Message, Receive, Scope, Send
 from questline.api.auth import key_of
 from questline.api.hot.router import App
 from questline.api.meters import ApiMeters
 from questline.api.methods import Methods
-from questline.api.problems import Problem, Send, internal, send_problem
+from questline.api.problems import Problem, internal, send_problem
 from questline.api.rates import Rates
 
 log = structlog.get_logger("questline.access")

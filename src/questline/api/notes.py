@@ -1,7 +1,6 @@
 """What is learned of a request while it is answered, to be told in the headers of its answer."""
 
-from questline.api.asgi import Message, Scope
-from questline.api.problems import Header, Send
+from questline.api.asgi import Header, Message, Scope, Send
 
 _KEY = "questline.notes"
 _VARY: Header = (b"vary", b"origin")

@@ -6,9 +6,9 @@ without a key. What counts is decided by the project of the key, with the reques
 
 import re
 
-from questline.api.asgi import Scope
+from questline.api.asgi import Header, Scope, Send
 from questline.api.notes import Notes
-from questline.api.problems import Header, Problem, Send
+from questline.api.problems import Problem
 from questline.model.principal import KeyType, Principal
 
 _PREFLIGHT: list[Header] = [

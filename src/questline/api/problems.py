@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from questline.api.asgi import Header as Header
-from questline.api.asgi import Send as Send
+from questline.api.asgi import Header, Send
 from questline.ingest.envelope import Rejection
 from questline.model.reasons import Reason
 

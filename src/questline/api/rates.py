@@ -6,9 +6,9 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 from questline.api.addresses import Addresses
-from questline.api.asgi import Scope
+from questline.api.asgi import Header, Scope
 from questline.api.notes import Notes
-from questline.api.problems import Header, Problem
+from questline.api.problems import Problem
 from questline.cache.buckets import Ask, Buckets, Level, Limit
 from questline.model.limits import RATE_OVERRIDES_REMEMBERED, REFUSALS_HELD_MAX, REFUSALS_HELD_SECONDS
 from questline.model.principal import Principal, Project

@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NoReturn
 
-from questline.api.asgi import Message as Message
-from questline.api.asgi import Receive as Receive
-from questline.api.asgi import Scope as Scope
-from questline.api.asgi import header as header
+from questline.api.asgi import Message, Receive, Scope, header
 from questline.api.problems import Problem, overloaded
 
 _PIECE_BYTES = 256 * 1024  # unpacked at once, so that the loop is never held for long

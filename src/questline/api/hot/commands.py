@@ -8,10 +8,10 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from questline.api import bodies
-from questline.api.asgi import Receive, Scope, header
+from questline.api.asgi import Receive, Scope, Send, header
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
-from questline.api.problems import NOT_DONE, Problem, Send, of_reason
+from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import (
     BUY,

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from questline.api import correlation
-from questline.api.asgi import Receive, Scope
+from questline.api.asgi import Header, Receive, Scope, Send
 from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
@@ -17,7 +17,7 @@ from questline.api.hot.items import ItemResult, Items
 from questline.api.hot.signed import burn, headers_unsigned, replayed, verified, verified_chunks
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
-from questline.api.problems import Header, Problem, Send, of_reason, of_rejection, overloaded, unavailable, user_parked
+from questline.api.problems import Problem, of_reason, of_rejection, overloaded, unavailable, user_parked
 from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from questline.api import correlation
-from questline.api.asgi import Receive, Scope
+from questline.api.asgi import Header, Receive, Scope, Send
 from questline.api.hot.body import Disconnected
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers, Handler
@@ -14,7 +14,7 @@ from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.notes import take_notes
 from questline.api.origins import answer_preflight, is_preflight, origin_of
-from questline.api.problems import Header, Problem, Send, internal, send_problem
+from questline.api.problems import Problem, internal, send_problem
 from questline.api.rates import Rates
 
 log = structlog.get_logger(__name__)

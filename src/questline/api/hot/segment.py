@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 
 from questline.api import correlation
-from questline.api.asgi import Receive, Scope
+from questline.api.asgi import Receive, Scope, Send
 from questline.api.auth import key_of
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, Handler, respond
 from questline.api.hot.items import ItemResult, Items
-from questline.api.problems import Problem, Send, of_reason
+from questline.api.problems import Problem, of_reason
 from questline.ingest import segment
 from questline.ingest.anonymous import Visitors
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED

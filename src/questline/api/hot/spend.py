@@ -5,10 +5,10 @@ from typing import Annotated
 import msgspec
 
 from questline.api import bodies
-from questline.api.asgi import Receive, Scope, header
+from questline.api.asgi import Receive, Scope, Send, header
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
-from questline.api.problems import NOT_DONE, Problem, Send, of_reason
+from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import SPEND
 from questline.model.limits import AMOUNT_MAX, COMMAND_BODY_BYTES_MAX

@@ -14,13 +14,13 @@ from urllib.parse import parse_qs
 import msgspec
 
 from questline.api import correlation
-from questline.api.asgi import Receive, Scope, header
+from questline.api.asgi import Header, Receive, Scope, Send, header
 from questline.api.hot.body import Disconnected, chunks_of
 from questline.api.hot.elements import ElementSplitter
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Item, ItemResult, Items
 from questline.api.hot.lines import Line, LineSplitter, Splitter, groups_of_lines
-from questline.api.problems import CONTENT_TYPE, Header, Problem, Send
+from questline.api.problems import CONTENT_TYPE, Problem
 from questline.api.rates import Rates
 from questline.model.limits import STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
 

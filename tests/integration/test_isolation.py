@@ -1,0 +1,195 @@
+"""Tenant isolation: every route of the API, walked with the credentials of others and the names of what they must not reach.
+
+Nothing that belongs to the one comes back to the other, and not a row of it changes.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from conftest_api import App, Instance
+from test_api_description import DOCUMENT, ENTRIES, OPERATIONS, SCHEMAS, WHOLE
+from test_tenants import OPERATOR, Org, made
+
+from questline.assembly import running_api
+from questline.settings import Settings
+
+MARK = "for-the-owners-eyes-only"  # in what the one tenant stores, and in no request of the others
+USER, EVENT = "victims-user", "victims-event"
+# What another tenant may do under the same name: it makes, sees or removes a thing of its own.
+OF_ITS_OWN = re.compile(r"^(put[A-Z]\w*|uploadCoupons|logInMember|acceptInvitation)$")
+
+
+class Victim:
+    """A tenant with something of everything, and what each part of a path is called there."""
+
+    def __init__(self, org: Org, ids: dict[str, str]) -> None:
+        self.org = org
+        self.ids = ids
+
+    def request(self, path: str, operation: dict[str, Any]) -> tuple[str, dict[str, str], Any]:
+        """Return an operation's path, query and body that name the victim's things."""
+        names = self.ids | ({"name": ENTRIES[path.split("/")[2]]} if "{name}" in path else {})
+        query = {
+            p["name"]: names[p["name"]] for p in operation["parameters"] if p["in"] == "query" and p["name"] in names
+        }
+        if operation["operationId"] == "getLeaderboard":
+            query["metric"] = "xp"
+        return re.sub(r"{(\w+)}", lambda found: names[found[1]], path), query, self._body(operation)
+
+    def _body(self, operation: dict[str, Any]) -> Any:
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content:
+            return None
+        name = content["application/json"]["schema"].get("$ref", "").rpartition("/")[2]
+        body = SCHEMAS[name or "Event"]["examples"][0]
+        if not isinstance(body, dict):
+            return body
+        return {key: self.ids[key] if key in ("userId", "eventId", "project") else value for key, value in body.items()}
+
+
+@pytest.fixture(scope="module")
+async def victim(questline: Instance) -> Victim:
+    org = await made(questline, "victim", ("vic", "owner"))
+    app = App(questline, "victim", org.key)
+    program = {
+        **WHOLE,
+        "achievements": {
+            **WHOLE["achievements"],
+            "marked": {"title": MARK, "requirements": [{"metric": "tasks", "threshold": 1}]},
+        },
+    }
+    assert (await app.put("/v1/program", json=program)).status_code == 200
+    await app.post("/v1/users", json={"id": USER, "displayName": MARK, "attributes": {"secret": MARK}})
+    for n in range(3):
+        sent = await app.send(
+            "task", USER, {"secret": MARK}, eventId=f"{EVENT}-{n}" if n else EVENT, headers={"Prefer": "wait=5"}
+        )
+        assert sent.status_code == 200, sent.text
+    await app.send("task", USER, {"secret": MARK}, eventId="victims-waiting-event")
+    await app.post("/v1/coupons/spring", json=[MARK])
+    incident = {
+        "id": "victims-incident",
+        "from": "2025-11-02T20:00:00Z",
+        "until": "2025-11-03T01:30:00Z",
+        "reason": MARK,
+    }
+    assert (await app.post("/v1/incidents", json=incident)).status_code == 202
+    key = (await app.post("/v1/keys", json={"name": MARK})).json()["id"]
+    secret = (await app.post("/v1/signing-secrets", json={})).json()["id"]
+    invited = await org.call("vic", "POST", f"{org.path}/invitations", {"email": "marked@victim.org"})
+    ids = {
+        "userId": USER, "eventId": EVENT, "appId": "victim", "project": "victim", "number": "1", "item": "coffee", "quest": "tour",
+        "step": "look", "achievement": "told", "streak": "daily", "grant": f"{USER}-0", "grantId": "none-0", "fulfilmentId": "none",
+        "pool": "spring", "incident": "victims-incident", "organization": "victim", "memberId": org.ids["vic"],
+        "invitationId": invited.json()["invitation"]["id"] if "invitation" in invited.json() else invited.json()["id"],
+        "keyId": key, "secretId": secret,
+    }  # fmt: skip
+    return Victim(org, ids)
+
+
+@pytest.fixture(scope="module")
+async def http(database: Any, questline: Instance) -> AsyncIterator[httpx.AsyncClient]:
+    """The API as it runs in production: what is open to everybody in development is the operator's."""
+    settings = Settings(
+        dsn=database.app_dsn, pool_connections=4, rate_limit_address=0, admin_token=OPERATOR["X-Admin-Token"],
+        secret_keys=questline.settings.secret_keys,
+    )  # fmt: skip
+    async with running_api(settings) as app:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.200", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://t", timeout=60) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+async def credentials(questline: Instance, victim: Victim) -> dict[str, dict[str, str]]:
+    """What others may hold, by who they are."""
+    other = await made(questline, "other", ("eve", "owner"))
+    app = App(questline, "other", other.key)
+    await app.put("/v1/program", json={})
+    publishable = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    own = App(questline, "victim", victim.org.key)
+    revoked = (await own.post("/v1/keys", json={"role": "ADMIN"})).json()
+    assert (await own.request("DELETE", f"/v1/keys/{revoked['id']}")).status_code == 204
+    return {
+        "nobody": {},
+        "another's key": {},
+        "another's key, naming the victim": {"X-API-Key": other.key, "X-Tenant-Id": "victim"},
+        "another's publishable key": {"X-API-Key": publishable},
+        "a member of another organization": {"Authorization": f"Bearer {other.tokens['eve']}"},
+        "such a member, naming the victim": {"Authorization": f"Bearer {other.tokens['eve']}", "X-Tenant-Id": "victim"},
+        "a revoked key of the victim": {"X-API-Key": revoked["key"]},
+        "a wrong operator": {"X-Admin-Token": "operator-of-the-test"},
+        **await _users_token(questline),
+    }
+
+
+async def _users_token(questline: Instance) -> dict[str, dict[str, str]]:
+    """A token of a third project's user of the victim's user's name."""
+    if TOKENS not in DOCUMENT["paths"]:
+        return {}
+    app = await questline.app()
+    await app.post("/v1/users", json={"id": USER})
+    told = (await app.post(f"/v1/users/{USER}/token", json={})).json()
+    return {"another's user of that name": {"Authorization": f"Bearer {told.get('accessToken') or told['token']}"}}
+
+
+TOKENS = "/v1/users/{userId}/token"
+WHO = ["nobody", "another's key", "another's key, naming the victim", "another's publishable key", "a member of another organization",
+       "such a member, naming the victim", "a revoked key of the victim", "a wrong operator",
+       *(["another's user of that name"] if TOKENS in DOCUMENT["paths"] else [])]  # fmt: skip
+WALK = [o for o in OPERATIONS if o[2]["tags"] != ["system"]]
+
+
+@pytest.mark.parametrize("who", WHO)
+async def test_no_route_shows_or_changes_what_is_another_tenants(
+    questline: Instance, http: httpx.AsyncClient, victim: Victim, credentials: dict[str, dict[str, str]], who: str
+) -> None:
+    before = await _rows_of(questline, "victim")
+    faults = []
+    refusals = (401, 403, 404, 400) if who == "a member of another organization" else (401, 403, 404)  # which project?
+    for method, path, operation in WALK:
+        filled, query, body = victim.request(path, operation)
+        # A project of its own for each: what came before would have brought a user of that name into it.
+        sent = {"X-API-Key": (await questline.app({})).key} if who == "another's key" else credentials[who]
+        answer = await http.request(method, filled, params=query, json=body, headers=sent)
+        told = (operation["operationId"], answer.status_code, answer.text[:200])
+        if (
+            answer.status_code >= 500
+            or MARK in answer.text
+            or ("{" in path and answer.status_code not in refusals and not OF_ITS_OWN.match(told[0]))
+        ):
+            faults.append(told)
+        elif who in ("nobody", "a revoked key of the victim", "a wrong operator") and _is_guarded(operation):
+            faults += [told] if answer.status_code not in (401, 403) else []
+    assert faults == []
+    assert len(WALK) > 150
+    assert await _rows_of(questline, "victim") == before
+
+
+def _is_guarded(operation: dict[str, Any]) -> bool:
+    return operation["security"] != [] and {} not in operation["security"]
+
+
+async def _rows_of(questline: Instance, app_id: str) -> dict[str, str]:
+    """Return a digest of every table's rows of a project, by table."""
+    project, organization = await questline.owner.fetchrow(
+        "SELECT id, organization_id FROM projects WHERE app_id = $1", app_id
+    )
+    tables = await questline.owner.fetch(
+        """SELECT c.table_name AS name, c.column_name AS key FROM information_schema.columns c
+           JOIN pg_class r ON r.relname = c.table_name AND r.relkind IN ('r', 'p') AND NOT r.relispartition
+           WHERE c.table_schema = 'public' AND c.column_name IN ('project_id', 'organization_id')"""
+    )
+    found = {}
+    for table in [*tables, {"name": "projects", "key": "id"}, {"name": "organizations", "key": "id"}]:
+        id_ = (
+            organization
+            if "organization" in (table["key"], table["name"].removesuffix("s")) or table["key"] == "organization_id"
+            else project
+        )
+        query = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table['name']} t WHERE {table['key']} = $1"
+        found[f"{table['name']} {table['key']}"] = await questline.owner.fetchval(query, id_)
+    return found
