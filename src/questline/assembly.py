@@ -27,6 +27,7 @@ from questline.api.keyed import Once
 from questline.api.operators import Operators, Throttle, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
+from questline.api.traced import Traced
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.passwords import Passwords
@@ -61,6 +62,7 @@ from questline.store.listener import ACCESS, Listener
 from questline.store.pool import Pool, open_pool
 from questline.store.sealing import Sealer, keys_of
 from questline.telemetry.projects import ProjectEvents
+from questline.telemetry.tracing import Tracer, TracingMissing, open_tracer
 
 log = structlog.get_logger(__name__)
 
@@ -91,10 +93,11 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     pool = await _reach(settings)
     registry = _registry()
     ids = EventIds()
+    tracer = _tracer(settings, "questline-api")
     projects = ProjectEvents(registry)
     meters = ProcessingMeters(registry, projects)
-    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry, projects), settings.accept_queue_bytes)
-    commands = Commands(settings.dsn, now, ids.new, meters)
+    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry, projects), settings.accept_queue_bytes, tracer)
+    commands = Commands(settings.dsn, now, ids.new, meters, tracer)
     counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
     addresses = Addresses(settings.trusted_proxies)
     rates = _rates(settings, counted, strangers, addresses)
@@ -135,7 +138,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     if settings.backlog_events_max:
         beside.append(asyncio.create_task(_watch_backlog(acceptor, pool, settings.backlog_events_max)))
     try:
-        yield HotRouter(
+        router = HotRouter(
             rest,
             events,
             stream,
@@ -144,12 +147,15 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
             rates,
             SegmentHandlers(events, items, Visitors(pool, acceptor, now), settings.batch_events_max),
         )
+        yield router if tracer is None else Traced(router, tracer)
     finally:
         for task in beside:
             task.cancel()
         await _leave(pool, process)
         await acceptor.close()
         await commands.close()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
         await _part(pool)
 
 
@@ -225,8 +231,18 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
     """Return a worker that is ready to run."""
     registry = registry or _registry()
     meters = ProcessingMeters(registry, ProjectEvents(registry))
+    tracer = _tracer(settings, "questline-worker")
     schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
-    return Worker(settings.dsn, now, EventIds().new, meters, BacklogMeters(registry), schedule, settings.lanes)
+    return Worker(settings.dsn, now, EventIds().new, meters, BacklogMeters(registry), schedule, settings.lanes, tracer)
+
+
+def _tracer(settings: Settings, service: str) -> Tracer | None:
+    try:
+        return open_tracer(settings.otlp_endpoint, settings.trace_percent, service, now)
+    except TracingMissing as error:
+        raise CannotStart(
+            f"{variable_of('otlp_endpoint')} is set, and OpenTelemetry is not installed: pip install 'questline[tracing]'"
+        ) from error
 
 
 def new_registry() -> CollectorRegistry:

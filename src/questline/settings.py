@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hsts_seconds: int = 0
     connections_max: int = limits.CONNECTIONS_MAX
     outbound_private: bool = False
+    otlp_endpoint: str = ""
+    trace_percent: int = 100
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "pretty"] = "json"
 
@@ -133,6 +135,14 @@ DESCRIPTIONS: dict[str, Description] = {
     "connections_max": Description("Connections one API process has open at once; beyond, 503.", "connections", 16),
     "outbound_private": Description(
         "Webhooks may go to private, loopback and link-local addresses. Development allows it anyway."
+    ),
+    "otlp_endpoint": Description(
+        "Where traces are sent by OTLP over HTTP, such as `http://collector:4318`; needs `questline[tracing]`. Empty: nowhere."
+        " [Watch it](../how-to/watch.md) tells more."
+    ),
+    "trace_percent": Description(
+        "Of requests that come without a trace, how many begin one. Those that come with one go by its own flag.",
+        "percent",
     ),
     "log_level": Description("The least serious lines that are logged."),
     "log_format": Description("One JSON object a line, or lines for people."),

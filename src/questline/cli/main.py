@@ -101,7 +101,7 @@ def work(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
 
     try:
         processes.work(_server_settings(), parent_pipe, listen_fd)
-    except CannotListen as error:
+    except (CannotListen, processes.CannotStart) as error:
         raise fail(str(error)) from error
 
 

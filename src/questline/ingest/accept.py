@@ -30,6 +30,7 @@ from questline.store import accept, nonces
 from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
 from questline.store.nonces import Replayed
 from questline.store.pool import Connection, Pool, connect
+from questline.telemetry.tracing import Tracer
 from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
@@ -66,12 +67,18 @@ class Acceptor:
     """Stores events for one process: single ones in groups on connections of its own, batches on the pool's."""
 
     def __init__(
-        self, dsn: str, pool: Pool, meters: IngestMeters, queue_bytes_max: int = ACCEPT_QUEUE_BYTES_MAX
+        self,
+        dsn: str,
+        pool: Pool,
+        meters: IngestMeters,
+        queue_bytes_max: int = ACCEPT_QUEUE_BYTES_MAX,
+        tracer: Tracer | None = None,
     ) -> None:
         """`queue_bytes_max` bounds payloads of single events that wait, and those of batches likewise."""
         self._dsn = dsn
         self._pool = pool
         self._meters = meters
+        self._tracer = tracer
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
         self._queue_bytes_max = queue_bytes_max
@@ -124,6 +131,8 @@ class Acceptor:
         ):
             self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded
+        if self._tracer is not None:
+            event = self._tracer.mark(event)
         future: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
         self._queue.append((event, future, time.perf_counter()))
         self._queued_bytes += len(event.payload)
@@ -139,6 +148,8 @@ class Acceptor:
         if not self.takes_many:
             self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded
+        if self._tracer is not None:
+            events = [self._tracer.mark(event) for event in events]
         size = sum([len(event.payload) for event in events])
         self._batched += len(events)
         self._batched_bytes += size
@@ -297,7 +308,10 @@ class Acceptor:
                     self._meters.duplicates.labels(layer).inc()
         self._meters.projects.add("accepted", [e.project_id for e in events])
         self._meters.group_events.observe(len(events))
-        self._meters.group_seconds.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._meters.group_seconds.observe(seconds)
+        if self._tracer is not None:
+            self._tracer.batch("store", seconds, [e.traceparent for e in events])
         return results
 
     async def _insert_in_lanes(self, events: Sequence[AcceptedEvent]) -> set[UUID]:

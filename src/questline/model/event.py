@@ -83,6 +83,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     anonymous_id: str | None = None  # of the visitor who sent it
     is_anonymous: bool = False  # the user is that visitor's id: who it is, nobody has said with this event
     sent_with: str | None = None  # PUBLISHABLE, or None: by a server
+    traceparent: str | None = None  # W3C Trace Context of the request that sent it, where that is traced
     nonce: Nonce | None = None  # of a request that brought this event alone, to be burnt with it
 
 
@@ -134,5 +135,6 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     seq: int
     context: str | None = None
     sent_with: str | None = None
+    traceparent: str | None = None
     attempt: int = 1
     tries: int = 0

@@ -123,7 +123,7 @@ class Applier:
     async def _send(self, conn: Connection, verdicts: Sequence[Verdict]) -> None:
         """Store what the decisions send to others, in the same transaction: both are there, or neither."""
         events = [
-            system_event(verdict.event.project_id, follow_up, self._new_id, self._clock())
+            system_event(verdict.event.project_id, follow_up, self._new_id, self._clock(), verdict.event.traceparent)
             for verdict in verdicts
             if isinstance(verdict.result, Decision)
             for follow_up in verdict.result.follow_ups

@@ -1,6 +1,7 @@
 """Commands and waited events: accepted and applied in one transaction, in groups, while their callers wait."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from math import ceil
@@ -33,6 +34,7 @@ from questline.store.faults import Remedy, classify
 from questline.store.nonces import Replayed
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
+from questline.telemetry.tracing import Tracer
 from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
@@ -91,12 +93,15 @@ class Commands:
     A user's waiting events are applied before a command of theirs, so a command sees all that was acknowledged before.
     """
 
-    def __init__(self, dsn: str, clock: Clock, new_id: NewId, meters: ProcessingMeters) -> None:
+    def __init__(
+        self, dsn: str, clock: Clock, new_id: NewId, meters: ProcessingMeters, tracer: Tracer | None = None
+    ) -> None:
         programs = ProgramCache()
         self._dsn = dsn
         self._clock = clock
         self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
         self._meters = meters
+        self._tracer = tracer
         self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
         self._stall = Stall(COMMAND_LANES, self._turn_away)
@@ -131,6 +136,8 @@ class Commands:
             or self._closing
         ):
             raise Overloaded
+        if self._tracer is not None:
+            event = self._tracer.mark(event)
         future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         if act is not None:
             self._acts[event.id] = act
@@ -227,6 +234,7 @@ class Commands:
         """Accept, drain, apply and commit; then answer. With a `refusal`, the one command becomes a dead letter."""
         first_of: dict[tuple[int, bytes], AcceptedEvent] = {}
         verdicts: dict[UUID, Verdict] = {}
+        started = time.perf_counter()
         async with conn.transaction():
             if any(event.nonce is not None for event, _ in group):
                 group = await _without_replays(conn, group)
@@ -242,6 +250,9 @@ class Commands:
                 await audit.add(conn, [completed(self._acts[id_], id_, verdicts.get(id_)) for id_ in done])
         if verdicts:
             self._meters.count(list(verdicts.values()), self._clock())
+            if self._tracer is not None:
+                traceparents = [verdict.event.traceparent for verdict in verdicts.values()]
+                self._tracer.batch("command", time.perf_counter() - started, traceparents)
         originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
         ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
@@ -318,6 +329,7 @@ def _waiting(event: AcceptedEvent) -> WaitingEvent:
         0,
         event.context,
         event.sent_with,
+        event.traceparent,
     )
 
 

@@ -21,6 +21,7 @@ from questline.processing.pauses import backoff_seconds, pause
 from questline.store import boards, users
 from questline.store.faults import TRANSIENT_FAULTS, Remedy, classify
 from questline.store.pool import Connection, close, connect
+from questline.telemetry.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Lane:
         failures: Failures,
         meters: ProcessingMeters,
         poll_seconds: float = IDLE_POLL_SECONDS,
+        tracer: Tracer | None = None,
     ) -> None:
         """`partitions` tells which partitions are the lane's now; `poll_seconds` is how soon it looks again when idle."""
         self._number = number
@@ -48,6 +50,7 @@ class Lane:
         self._failures = failures
         self._meters = meters
         self._poll_seconds = poll_seconds
+        self._tracer = tracer
         self.alive_at = 0.0  # monotonic time of the last finished round
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,6 +117,9 @@ class Lane:
             locked = await users.lock(conn, {(e.project_id, e.user): None for e in batch})
             taken = await self._transport.take(conn, batch, locked)
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
-        self._meters.batch_seconds.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._meters.batch_seconds.observe(seconds)
         self._meters.batch_events.observe(len(verdicts))
         self._meters.count(verdicts, self._applier.now())
+        if self._tracer is not None:
+            self._tracer.batch("apply", seconds, [verdict.event.traceparent for verdict in verdicts])

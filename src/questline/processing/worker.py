@@ -36,6 +36,7 @@ from questline.processing.season_ends import SeasonEnds
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
 from questline.store import nonces, replies
+from questline.telemetry.tracing import Tracer
 from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
 
@@ -52,7 +53,9 @@ class Worker:
         backlog: BacklogMeters,
         schedule: Schedule,
         lanes: int = LANES_PER_WORKER,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         programs = ProgramCache()
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
@@ -83,6 +86,7 @@ class Worker:
                 Applier(programs, clock, new_id),
                 failures,
                 meters,
+                tracer=tracer,
             )
             for number in range(lanes)
         ]
@@ -97,6 +101,7 @@ class Worker:
                 failures,
                 meters,
                 RETRY_POLL_SECONDS,
+                tracer,
             )
         )
 
@@ -107,6 +112,8 @@ class Worker:
                 lanes.create_task(lane.run(stop))
             for service in self._services:
                 lanes.create_task(service.run(stop))
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     def idle_seconds(self) -> float:
         """Return how long ago the slowest lane finished a round; a large number means that a lane hangs."""

@@ -70,6 +70,7 @@ def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
         [e.user_hash for e in events],
         _optional([e.context for e in events]),
         _optional([e.sent_with for e in events]),
+        _optional([e.traceparent for e in events]),
     ]
 
 

@@ -47,6 +47,7 @@ async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]
         [e.content_hash for e in events],
         [e.context for e in events],
         [e.sent_with for e in events],
+        [e.traceparent for e in events],
     )
     new = {row[0] for row in rows}
     await add_aliases(conn, [e for e in events if e.id in new])

@@ -66,7 +66,20 @@ async def backlog(conn: Connection | Pool, count_at_most: int) -> tuple[int, str
 def waiting_event(row: Iterable[Any]) -> WaitingEvent:
     """Return the event of a row: its place, the event, and what was tried, if that is told."""
     seq, partition, project_id, user_hash, *event = row
-    id_, type_, user, payload, occurred_at, received_at, source, schema_version, context, sent_with, *tried = event
+    (
+        id_,
+        type_,
+        user,
+        payload,
+        occurred_at,
+        received_at,
+        source,
+        schema_version,
+        context,
+        sent_with,
+        traceparent,
+        *tried,
+    ) = event
     return WaitingEvent(
         id_,
         project_id,
@@ -82,5 +95,6 @@ def waiting_event(row: Iterable[Any]) -> WaitingEvent:
         seq,
         context,
         sent_with,
+        traceparent,
         *tried,
     )

@@ -128,6 +128,7 @@ CREATE TABLE events (
     correlation_id  text,
     context         json,                             -- what its sender said of the circumstances; no part of the content
     sent_with       text COLLATE "C",                 -- publishable: with a key that anybody may have; NULL: by a server
+    traceparent     text COLLATE "C",                 -- W3C Trace Context of the request that sent it; NULL: it is not traced
     CONSTRAINT events_pk PRIMARY KEY (project_id, id)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
@@ -157,6 +158,7 @@ CREATE INDEX outbox_by_user ON outbox (user_hash);
 CREATE TABLE workers (
     owner       uuid NOT NULL,
     expires_at  timestamptz NOT NULL,
+    version     text COLLATE "C",                     -- of Questline; NULL: of before it was told
     CONSTRAINT workers_pk PRIMARY KEY (owner)
 );
 CREATE TABLE partition_leases (

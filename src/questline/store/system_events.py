@@ -18,7 +18,9 @@ SOURCE = "questline"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def system_event(project_id: int, follow_up: FollowUp, new_id: NewId, now: datetime) -> AcceptedEvent:
+def system_event(
+    project_id: int, follow_up: FollowUp, new_id: NewId, now: datetime, traceparent: str | None = None
+) -> AcceptedEvent:
     """Return the accepted event of a follow-up; under the same key it is stored once, for ever."""
     payload = _encode(follow_up.payload)
     return AcceptedEvent(
@@ -34,6 +36,7 @@ def system_event(project_id: int, follow_up: FollowUp, new_id: NewId, now: datet
         user_hash=user_hash(project_id, follow_up.user),
         idempotency_key=follow_up.key,
         source=SOURCE,
+        traceparent=traceparent,
     )
 
 

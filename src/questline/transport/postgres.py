@@ -1,6 +1,7 @@
 """The default transport: workers take accepted events straight from the outbox table."""
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from uuid import UUID
 
 from questline.model.event import WaitingEvent
@@ -15,11 +16,12 @@ class PostgresTransport:
 
     def __init__(self, owner: UUID, lease_seconds: float) -> None:
         self._owner = owner
+        self._version = version("questline")
         self.lease_seconds = lease_seconds
 
     async def hold(self, conn: Connection) -> list[int]:
         """Renew this worker's claim; return the partitions it may work on until the lease ends."""
-        return await leases.hold(conn, self._owner, self.lease_seconds)
+        return await leases.hold(conn, self._owner, self.lease_seconds, self._version)
 
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
         """Return waiting events, each user's in order, without removing them."""

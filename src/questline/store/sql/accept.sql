@@ -7,10 +7,10 @@
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::json[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
-                         $16::bytea[], $17::bigint[], $18::json[], $19::text[])
+                         $16::bytea[], $17::bigint[], $18::json[], $19::text[], $20::text[])
         AS i (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
               spec_version, partition_key, correlation_id, key_hash, alias_hash, content_hash, user_hash, context,
-              sent_with)
+              sent_with, traceparent)
 ), keyed AS (
     INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
     SELECT project_id, key_hash, id, content_hash FROM i ORDER BY project_id, key_hash
@@ -24,9 +24,9 @@ WITH i AS (
     ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING
 ), stored AS (
     INSERT INTO events (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source,
-                        schema_version, spec_version, partition_key, correlation_id, context, sent_with)
+                        schema_version, spec_version, partition_key, correlation_id, context, sent_with, traceparent)
     SELECT id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
-           spec_version, partition_key, correlation_id, context, sent_with
+           spec_version, partition_key, correlation_id, context, sent_with, traceparent
     FROM i WHERE id IN (SELECT event_id FROM keyed)
 )
 INSERT INTO outbox (partition, project_id, event_id, user_hash)
@@ -35,21 +35,21 @@ RETURNING event_id;
 
 -- name: accept_signed
 -- As accept, and burn the nonces of signed requests in the same statement: an event whose nonce was burnt before is not
--- stored. Nonces come before keys for all writers. An event's $20 is null where it needs no nonce, or burnt one in an
--- earlier try. $21 projects, $22 hashes, $23 ends of the nonces. Returns the ids that are new, and the hashes now burnt.
+-- stored. Nonces come before keys for all writers. An event's $21 is null where it needs no nonce, or burnt one in an
+-- earlier try. $22 projects, $23 hashes, $24 ends of the nonces. Returns the ids that are new, and the hashes now burnt.
 WITH burnt AS (
     INSERT INTO signature_nonces (project_id, nonce_hash, expires_at)
-    SELECT * FROM unnest($21::integer[], $22::bytea[], $23::timestamptz[]) AS n (project_id, nonce_hash, expires_at)
+    SELECT * FROM unnest($22::integer[], $23::bytea[], $24::timestamptz[]) AS n (project_id, nonce_hash, expires_at)
     ORDER BY project_id, nonce_hash
     ON CONFLICT ON CONSTRAINT signature_nonces_pk DO NOTHING
     RETURNING nonce_hash
 ), i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::json[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
-                         $16::bytea[], $17::bigint[], $18::json[], $19::text[], $20::bytea[])
+                         $16::bytea[], $17::bigint[], $18::json[], $19::text[], $20::text[], $21::bytea[])
         AS i (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
               spec_version, partition_key, correlation_id, key_hash, alias_hash, content_hash, user_hash, context,
-              sent_with, nonce)
+              sent_with, traceparent, nonce)
     WHERE nonce IS NULL OR nonce IN (SELECT nonce_hash FROM burnt)
 ), keyed AS (
     INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
@@ -64,9 +64,9 @@ WITH burnt AS (
     ON CONFLICT ON CONSTRAINT dedupe_keys_pk DO NOTHING
 ), stored AS (
     INSERT INTO events (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source,
-                        schema_version, spec_version, partition_key, correlation_id, context, sent_with)
+                        schema_version, spec_version, partition_key, correlation_id, context, sent_with, traceparent)
     SELECT id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
-           spec_version, partition_key, correlation_id, context, sent_with
+           spec_version, partition_key, correlation_id, context, sent_with, traceparent
     FROM i WHERE id IN (SELECT event_id FROM keyed)
 ), queued AS (
     INSERT INTO outbox (partition, project_id, event_id, user_hash)

@@ -4,9 +4,9 @@
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
-                         $16::json[], $17::text[])
+                         $16::json[], $17::text[], $18::text[])
         AS i (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
-              spec_version, partition_key, correlation_id, key_hash, content_hash, context, sent_with)
+              spec_version, partition_key, correlation_id, key_hash, content_hash, context, sent_with, traceparent)
 ), keyed AS (
     INSERT INTO dedupe_keys (project_id, key_hash, event_id, content_hash)
     SELECT project_id, key_hash, id, content_hash FROM i ORDER BY project_id, key_hash
@@ -14,9 +14,9 @@ WITH i AS (
     RETURNING event_id
 )
 INSERT INTO events (id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source,
-                    schema_version, spec_version, partition_key, correlation_id, context, sent_with)
+                    schema_version, spec_version, partition_key, correlation_id, context, sent_with, traceparent)
 SELECT id, project_id, type, external_user, payload::json, occurred_at, received_at, external_id, source, schema_version,
-       spec_version, partition_key, correlation_id, context, sent_with
+       spec_version, partition_key, correlation_id, context, sent_with, traceparent
 FROM i JOIN keyed ON keyed.event_id = i.id
 RETURNING id;
 

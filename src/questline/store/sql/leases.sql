@@ -1,9 +1,9 @@
 -- name: announce
--- Say that this worker lives, drop workers that do not, and return how many live. $1 owner, $2 seconds.
+-- Say that this worker lives, drop workers that do not, and return how many live. $1 owner, $2 seconds, $3 version.
 WITH gone AS (
     DELETE FROM workers WHERE expires_at < now() AND owner <> $1
 ), here AS (
-    INSERT INTO workers (owner, expires_at) VALUES ($1, now() + make_interval(secs => $2))
+    INSERT INTO workers (owner, expires_at, version) VALUES ($1, now() + make_interval(secs => $2), $3)
     ON CONFLICT ON CONSTRAINT workers_pk DO UPDATE SET expires_at = excluded.expires_at
 )
 SELECT count(*) FROM (SELECT owner FROM workers WHERE expires_at >= now() UNION SELECT $1) AS live;

@@ -20,7 +20,7 @@ shares AS (
     FROM pairs
 )
 SELECT o.seq, s.partition, s.project_id, o.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
-       e.source, e.schema_version, e.context, e.sent_with
+       e.source, e.schema_version, e.context, e.sent_with, e.traceparent
 FROM shares s
 CROSS JOIN LATERAL (
     SELECT seq, event_id, user_hash FROM outbox
@@ -52,7 +52,7 @@ WITH mine AS (
     RETURNING o.seq, o.partition, o.project_id, o.user_hash, o.event_id
 )
 SELECT t.seq, t.partition, t.project_id, t.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
-       e.source, e.schema_version, e.context, e.sent_with
+       e.source, e.schema_version, e.context, e.sent_with, e.traceparent
 FROM taken t
 JOIN events e ON e.project_id = t.project_id AND e.id = t.event_id
 ORDER BY t.seq;

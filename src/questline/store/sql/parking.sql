@@ -34,7 +34,7 @@ ON CONFLICT ON CONSTRAINT parked_users_pk DO UPDATE SET
 -- Events to be tried again, each user's in order; of a user whose last try failed, that event alone. Projects take turns.
 -- $1 partitions, $2 now, $3 users at most, $4 users among whom projects take turns, $5 events of a user at most.
 SELECT r.seq, p.partition, r.project_id, r.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
-       e.source, e.schema_version, e.context, e.sent_with,
+       e.source, e.schema_version, e.context, e.sent_with, e.traceparent,
        (1 + (SELECT count(*) FROM attempts a WHERE a.project_id = r.project_id AND a.event_id = r.event_id))::integer, p.tries
 FROM (
     SELECT project_id, user_hash, partition, tries, event_id
