@@ -5,14 +5,15 @@ DEMO ?=
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
+JOBS ?= 2
 
 .PHONY: dev test lint types contracts audit format docs bench clean
 
 dev: .venv/.installed  ## PostgreSQL, API and worker; DEMO=1 plays a sample program, PORT=9000 listens there
 	@exec $(BIN)/questline dev $(if $(PORT),--port $(PORT)) $(if $(filter 1 true yes,$(DEMO)),--demo)
 
-test: lint types contracts audit  ## everything that .ci/run checks
-	@$(BIN)/pytest
+test: lint types contracts audit  ## everything that .ci/run checks; JOBS=1 runs one test at a time
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: .venv/.tested
 	@$(BIN)/ruff check .

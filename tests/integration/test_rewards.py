@@ -347,12 +347,13 @@ async def test_a_crash_after_any_statement_converges_to_one_grant_with_one_code(
     app = await questline.app(PROGRAM)
     await app.post("/v1/coupons/spring", json=["A", "B", "C"])
     aggregate, name = statement.split(".")
-    purpose, crashed = statements(aggregate)[name].partition("$")[0], asyncio.Event()
+    crashed = asyncio.Event()
+    words = max((line for line in statements(aggregate)[name].splitlines() if "$" not in line), key=len)
     execute = asyncpg.Connection._execute
 
     async def crashing(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
         result = await execute(self, query, *arguments, **more)
-        if purpose in query and not crashed.is_set():
+        if words in query and not crashed.is_set():
             crashed.set()
             self.terminate()  # the process is gone right after the statement
             raise ConnectionError("crashed")

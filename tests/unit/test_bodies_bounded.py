@@ -76,7 +76,7 @@ async def test_a_bomb_is_unpacked_no_further_than_its_limit() -> None:
     ("packed", "detail"),
     [
         (b"not gzip at all", "cannot be unpacked"),
-        (gzip.compress(b"x" * 1000)[:-5], "ends too early"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-5], "ends too early"),
         (b"", "too early"),
     ],
 )
