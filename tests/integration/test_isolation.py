@@ -80,12 +80,13 @@ async def victim(questline: Instance) -> Victim:
     key = (await app.post("/v1/keys", json={"name": MARK})).json()["id"]
     secret = (await app.post("/v1/signing-secrets", json={})).json()["id"]
     invited = await org.call("vic", "POST", f"{org.path}/invitations", {"email": "marked@victim.org"})
+    replay = await app.post("/v1/admin/replay", json={"mode": "republish", "reason": MARK})
     ids = {
         "userId": USER, "eventId": EVENT, "appId": "victim", "project": "victim", "number": "1", "item": "coffee", "quest": "tour",
         "step": "look", "achievement": "told", "streak": "daily", "grant": f"{USER}-0", "grantId": "none-0", "fulfilmentId": "none",
         "pool": "spring", "incident": "victims-incident", "organization": "victim", "memberId": org.ids["vic"],
         "invitationId": invited.json()["invitation"]["id"] if "invitation" in invited.json() else invited.json()["id"],
-        "keyId": key, "secretId": secret,
+        "keyId": key, "secretId": secret, "replay": replay.json()["id"],
     }  # fmt: skip
     return Victim(org, ids)
 
@@ -190,6 +191,10 @@ async def _rows_of(questline: Instance, app_id: str) -> dict[str, str]:
             if "organization" in (table["key"], table["name"].removesuffix("s")) or table["key"] == "organization_id"
             else project
         )
-        query = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table['name']} t WHERE {table['key']} = $1"
+        query = (
+            "SELECT md5(coalesce(string_agg(r, '|' ORDER BY r), '')) FROM "
+            # When a key was used is noted some time after.
+            f"(SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table['name']} t WHERE {table['key']} = $1) AS rows (r)"
+        )
         found[f"{table['name']} {table['key']}"] = await questline.owner.fetchval(query, id_)
     return found
