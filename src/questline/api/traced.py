@@ -1,8 +1,7 @@
 """The application with a span for each request that changes something. It stands in front only where traces are made."""
 
-from questline.api.asgi import Message, Receive, Scope, header
+from questline.api.asgi import Message, Receive, Scope, Send, header
 from questline.api.hot.router import HOT_PATHS, App
-from questline.api.problems import Send
 from questline.telemetry.tracing import Tracer
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
