@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -49,10 +49,12 @@ from questline.model.limits import (
     START_SECONDS_MAX,
 )
 from questline.processing.commands import Commands
+from questline.processing.event_types import EventTypes
 from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.programs import ProgramCache
 from questline.processing.rankings import Rankings
 from questline.processing.schedule import Schedule
+from questline.processing.seen import SeenTypes
 from questline.processing.worker import Worker
 from questline.settings import Settings, variable_of
 from questline.store import api_processes, keys, outbox
@@ -97,7 +99,9 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     projects = ProjectEvents(registry)
     meters = ProcessingMeters(registry, projects)
     acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry, projects), settings.accept_queue_bytes, tracer)
-    commands = Commands(settings.dsn, now, ids.new, meters, tracer)
+    seen = SeenTypes()
+    commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer)
+    types = EventTypes(settings.dsn, seen)
     counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
     addresses = Addresses(settings.trusted_proxies)
     rates = _rates(settings, counted, strangers, addresses)
@@ -132,6 +136,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     beside = [
         asyncio.create_task(_note_key_use(ring, pool)),
         asyncio.create_task(listener.run()),
+        asyncio.create_task(types.run(asyncio.Event())),
         asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
         asyncio.create_task(Rankings(settings.dsn, projects).run(asyncio.Event())),
     ]
@@ -154,6 +159,8 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         await _leave(pool, process)
         await acceptor.close()
         await commands.close()
+        with suppress(Exception):  # counts alone would be lost
+            await types.run_once()
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
         await _part(pool)

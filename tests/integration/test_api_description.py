@@ -34,6 +34,7 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 REGISTRY: Registry[Any] = Registry().with_resource("urn:doc", Resource(DOCUMENT, DRAFT202012))
 WHOLE: dict[str, Any] = {
     **PROGRAM,
+    "eventTypes": {"gift": {"title": "A gift"}},
     "seasons": {"winter": {"start": "2036-12-01", "end": "2037-03-01", "boards": {"xp": {"currency": "XP"}}}},
     "leagues": {"weekly": {"currency": "XP", "promote": 1, "demote": 1, "tiers": [{"title": "One"}, {"title": "Two"}]}},
 }
@@ -215,6 +216,7 @@ async def _filled(app: App, path: str) -> str:
         "step": "look",
         "achievement": "told",
         "streak": "daily",
+        "eventType": "gift",
         "grant": "none-0",
         "grantId": "none-0",
         "fulfilmentId": "none",

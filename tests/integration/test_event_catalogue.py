@@ -2,10 +2,19 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from conftest_api import App, Instance, questline, until
+
+from questline.model.event import WaitingEvent
+from questline.model.limits import SEEN_TYPES_AT_ONCE, SEEN_TYPES_LISTED
+from questline.processing.seen import SeenTypes
+from questline.store import event_types
+from questline.store.pool import connect
 
 __all__ = ["questline"]
 
@@ -148,6 +157,76 @@ async def test_a_project_may_refuse_types_that_its_program_does_not_name(questli
     assert batch.json()["results"][0]["reason"] == "UNKNOWN_EVENT_TYPE"
     assert (await app.put("/v1/program", json=program())).status_code == 200
     assert (await app.send("odrer", "ada")).status_code == 202
+
+
+async def test_types_that_came_are_listed_with_counts_and_samples_beside_those_declared(questline: Instance) -> None:
+    app = await questline.app(program(eventTypes={"order": {"title": "An order", "trusted": True}, "viewed": {}}))
+    for amount in (1, 2):
+        await app.send("order", "ada", {"amount": amount}, schemaVersion="1")
+    await app.send("never.declared", "bob", {"big": "x" * 5_000})
+    await app.send("waited", "bob", {"n": 1}, headers={"Prefer": "wait=5"})
+    await app.post("/v1/users", json={"id": "ada"})
+    await questline.drain()
+    await until(lambda: is_listed(app, "order", "never.declared", "waited"))
+    first = (await app.get("/v1/event-types?limit=2")).json()
+    rest = (await app.get(f"/v1/event-types?cursor={first['nextCursor']}")).json()
+    items = {item["type"]: item for item in first["items"] + rest["items"]}
+    assert [(name, i["declared"], i["events"]) for name, i in items.items()] == [
+        ("never.declared", False, 1), ("order", True, 2), ("viewed", True, 0), ("waited", False, 1),
+    ]  # fmt: skip
+    assert (items["never.declared"]["sample"]["payload"], items["viewed"]["sample"]) == (None, None)
+    one = (await app.get("/v1/event-types/order")).json()
+    assert (one["trusted"], one["programVersion"], one["definition"]["title"]) == (True, 1, "An order")
+    assert [(s["payload"], s["schemaVersion"]) for s in one["samples"]] == [({"amount": 2}, "1"), ({"amount": 1}, "1")]
+    assert one["firstSeenAt"] <= one["lastSeenAt"]
+    assert (await app.get("/v1/event-types/none")).status_code == 404
+
+
+async def is_listed(app: App, *types: str) -> bool:
+    """Whether all of these were applied, and that was written down."""
+    found = {item["type"]: item["events"] for item in (await app.get("/v1/event-types")).json()["items"]}
+    return all(found.get(type_) for type_ in types)
+
+
+async def test_a_type_is_defined_inferred_and_removed_over_rest_as_a_part_of_the_program(questline: Instance) -> None:
+    app = await questline.app(program())
+    for amount, more in ((1, {"note": "x"}), (2.5, {})):
+        await app.send("order", "ada", {"amount": amount, **more})
+    await questline.drain()
+    await until(lambda: is_listed(app, "order"))
+    inferred = (await app.post("/v1/event-types/order/infer", json={})).json()
+    schema = {
+        "type": "object",
+        "required": ["amount"],
+        "properties": {"amount": {"type": "number"}, "note": {"type": "string"}},
+    }
+    assert (inferred["samples"], inferred["schema"]) == (2, schema)
+    other = await app.post("/v1/event-types/order/infer", json={"schemaVersion": "7"})
+    stale = await app.put("/v1/event-types/order", json={"schema": schema}, headers={"If-Match": '"9"'})
+    made = await app.put("/v1/event-types/order", json={"schema": schema}, headers={"If-Match": '"1"'})
+    wrong = await app.put("/v1/event-types/order", json={"schema": {"propertes": {}}})
+    gone = [(await app.request("DELETE", f"/v1/event-types/{type_}")).status_code for type_ in ("order", "none")]
+    assert [a.status_code for a in (other, stale, made, wrong)] == [404, 412, 200, 422]
+    assert (made.json()["version"], gone) == (2, [204, 404])
+    assert wrong.json()["errors"][0]["path"] == "eventTypes.order.schema"
+
+
+async def test_a_project_that_makes_types_of_ids_fills_neither_the_list_nor_the_memory(questline: Instance) -> None:
+    app = await questline.app(program())
+    project = await questline.owner.fetchval("SELECT id FROM projects WHERE app_id = $1", app.app_id)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    seen = SeenTypes()
+    event = WaitingEvent(UUID(int=1), project, "", "ada", "{}", at, at, None, None, 0, 0, 0)
+    seen.note(msgspec.structs.replace(event, type=f"type-{n}") for n in range(SEEN_TYPES_AT_ONCE + 5))
+    counted = seen.take()
+    assert (len(counted), seen.take()) == (SEEN_TYPES_AT_ONCE, {})
+    keys = list(counted)
+    conn = await connect(questline.settings.dsn)
+    for part in (keys[:SEEN_TYPES_LISTED], keys[SEEN_TYPES_LISTED:], keys[:1]):
+        await event_types.add(conn, {key: counted[key] for key in part})
+    await conn.close()
+    rows = await questline.owner.fetch("SELECT type, events FROM event_types WHERE project_id = $1", project)
+    assert (len(rows), {row["type"]: row["events"] for row in rows}["type-0"]) == (SEEN_TYPES_LISTED, 2)
 
 
 async def test_a_publishable_key_reads_nothing_and_commands_nothing(questline: Instance) -> None:

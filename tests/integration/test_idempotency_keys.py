@@ -130,14 +130,14 @@ async def test_keys_of_two_callers_never_meet_and_a_revoked_caller_is_told_nothi
 
 
 async def test_an_operator_creates_a_project_once(questline: Instance) -> None:
-    headers = {"X-Admin-Token": "operator", "Idempotency-Key": "create"}
+    headers = {"X-Admin-Token": questline.settings.admin_token, "Idempotency-Key": "create"}
     body = {"id": "created-once", "name": "Once"}
     answers = [await questline.http.post("/v1/apps", json=body, headers=headers) for _ in range(2)]
     assert [(a.status_code, a.json().get("code")) for a in answers] == [(201, None), (409, "reply-not-kept")]
 
 
 async def test_an_organization_is_created_once_and_told_again(questline: Instance) -> None:
-    headers = {"X-Admin-Token": "operator"}
+    headers = {"X-Admin-Token": questline.settings.admin_token}
     body = {"id": "once-org", "name": "Once"}
     first = await questline.http.post("/v1/organizations", json=body, headers={**headers, "Idempotency-Key": "org"})
     again = await questline.http.post("/v1/organizations", json=body, headers={**headers, "Idempotency-Key": "org"})

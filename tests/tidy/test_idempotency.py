@@ -7,7 +7,7 @@ from questline.api.once import takes_key
 
 CHANGES = [handler for handler in RESOURCES if takes_key(handler)]
 BY_ITEMS = {"sendBatch", "track", "stream"}  # each item has a key of its own
-READS = {"planProgram"}
+READS = {"planProgram", "inferEventType"}
 OWN = {"logOutMember", "changePassword"}  # a person's own session and password
 
 

@@ -1,17 +1,23 @@
 """The event catalogue: payloads are held against schemas whose cost is bounded, and upcast by steps that are data."""
 
 import re
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from questline.control.documents import read_document
+from questline.control.inference import infer
 from questline.engine.compile import Program, compile_program
+from questline.engine.decide import decide_again
 from questline.engine.validate import validate
 from questline.model.event import Event
+from questline.model.state import UserState
 from questline.testing.scenario import Scenario
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -120,6 +126,16 @@ def test_rules_see_the_payload_as_upcast() -> None:
     assert [t.amount for t in scenario.play([(NOON, "order", {"total": 5})])[0].decision.transfers] == [5]
 
 
+def test_what_is_decided_again_is_read_anew_each_time_and_stays_as_it_was_sent() -> None:
+    rules = {"order": {"on": "order", "award": {"coins": {"field": "amount"}}}}
+    steps = [{"op": "move", "from": "total", "to": "amount"}, {"op": "times", "path": "amount", "by": 2}]
+    order = {"version": 2, "unversioned": 1, "versions": {"1": {"upcast": {"to": 2, "steps": steps}}, "2": {}}}
+    document = {"currencies": {"coins": {"kind": "currency"}}, "rules": rules, "eventTypes": {"order": order}}
+    program, event = compile_program(document, 1), Event(UUID(int=1), 1, "order", "ada", {"total": 5}, NOON)
+    given = [decide_again(program, UserState(1, "ada"), event).transfers[0].amount for _ in range(2)]
+    assert (given, event.payload) == ([10, 10], {"total": 5})
+
+
 def test_a_list_longer_than_an_upcast_goes_through_is_a_violation() -> None:
     steps = [{"op": "set", "path": "items.*.a", "value": 1}]
     program = compiled(order={"version": "2", "versions": {"1": {"upcast": {"to": "2", "steps": steps}}, "2": {}}})
@@ -207,6 +223,62 @@ MISTAKES = [
 @pytest.mark.parametrize(("definition", "path", "message"), MISTAKES)
 def test_a_mistake_in_the_catalogue_is_told_with_its_path(definition: dict[str, Any], path: str, message: str) -> None:
     assert message in {e.path: e.message for e in validate({"eventTypes": {"e": definition}})}[path]
+
+
+INFERENCES = [
+    # payloads                                          schema
+    ([{"a": 1}, {"a": 2}],                              {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}),
+    ([{"a": 1}, {"a": 2.5}],                            {"type": "object", "required": ["a"], "properties": {"a": {"type": "number"}}}),
+    ([{"a": 1}, {"a": None}, {"a": "x"}],               {"type": "object", "required": ["a"], "properties": {"a": {"type": ["null", "integer", "string"]}}}),
+    ([{"a": True}, {"b": {"c": "x"}}],                  {"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"type": "object", "required": ["c"], "properties": {"c": {"type": "string"}}}}}),
+    ([{"a": []}, {"a": [1, "x"]}],                      {"type": "object", "required": ["a"], "properties": {"a": {"type": "array", "items": {"type": ["integer", "string"]}}}}),
+    ([{f"id-{n}": n for n in range(201)}],              {"type": "object"}),
+    ([{}],                                              {"type": "object"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("payloads", "schema"), INFERENCES, ids=lambda value: str(value)[:40])
+def test_a_schema_is_inferred_of_what_payloads_have_in_common(payloads: list[dict[str, Any]], schema: Any) -> None:
+    assert infer(payloads) == schema
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.dictionaries(st.text(max_size=4), JSON, max_size=4), min_size=1, max_size=3))
+def test_whatever_payloads_are_they_match_the_schema_inferred_from_them(payloads: list[dict[str, Any]]) -> None:
+    program = compiled(order={"schema": infer(payloads)})
+    assert [read(program, payload) for payload in payloads] == [None] * len(payloads)
+
+
+PATHS = st.sampled_from(["a", "b", "a.b", "items.*.a", "a.*.b", "b.c.d", "*.a"])
+STEP_OF = st.one_of(
+    st.builds(lambda f, t: {"op": "move", "from": f, "to": t}, st.sampled_from(["a", "a.b", "b"]), st.sampled_from(["a", "c.d", "a.b.c"])),
+    st.builds(lambda p: {"op": "drop", "path": p}, PATHS),
+    st.builds(lambda p: {"op": "set", "path": p, "value": 1}, PATHS),
+    st.builds(lambda p: {"op": "default", "path": p, "value": "x"}, PATHS),
+    st.builds(lambda p, to: {"op": "convert", "path": p, "to": to}, PATHS, st.sampled_from(["string", "number", "integer", "boolean"])),
+    st.builds(lambda p: {"op": "times", "path": p, "by": 1.5, "round": "half_up"}, PATHS),
+    st.builds(lambda p: {"op": "map", "path": p, "values": {"1": 2}, "otherwise": None}, PATHS),
+)  # fmt: skip
+PAYLOAD = st.dictionaries(st.sampled_from(["a", "b", "c", "items", "a.b"]), JSON, max_size=4)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(STEP_OF, max_size=6), PAYLOAD)
+def test_no_step_fails_whatever_it_finds_and_equal_payloads_become_equal(
+    steps: list[Any], payload: dict[str, Any]
+) -> None:
+    versions = {"1": {"upcast": {"to": "2", "steps": steps}}, "2": {}}
+    program = compiled(order={"version": "2", "versions": versions})
+    twin = deepcopy(payload)
+    assert (read(program, payload, "1"), read(program, twin, "1")) == (None, None)
+    assert payload == twin
 
 
 def test_commands_and_all_types_are_no_entries_of_the_catalogue() -> None:

@@ -17,6 +17,7 @@ from questline.api import (
     coupons,
     daily,
     dlq,
+    event_types,
     events,
     incidents,
     invitations,
@@ -142,6 +143,11 @@ RESOURCES: list[Any] = [
     program.get_entry,
     program.put_entry,
     program.delete_entry,
+    event_types.list_event_types,
+    event_types.get_event_type,
+    event_types.put_event_type,
+    event_types.delete_event_type,
+    event_types.infer_event_type,
 ]
 SYSTEM: list[Any] = [system.health, system.ready, system.metrics, system.openapi, system.docs]
 

@@ -36,15 +36,15 @@ class VersionList(msgspec.Struct, frozen=True, rename="camel"):
 @get("/program", tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def get_program(reader: Reader, services: Services, request: AnyRequest) -> Response[Any]:
     """Show the document in force, as JSON, or as YAML when that is what is accepted."""
-    version = await _current(services, reader.project.id)
+    version = await current_version(services, reader.project.id)
     return _document(version, request)
 
 
 @put("/program", status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.replace"))
 async def put_program(admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> Response[Any]:
     """Replace the document (JSON or YAML); 422 lists every error. If-Match: the version that was edited."""
-    document = await _body(request)
-    version = await _apply(services, admin, acts, (), lambda _: document, _expected(request))
+    document = await body_of(request)
+    version = await apply_edit(services, admin, acts, (), lambda _: document, expected_version(request))
     return _document(version, request)
 
 
@@ -56,8 +56,8 @@ async def put_program(admin: Admin, acts: Acts, services: Services, request: Any
 )
 async def plan_program(reader: Reader, services: Services, request: AnyRequest) -> Plan:
     """Say what a document would change, without applying it."""
-    document = await _body(request)
-    version = await _current(services, reader.project.id)
+    document = await body_of(request)
+    version = await current_version(services, reader.project.id)
     return plan(version.document or {}, document)
 
 
@@ -93,7 +93,7 @@ async def get_version(number: int, reader: Reader, services: Services) -> Versio
 @get(_SECTION_PATHS, tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def list_section(reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
     """List the definitions of one part of the program in force, by name."""
-    version = await _current(services, reader.project.id)
+    version = await current_version(services, reader.project.id)
     return {"version": version.version, "items": (version.document or {}).get(section_of(request), {})}
 
 
@@ -101,7 +101,7 @@ async def list_section(reader: Reader, services: Services, request: AnyRequest) 
 async def add_to_section(admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Add one definition: its body with `name` (or `id`) beside its other members; 409 when the name is taken."""
     section = section_of(request)
-    body = await _body(request)
+    body = await body_of(request)
     if not isinstance(body, dict):
         raise Problem(422, "invalid-request", "the body must be an object with a name")
     body = dict(body)
@@ -109,8 +109,13 @@ async def add_to_section(admin: Admin, acts: Acts, services: Services, request: 
     if not isinstance(name, str) or not name:
         raise Problem(422, "invalid-request", "name: is missing", field="name")
     try:
-        version = await _apply(
-            services, admin, acts, (section, name), set_entry(section, name, body, create_only=True), _expected(request)
+        version = await apply_edit(
+            services,
+            admin,
+            acts,
+            (section, name),
+            set_entry(section, name, body, create_only=True),
+            expected_version(request),
         )
     except KeyError as error:
         raise Problem(409, "conflict", f"there is one named {name!r} already; PUT replaces it") from error
@@ -120,7 +125,7 @@ async def add_to_section(admin: Admin, acts: Acts, services: Services, request: 
 @get(_ENTRY_PATHS, tags=["program"], opt=needs(Scope.PROGRAM_READ))
 async def get_entry(name: str, reader: Reader, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Show one definition."""
-    version = await _current(services, reader.project.id)
+    version = await current_version(services, reader.project.id)
     found = (version.document or {}).get(section := section_of(request), {}).get(name)
     if found is None:
         raise Problem(404, "not-found", f"the program has no {section} entry {name!r}")
@@ -130,10 +135,10 @@ async def get_entry(name: str, reader: Reader, services: Services, request: AnyR
 @put(_ENTRY_PATHS, status_code=200, tags=["program"], opt=needs(Scope.PROGRAM_WRITE, "program.entry.set"))
 async def put_entry(name: str, admin: Admin, acts: Acts, services: Services, request: AnyRequest) -> dict[str, Any]:
     """Set one definition."""
-    body = await _body(request)
+    body = await body_of(request)
     section = section_of(request)
     edit = set_entry(section, name, body)
-    version = await _apply(services, admin, acts, (section, name), edit, _expected(request))
+    version = await apply_edit(services, admin, acts, (section, name), edit, expected_version(request))
     return {"name": name, "version": version.version, "definition": body}
 
 
@@ -142,7 +147,7 @@ async def delete_entry(name: str, admin: Admin, acts: Acts, services: Services, 
     """Remove one definition; what users have of it stays, dormant."""
     section = section_of(request)
     try:
-        await _apply(services, admin, acts, (section, name), remove_entry(section, name), _expected(request))
+        await apply_edit(services, admin, acts, (section, name), remove_entry(section, name), expected_version(request))
     except LookupError as error:
         raise Problem(404, "not-found", f"the program has no {section} entry {name!r}") from error
 
@@ -153,13 +158,13 @@ def section_of(request: AnyRequest) -> str:
     return path.removeprefix("/v1").strip("/").split("/")[0]
 
 
-async def _current(services: Services, project_id: int) -> Version:
+async def current_version(services: Services, project_id: int) -> Version:
     async with tenant_transaction(services.pool, project_id) as conn:
         program = (await services.programs.in_force(conn, [project_id]))[project_id]
         return await programs.current(conn, project_id, program.version)
 
 
-async def _apply(
+async def apply_edit(
     services: Services, admin: Admin, acts: Acts, entry: tuple[str, str] | tuple[()], edit: Edit, expected: int | None
 ) -> Version:
     """Apply an edit of one entry, (section, name), or of the whole document, and write it down if it changed anything."""
@@ -177,7 +182,7 @@ def _target(entry: tuple[str, str] | tuple[()]) -> tuple[str, str]:
     return entry or ("program", "")
 
 
-async def _body(request: AnyRequest) -> Any:
+async def body_of(request: AnyRequest) -> Any:
     body = await request.body()
     if len(body) > PROGRAM_BYTES_MAX:
         raise Problem(
@@ -191,7 +196,7 @@ async def _body(request: AnyRequest) -> Any:
         raise Problem(400, "invalid-request", str(error)) from error
 
 
-def _expected(request: AnyRequest) -> int | None:
+def expected_version(request: AnyRequest) -> int | None:
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return None

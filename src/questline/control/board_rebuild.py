@@ -104,7 +104,6 @@ async def _gather_counted(conn: Any, project: Project, program: Program) -> None
         states = {user_id: UserState(user_id, user) for user_id, user in users.items()}
         rows = BoardRows()
         async for user_id, event in store.applied_events(conn, project.id, list(users)):
-            program.read(event)  # applied then, so what a newer schema says of it is of no account
             decision = decide_again(program, states[user_id], event)
             evolve(states[user_id], decision)
             rows.add(project.id, user_id, [p for p in decision.board_points if p.board in ranked])

@@ -145,7 +145,6 @@ def _decision(row: Any, program: Program) -> DecisionView:
         row["schema_version"],
         context=_context(row),
     )
-    program.read(event)  # as it was decided on: in the form that rules read
     attributes = msgspec.json.decode(row["attributes"] or "{}", type=dict[str, Any])
     fired = tuple(trace.get("fired", ()))
     return DecisionView(
@@ -156,6 +155,11 @@ def _decision(row: Any, program: Program) -> DecisionView:
         msgspec.json.decode(row["transfers"] or "[]", type=list[TransferView]),
         trace,
         explain(
-            program, event, attributes, fired, trace.get("reads", {}), {t[0]: t[3] for t in trace.get("guards", ())}
+            program,
+            program.as_read(event),
+            attributes,
+            fired,
+            trace.get("reads", {}),
+            {t[0]: t[3] for t in trace.get("guards", ())},
         ),
     )

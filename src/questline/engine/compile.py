@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from datetime import tzinfo
 from typing import Any, Generic, TypeVar
 
@@ -130,6 +131,14 @@ class Program:
         """Bring an event's payload, in place, to the version that rules read; return what is wrong with it, if anything."""
         reader = self._payload_readers.get(event.type)
         return None if reader is None else reader(event.schema_version, event.payload)
+
+    def as_read(self, event: Event) -> Event:
+        """Return an event in the form that rules read, as far as upcasts bring it; the one given stays as it was sent."""
+        if event.type not in self._payload_readers:
+            return event
+        read = msgspec.structs.replace(event, payload=deepcopy(event.payload))
+        self.read(read)
+        return read
 
     def plan(self, event_type: str) -> Plan:
         """Return what an event of a type sets off; it is put together when the type first comes, from parts compiled."""

@@ -42,8 +42,11 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
 
 
 def decide_again(program: Program, state: UserState, event: Event) -> Decision:
-    """Return what an event does that was applied before: blocks and guards had their say then, and are not asked again."""
-    draft = Draft(program, state, event)
+    """Return what an event does that was applied before, given as it was sent.
+
+    Blocks, guards and schemas had their say then, and are not asked again.
+    """
+    draft = Draft(program, state, program.as_read(event))
     try:
         _apply(draft, program.plan(event.type))
     except Refusal as refusal:

@@ -146,6 +146,16 @@ SCHEMA_MESSAGE_CHARS_MAX = 500  # of a violation
 UPCAST_STEPS_MAX = 100  # of all versions of one type
 UPCAST_ITEMS_MAX = 1_000  # elements of lists that one step goes through
 
+SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
+SEEN_TYPES_WRITTEN_SECONDS = 5.0
+SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list
+SEEN_SAMPLES_AT_ONCE = 10  # events of a type that a process remembers between two writes
+SAMPLES_KEPT = 50  # ids of events of a type
+SAMPLES_SHOWN = 5
+SAMPLE_BYTES_MAX = 4 * 1024  # of a payload in a list of types; longer ones are left out
+INFERRED_BYTES_MAX = 64 * 1024  # of a payload that a schema is inferred from
+INFERRED_PROPERTIES_MAX = 200  # of one object; beyond, its members are data and no form
+
 # ── reads
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 200

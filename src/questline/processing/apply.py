@@ -4,7 +4,7 @@ Workers and commands both come through here, so an event has one way to change a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -23,6 +23,7 @@ from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
+from questline.processing.seen import SeenTypes
 from questline.store import boards, effects, leagues, reviews, sightings, state, stocks, system_events
 from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection
@@ -52,14 +53,19 @@ class Verdict(msgspec.Struct, frozen=True):
 class Applier:
     """Decides and persists batches. One for each connection that writes, since a board shard has one writer."""
 
-    def __init__(self, programs: ProgramCache, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, programs: ProgramCache, clock: Clock, new_id: NewId, seen: SeenTypes | None = None) -> None:
         self._programs = programs
         self._clock = clock
         self._new_id = new_id
+        self._seen = seen or SeenTypes()
 
     def now(self) -> datetime:
         """Return the time that rows written now are stamped with."""
         return self._clock()
+
+    def committed(self, events: Iterable[WaitingEvent]) -> None:
+        """Count events whose batch was committed for the list of event types."""
+        self._seen.note(events)
 
     async def apply(
         self, conn: Connection, shard: int, events: Sequence[WaitingEvent], users: dict[UserKey, UserState]

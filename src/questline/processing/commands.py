@@ -29,6 +29,7 @@ from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
 from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
+from questline.processing.seen import SeenTypes
 from questline.store import accept, audit, boards, commands, coupons, nonces, outbox, parking, users
 from questline.store.faults import Remedy, classify
 from questline.store.nonces import Replayed
@@ -94,12 +95,18 @@ class Commands:
     """
 
     def __init__(
-        self, dsn: str, clock: Clock, new_id: NewId, meters: ProcessingMeters, tracer: Tracer | None = None
+        self,
+        dsn: str,
+        clock: Clock,
+        new_id: NewId,
+        meters: ProcessingMeters,
+        seen: SeenTypes | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         programs = ProgramCache()
         self._dsn = dsn
         self._clock = clock
-        self._appliers = [Applier(programs, clock, new_id) for _ in range(COMMAND_LANES)]
+        self._appliers = [Applier(programs, clock, new_id, seen) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._tracer = tracer
         self._queue: deque[Waiting] = deque()
@@ -250,6 +257,7 @@ class Commands:
                 await audit.add(conn, [completed(self._acts[id_], id_, verdicts.get(id_)) for id_ in done])
         if verdicts:
             self._meters.count(list(verdicts.values()), self._clock())
+            applier.committed(verdict.event for verdict in verdicts.values())
             if self._tracer is not None:
                 traceparents = [verdict.event.traceparent for verdict in verdicts.values()]
                 self._tracer.batch("command", time.perf_counter() - started, traceparents)

@@ -117,6 +117,7 @@ class Lane:
             locked = await users.lock(conn, {(e.project_id, e.user): None for e in batch})
             taken = await self._transport.take(conn, batch, locked)
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
+        self._applier.committed(taken)
         seconds = time.perf_counter() - started
         self._meters.batch_seconds.observe(seconds)
         self._meters.batch_events.observe(len(verdicts))

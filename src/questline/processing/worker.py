@@ -18,6 +18,7 @@ from questline.model.limits import (
 from questline.processing.apply import Applier, Clock
 from questline.processing.backlog import Backlog
 from questline.processing.crowds import Crowds
+from questline.processing.event_types import EventTypes
 from questline.processing.expiries import Expiries
 from questline.processing.failures import Failures
 from questline.processing.forgetting import Forgetting
@@ -33,6 +34,7 @@ from questline.processing.replays import Replays
 from questline.processing.rollover import Rollover
 from questline.processing.schedule import Schedule
 from questline.processing.season_ends import SeasonEnds
+from questline.processing.seen import SeenTypes
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
 from questline.store import nonces, replies
@@ -56,7 +58,7 @@ class Worker:
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
-        programs = ProgramCache()
+        programs, seen = ProgramCache(), SeenTypes()
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
         contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
@@ -70,6 +72,7 @@ class Worker:
             Sightings(dsn, clock),
             Forgetting("nonces", dsn, clock, nonces.sweep, NONCES_SWEPT_ROWS, NONCES_SWEPT_SECONDS),
             Forgetting("replies", dsn, clock, replies.sweep, REPLIES_SWEPT_ROWS, REPLIES_SWEPT_SECONDS),
+            EventTypes(dsn, seen),
             QuestEnds(dsn, clock, new_id),
             *contests,
             Sweeps(dsn, programs, clock, new_id),
@@ -83,7 +86,7 @@ class Worker:
                 dsn,
                 partial(partitions.of, number),
                 transport,
-                Applier(programs, clock, new_id),
+                Applier(programs, clock, new_id, seen),
                 failures,
                 meters,
                 tracer=tracer,
@@ -97,7 +100,7 @@ class Worker:
                 dsn,
                 partitions.all,
                 ParkedTransport(clock),
-                Applier(programs, clock, new_id),
+                Applier(programs, clock, new_id, seen),
                 failures,
                 meters,
                 RETRY_POLL_SECONDS,

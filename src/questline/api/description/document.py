@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Litestar
 
 from questline.api.callers import CALLERS
-from questline.api.description import dialects, examples, management, untyped
+from questline.api.description import catalogue, dialects, examples, management, untyped
 from questline.api.description.untyped import SECTIONS, ref
 from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.once import takes_key
@@ -92,6 +92,7 @@ _PARAMETERS: dict[str, Json] = {
     "since": {"description": "From this moment on.", "schema": _MOMENT},
     "until": {"description": "Before this moment.", "schema": _MOMENT},
     "name": {"description": "The definition's name."},
+    "eventType": {"description": "The event type."},
     "achievement": {"description": "The achievement's name."},
     "streak": {"description": "The streak's name."},
     "incident": {"description": "The incident's id."},
@@ -123,6 +124,7 @@ _IF_MATCH = {
     "name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": _IF_MATCH_FORM},
     "description": "The version that was edited: 412 when another is in force.",
 }  # fmt: skip
+_EDITS = ("putProgram", "putEventType", "deleteEventType")  # beside those of the sections
 _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 
@@ -143,7 +145,7 @@ def document(app: Litestar) -> Json:
         scope = Scope.EVENTS_WRITE if operation["tags"] == ["events"] else Scope.COMMANDS_WRITE
         paths.setdefault(path, {})["post"] = _guarded(path, operation, scope)
     schemas = {**raw.get("components", {}).get("schemas", {}), **untyped.schemas()}
-    told = {**examples.SCHEMAS, **management.SCHEMAS, **dialects.EXAMPLES, **untyped.examples()}
+    told = {**examples.SCHEMAS, **management.SCHEMAS, **dialects.EXAMPLES, **catalogue.EXAMPLES, **untyped.examples()}
     for name, example in told.items():
         schemas[name] = {**schemas[name], "examples": [example]}
     return {
@@ -184,7 +186,7 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
     operation |= untyped.OPERATIONS.get(operation_id, {})
     if takes_key(handler):
         operation["parameters"] = [*operation["parameters"], untyped.KEY_HEADER]
-    if operation_id == "putProgram" or (section in SECTIONS and "GET" not in handler.http_methods):
+    if operation_id in _EDITS or (section in SECTIONS and "GET" not in handler.http_methods):
         operation["parameters"] = [*operation["parameters"], _IF_MATCH]
     caller = next((name for name in handler.parsed_fn_signature.parameters if name in CALLERS), None)
     if caller == "creator":

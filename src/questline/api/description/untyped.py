@@ -139,6 +139,8 @@ def _program_schemas() -> Json:
     """Take the program's published schema apart, so that each definition has a name."""
     whole = _relocated(program_schema())
     found: Json = {"Condition": whole.pop("$defs")["condition"]}
+    types = whole["properties"]["eventTypes"]
+    found["EventType"], types["additionalProperties"] = types["additionalProperties"], ref("EventType")
     for section, name in SECTIONS.items():
         definition = whole["properties"][section]["additionalProperties"]
         whole["properties"][section]["additionalProperties"] = ref(name)
@@ -196,6 +198,7 @@ _LINES = {"application/x-ndjson": {"schema": {"type": "string", "description": "
 
 OPERATIONS: dict[str, Json] = {
     "getProgram": {"responses": {"200": _PROGRAM}},
+    "putEventType": {"requestBody": _body(_JSON, _YAML, schema="EventType")},
     "putProgram": {"requestBody": _body(_JSON, _YAML, schema="Program"), "responses": {"200": _PROGRAM}},
     "planProgram": {"requestBody": _body(_JSON, _YAML, schema="Program")},
     "getProgramSchema": {"responses": {"200": _answer("A JSON Schema (2020-12).", _JSON, schema="JsonSchema")}},
