@@ -30,7 +30,9 @@ from questline.api.services import Services
 from questline.api.traced import Traced
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
+from questline.control.end_users import Lifetimes, Logins
 from questline.control.passwords import Passwords
+from questline.control.user_tokens import UserTokens
 from questline.ingest.accept import Acceptor
 from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
@@ -44,9 +46,11 @@ from questline.model.limits import (
     PROCESS_ANNOUNCED_SECONDS,
     PROCESS_LIVES_SECONDS,
     RATE_BUCKETS_MAX,
+    REGISTRATIONS_PER_MINUTE,
     REQUEST_BODY_BYTES_MAX,
     SHUTDOWN_SECONDS_MAX,
     START_SECONDS_MAX,
+    USER_LOGINS_PER_MINUTE,
 )
 from questline.processing.commands import Commands
 from questline.processing.event_types import EventTypes
@@ -105,14 +109,19 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
     addresses = Addresses(settings.trusted_proxies)
     rates = _rates(settings, counted, strangers, addresses)
-    ring = KeyRing(partial(control_keys.find, pool), tenants=_names(settings.tenants), rates=rates)
+    tokens, passwords = build_tokens(settings), Passwords()
+    find = partial(control_keys.find, pool)
+    ring = KeyRing(find, tenants=_names(settings.tenants), rates=rates, users=tokens, dev=settings.dev)
     listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     sealer = build_sealer(settings)
+    lifetimes = Lifetimes(settings.user_token_seconds, settings.user_session_seconds)
     services = Services(
         settings, pool, ring, rates, addresses, Operators(settings.admin_token),
-        Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), Passwords(),
-        sealer, normaliser, commands, ProgramCache(), now, ids.new, registry, Once(pool, settings.pool_connections),
+        Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), passwords, sealer, tokens,
+        Logins(pool, passwords, tokens, now, lifetimes), Throttle(REGISTRATIONS_PER_MINUTE, "registration"),
+        Throttle(USER_LOGINS_PER_MINUTE, "login"), normaliser, commands, ProgramCache(), now, ids.new, registry,
+        Once(pool, settings.pool_connections),
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
@@ -200,6 +209,15 @@ async def _leave(pool: Pool, process: UUID) -> None:
         await api_processes.leave(pool, process)
     except TRANSIENT_FAULTS as fault:
         log.warning("api.not_left", fault=repr(fault))  # it is counted until its announcement runs out
+
+
+def build_tokens(settings: Settings) -> UserTokens:
+    """Return what tokens of end users are made and read with; raises CannotStart for keys that are none."""
+    setting = variable_of("token_keys")
+    try:
+        return UserTokens(keys_of(settings.token_keys), now, setting)
+    except ValueError as error:
+        raise CannotStart(f"{setting} cannot be used: {error}") from None
 
 
 def build_sealer(settings: Settings) -> Sealer:

@@ -31,6 +31,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dev: bool = False
     admin_token: str = ""
     secret_keys: str = ""
+    token_keys: str = ""
+    user_token_seconds: int = limits.USER_TOKEN_SECONDS
+    user_session_seconds: int = limits.USER_SESSION_SECONDS
     signature_tolerance_seconds: int = limits.SIGNATURE_TOLERANCE_SECONDS
     lanes: int = limits.LANES_PER_WORKER
     pool_connections: int = limits.POOL_CONNECTIONS_MAX
@@ -85,6 +88,13 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "secret_keys": Description(
         "Keys that secrets are sealed with in the database: 32 bytes in base64 each, parted by commas. The first seals, all open."
+    ),
+    "token_keys": Description(
+        "Keys that tokens of end users are signed with: 32 bytes in base64 each, parted by commas. The first signs, all verify."
+    ),
+    "user_token_seconds": Description("How long an access token of an end user lives.", "seconds", 1),
+    "user_session_seconds": Description(
+        "How long an end user stays logged in without refreshing the token.", "seconds", 1
     ),
     "signature_tolerance_seconds": Description(
         "How old the signature of an event may be, or how far ahead its sender's clock.", "seconds", 1

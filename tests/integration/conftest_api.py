@@ -17,6 +17,7 @@ from questline.settings import Settings
 
 _apps = itertools.count(1)
 DEADLINE_SECONDS = 120.0
+TOKEN_KEYS = base64.b64encode(b"t" * 32).decode()
 SECRET_KEYS = base64.b64encode(b"k" * 32).decode()
 
 
@@ -111,7 +112,12 @@ async def until(holds: Callable[[], Any]) -> None:
 async def questline(database: Any) -> AsyncIterator[Instance]:
     """An instance on a database of the module's own."""
     settings = Settings(
-        dsn=database.app_dsn, dev=True, secret_keys=SECRET_KEYS, admin_token="operator-of-the-tests", pool_connections=8
+        dsn=database.app_dsn,
+        dev=True,
+        secret_keys=SECRET_KEYS,
+        token_keys=TOKEN_KEYS,
+        admin_token="operator-of-the-tests",
+        pool_connections=8,
     )
     async with running_api(settings) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -17,6 +17,7 @@ from questline.api import (
     coupons,
     daily,
     dlq,
+    end_users,
     event_types,
     events,
     incidents,
@@ -38,6 +39,7 @@ from questline.api import (
     store,
     streaks,
     system,
+    user_tokens,
     users,
 )
 from questline.api.bodies import ApiRequest
@@ -125,6 +127,12 @@ RESOURCES: list[Any] = [
     replays.start_replay,
     replays.list_replays,
     replays.get_replay,
+    end_users.register_user,
+    end_users.log_in_user,
+    end_users.refresh_user,
+    end_users.log_out_user,
+    user_tokens.mint_user_token,
+    user_tokens.get_own_profile,
     signing.rotate_signing_secret,
     signing.list_signing_secrets,
     signing.remove_signing_secret,

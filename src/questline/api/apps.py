@@ -18,6 +18,7 @@ from questline.control.apps import AppTaken, FirstSecret, create_app
 from questline.ingest.signatures import signing_purpose
 from questline.model import calendar
 from questline.model.limits import CORS_ORIGINS_MAX
+from questline.model.own import OWN_COMMANDS
 from questline.model.permissions import Scope
 from questline.model.principal import DedupeStrategy, SignedEvents
 from questline.model.rates import ProjectRates
@@ -33,7 +34,8 @@ SLUG_MESSAGE = "must be 1 to 63 of a-z, 0-9, '_', '.', '-', and begin with a let
 
 
 class AppCreate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds, trustedTypes, corsOrigins, signedEvents.
+    """A project to create. `settings` takes dedupeStrategy, intentWindowSeconds, trustedTypes, corsOrigins,
+    signedEvents, userCommands, registration.
 
     With a `signingSecret` its events must be signed, unless `settings.signedEvents` says otherwise.
     """
@@ -187,6 +189,12 @@ def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
     if not isinstance(origins, list) or len(origins) > CORS_ORIGINS_MAX or not all(map(_is_origin, origins)):
         message = f"must be a list of at most {CORS_ORIGINS_MAX} origins such as https://shop.example, or *"
         faults.append({"field": "settings.corsOrigins", "message": message})
+    chosen = settings.get("userCommands", {})
+    if not isinstance(chosen, dict) or not all(c in OWN_COMMANDS and type(y) is bool for c, y in chosen.items()):
+        message = f"must say true or false of some of {', '.join(OWN_COMMANDS)}"
+        faults.append({"field": "settings.userCommands", "message": message})
+    if settings.get("registration", "open") not in ("open", "closed"):
+        faults.append({"field": "settings.registration", "message": "must be open or closed"})
     if settings.get("signedEvents", SignedEvents.OPTIONAL) not in list(SignedEvents):
         faults.append({"field": "settings.signedEvents", "message": f"must be one of {', '.join(SignedEvents)}"})
     return faults

@@ -5,6 +5,7 @@ import base64
 import binascii
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,8 @@ import msgspec
 from questline.api import asgi
 from questline.api.problems import Problem, unauthorized, unavailable
 from questline.api.rates import Rates
-from questline.control.keys import KEY_PREFIXES, MEMBER_PREFIX
+from questline.control.keys import KEY_PREFIXES, MEMBER_PREFIX, PROJECT
+from questline.control.user_tokens import BadToken, UserTokens
 from questline.model.limits import (
     KEY_ASKED_SECONDS,
     KEY_BYTES_MAX,
@@ -21,9 +23,10 @@ from questline.model.limits import (
     KEY_CACHE_ENTRIES_MAX,
     KEY_CACHE_SECONDS,
     KEY_UNKNOWN_SECONDS,
+    USER_TOKEN_BYTES_MAX,
 )
 from questline.model.permissions import PERMISSIONS, Scope
-from questline.model.principal import KeyType, Principal
+from questline.model.principal import KeyType, Principal, Project
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.keys import Found
 
@@ -31,6 +34,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 Asked = bytes | tuple[bytes, str | None]  # a key; a member's token and the project they name
 Find = Callable[[bytes, str | None], Awaitable[Found | None]]
 
+TOKEN_PREFIX = b"eyJ"  # of a JWT: the beginning of an object in base64
 _BASIC_BYTES_MAX = 4 * KEY_BYTES_MAX
 _CONCERNED: dict[str, Callable[[Principal], object]] = {
     "key": lambda principal: principal.key_id,
@@ -58,8 +62,12 @@ class KeyRing:
         clock: Callable[[], float] = time.monotonic,
         tenants: frozenset[str] = frozenset(),
         rates: Rates | None = None,
+        users: UserTokens | None = None,
+        dev: bool = False,
     ) -> None:
-        """`tenants` are the projects that are served here; empty: all."""
+        """`tenants` are the projects that are served here; empty: all. `dev`: X-User-Id beside a publishable key names a user."""
+        self._users = users
+        self._dev = dev
         self._rates = rates
         self._find = find
         self._tenants = tenants
@@ -84,23 +92,62 @@ class KeyRing:
         if key is None:
             await self._count(scope)
             raise unauthorized()
+        if key.startswith(TOKEN_PREFIX):
+            return await self._user(key, headers, scope)
         asked: Asked = key
         if key.startswith(MEMBER_PREFIX):
             asked = key, tenant or _tenant_of(headers)
             if asked[1] is None:
                 raise Problem(400, "invalid-request", "a member says which project is meant: send X-Tenant-Id")
-        now = self._clock()
-        found = self._known.get(asked)
-        if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
-            principal = found.principal
-        else:
-            if asked not in self._met:
-                await self._count(scope, 0)  # what was right once is no guess
-            principal = await self._unheard(key, asked, now, scope)
+        principal = await self._found(key, asked, scope)
         named = None if type(asked) is tuple else _tenant_of(headers)
         if named is not None or self._tenants:
             self._check_tenant(principal.project.app_id, named)
+        if self._dev and principal.key_type is KeyType.PUBLISHABLE and (user := _header(headers, b"x-user-id")):
+            return as_user(principal, user.decode("utf-8", "replace"))
         return principal
+
+    async def named_project(self, headers: Headers, app_id: str | None, scope: asgi.Scope | None = None) -> Project:
+        """Return the project that a key in these headers is of, or else the one that a request names; raises problems."""
+        if key_of(headers) is not None:
+            project = (await self.principal(headers, None, scope)).project
+            if app_id is not None and app_id != project.app_id:
+                raise Problem(403, "tenant-mismatch", "the key belongs to another project than appId names")
+            return project
+        if app_id is None:
+            raise Problem(
+                400, "invalid-request", "say which project: send its publishable key as X-API-Key, or its appId"
+            )
+        principal = await self._found(PROJECT, (PROJECT, app_id), scope)
+        if self._tenants:
+            self._check_tenant(app_id, None)
+        return principal.project
+
+    async def _user(self, token: bytes, headers: Headers, scope: asgi.Scope | None) -> Principal:
+        """Return the user that a token of theirs tells of; a key beside it must be of the same project."""
+        try:
+            if self._users is None or len(token) > USER_TOKEN_BYTES_MAX:
+                raise BadToken("tokens of users are not taken here")
+            claims = self._users.read(token)
+        except BadToken as error:
+            await self._count(scope)
+            raise unauthorized(str(error)) from None
+        principal = await self._found(PROJECT, (PROJECT, claims.app_id), scope)
+        if self._tenants:
+            self._check_tenant(claims.app_id, None)
+        beside = _header(headers, b"x-api-key")
+        if beside is not None and (await self._found(beside, beside, scope)).project.id != principal.project.id:
+            raise Problem(403, "tenant-mismatch", "the key and the user's token are of two projects")
+        return as_user(principal, claims.user)
+
+    async def _found(self, key: bytes, asked: Asked, scope: asgi.Scope | None) -> Principal:
+        now = self._clock()
+        found = self._known.get(asked)
+        if found is not None and now < found.until and (self._hears or now < found.at + KEY_CACHE_DEAF_SECONDS):
+            return found.principal
+        if asked not in self._met:
+            await self._count(scope, 0)  # what was right once is no guess
+        return await self._unheard(key, asked, now, scope)
 
     async def _unheard(self, key: bytes, asked: Asked, now: float, scope: asgi.Scope | None) -> Principal:
         principal = None
@@ -108,6 +155,8 @@ class KeyRing:
             principal = await self._look_up(asked)
         if principal is None:
             await self._count(scope)
+            if key == PROJECT:
+                raise unauthorized("there is no such project")
             raise unauthorized("the key or token is unknown, revoked or over, or has no such project")
         return principal
 
@@ -183,16 +232,29 @@ class KeyRing:
 
 
 def key_of(headers: Headers) -> bytes | None:
-    """Return the key in X-API-Key, Authorization: Bearer, or Basic (RFC 7617), where it is the user."""
+    """Return the key in X-API-Key, Authorization: Bearer, or Basic (RFC 7617), where it is the user.
+
+    A user's token counts before a key beside it: it may less.
+    """
+    key = None
     for name, value in headers:
-        if name == b"x-api-key" and value:
-            return value
-        if name == b"authorization":
+        if name == b"x-api-key":
+            key = value or key
+        elif name == b"authorization":
             if value[:7].lower() == b"bearer ":
-                return value[7:].strip()
-            if value[:6].lower() == b"basic ":
-                return _user_of(value[6:])
-    return None
+                bearer = value[7:].strip()
+                if bearer.startswith(TOKEN_PREFIX):
+                    return bearer
+                key = key or bearer
+            elif value[:6].lower() == b"basic ":
+                key = key or _user_of(value[6:])
+    return key
+
+
+def as_user(principal: Principal, user: str) -> Principal:
+    """Return a user of a principal's project, who may do what is their own. Limits count each user by themselves."""
+    id_ = UUID(bytes=blake2b(b"%d:%b" % (principal.project.id, user.encode()), digest_size=16).digest())
+    return msgspec.structs.replace(principal, key_id=id_, actor=f"user:{user}", user=user)
 
 
 def _user_of(credentials: bytes) -> bytes | None:
@@ -209,6 +271,8 @@ def require(principal: Principal, scope: Scope) -> None:
     """Raise a 403 problem unless the principal has a scope."""
     if scope in principal.scopes:
         return
+    if principal.user is not None:
+        raise Problem(403, "forbidden", "a user's token reaches what its user has, and does nothing else")
     if principal.key_type is KeyType.PUBLISHABLE:
         raise Problem(403, "forbidden", "a publishable key sends behavioural events and does nothing else")
     roles = PERMISSIONS[scope].roles
@@ -219,9 +283,14 @@ def require(principal: Principal, scope: Scope) -> None:
 
 
 def _tenant_of(headers: Headers) -> str | None:
+    named = _header(headers, b"x-tenant-id")
+    return None if named is None else named.decode("latin-1")
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes | None:
     for name, value in headers:
-        if name == b"x-tenant-id":
-            return value.decode("latin-1")
+        if name == wanted:
+            return value
     return None
 
 

@@ -11,6 +11,7 @@ from questline.api.acts import Acts
 from questline.api.auth import require
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
+from questline.api.own import check_own
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.model.audit import DEVELOPER, OPERATOR
@@ -78,6 +79,15 @@ class EventReader(_Caller, frozen=True):
     """Any secret key or member: reads events and their status."""
 
 
+class EndUser(_Caller, frozen=True):
+    """An end user, by a token of theirs."""
+
+    @property
+    def id(self) -> str:
+        assert self.principal.user is not None
+        return self.principal.user
+
+
 class Creator(msgspec.Struct, frozen=True):
     """Who may create projects: an operator, or anybody in development."""
 
@@ -124,7 +134,10 @@ async def _principal(request: AnyRequest) -> Principal:
     principal = await services.ring.principal(scope["headers"], request.path_params.get("project"), scope)
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
-    require(principal, request.route_handler.opt["scope"])
+    if principal.user is None:
+        require(principal, request.route_handler.opt["scope"])
+    else:
+        check_own(request, principal)
     class_ = RouteClass.READ if request.method in _SAFE else RouteClass.WRITE
     await services.rates.take(principal, class_, notes)
     request.scope["state"]["project"] = principal.project.app_id  # for the access log
@@ -146,6 +159,20 @@ async def reader(request: AnyRequest) -> Reader:
 
 async def event_reader(request: AnyRequest) -> EventReader:
     return EventReader(await _principal(request))
+
+
+async def end_user(request: AnyRequest) -> EndUser:
+    services: Services = request.app.state.services
+    scope = cast(asgi.Scope, request.scope)
+    notes = notes_of(scope)
+    principal = await services.ring.principal(scope["headers"], None, scope)
+    if notes is not None and notes.origin is not None:
+        check_origin(principal, notes)
+    if principal.user is None:
+        raise Problem(403, "forbidden", "this is for users: send a token of theirs as Authorization: Bearer")
+    await services.rates.take(principal, RouteClass.READ, notes)
+    request.scope["state"]["project"] = principal.project.app_id  # for the access log
+    return EndUser(principal)
 
 
 async def creator(request: AnyRequest) -> Creator:
@@ -206,6 +233,7 @@ CALLERS: dict[str, frozenset[Role]] = {
     "reader": _READS,
     "event_reader": _READS_EVENTS,
     "creator": frozenset(),
+    "end_user": frozenset(),
     "overseer": _READS,
     "steward": _ADMIN,
 }
@@ -218,6 +246,7 @@ DEPENDENCIES = {
     "reader": Provide(reader),
     "event_reader": Provide(event_reader),
     "creator": Provide(creator),
+    "end_user": Provide(end_user),
     "acts": Provide(acts),
     "overseer": Provide(overseer),
     "steward": Provide(steward),

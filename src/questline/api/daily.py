@@ -13,6 +13,7 @@ from questline.api.services import Services
 from questline.api.users import no_user, page
 from questline.control.profiles import ItemView, inventory_of
 from questline.model.limits import PAGE_ITEMS_DEFAULT
+from questline.model.own import HIDDEN_NOTICES
 from questline.model.permissions import Scope
 from questline.store import notices, reads
 from questline.store.pool import tenant_transaction
@@ -74,5 +75,10 @@ async def list_notices(
         if found is None:
             raise no_user(user_id)
         rows = await notices.of_user(conn, reader.project.id, found[0].id, before, limit)
-    items = [NoticeView(str(row.event_id), row.ordinal, row.type, row.data, row.at) for row in rows]
-    return NoticeList(items, items[-1].event_id if len(rows) >= limit else None)
+    hidden = HIDDEN_NOTICES if reader.principal.user is not None else ()
+    items = [
+        NoticeView(str(row.event_id), row.ordinal, row.type, row.data, row.at)
+        for row in rows
+        if not row.type.startswith(hidden)
+    ]
+    return NoticeList(items, str(rows[-1].event_id) if len(rows) >= limit else None)

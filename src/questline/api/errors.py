@@ -16,6 +16,7 @@ from questline.api.bodies import faults_of, invalid, message_of
 from questline.api.problems import CONTENT_TYPE, Problem, internal, unavailable
 from questline.control.boards import BoardNotFound, BoardQueryInvalid
 from questline.control.programs import ProgramInvalid, StaleVersion
+from questline.control.user_tokens import TokensNotConfigured
 from questline.ingest.envelope import Invalid
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.sealing import CannotSeal
@@ -47,7 +48,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field)
         case InternalServerException() if error.detail == _LEFT:
             return Problem(400, "invalid-request", "the client left before its body was complete")  # nobody reads this
-        case CannotSeal():
+        case CannotSeal() | TokensNotConfigured():
             return Problem(501, "not-configured", str(error))
         case HTTPException() if error.status_code < 500:
             code = _CODES.get(error.status_code, "invalid-request")

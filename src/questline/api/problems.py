@@ -47,6 +47,7 @@ class Problem(Exception):
 
 TITLES = {
     "unauthorized": "The request needs a valid key",
+    "login-taken": "Somebody has that login",
     "missing-signature": "The request needs a signature",
     "invalid-signature": "The signature is not right",
     "expired-signature": "The signature is too old",

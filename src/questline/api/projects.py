@@ -15,6 +15,7 @@ from questline.api.organizations import slug_page
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.staff import Manager
+from questline.control.apps import webhook_purpose
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.model.permissions import Scope
 from questline.store import organizations, projects
@@ -64,7 +65,7 @@ async def update_project(project: str, data: ProjectUpdate, admin: Admin, acts: 
             given.get("default_timezone", before.project.timezone),
             given["settings"],
             given.get("webhook_url", before.webhook_url),
-            given.get("webhook_secret"),
+            _sealed(services, project, given.get("webhook_secret")),
         )
         told = [_told(row) for row in (before, after)]
         if "webhook_secret" in given:
@@ -72,6 +73,10 @@ async def update_project(project: str, data: ProjectUpdate, admin: Admin, acts: 
         await acts.write(conn, admin, "project", project, before=told[0], after=told[1])
     services.ring.forget(f"project {admin.project.id}")
     return app_of(after)
+
+
+def _sealed(services: Services, app_id: str, secret: str | None) -> str | None:
+    return None if secret is None else services.sealer.seal(secret, webhook_purpose(app_id))
 
 
 @get("/organizations/{organization:str}/projects", tags=["organizations"], opt=needs(Scope.ORGANIZATION_READ))

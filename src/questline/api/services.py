@@ -12,7 +12,9 @@ from questline.api.auth import KeyRing
 from questline.api.keyed import Once
 from questline.api.operators import Operators, Throttle
 from questline.api.rates import Rates
+from questline.control.end_users import Logins
 from questline.control.passwords import Passwords
+from questline.control.user_tokens import UserTokens
 from questline.ingest.envelope import Normaliser
 from questline.model.principal import Project
 from questline.processing.commands import Commands
@@ -35,6 +37,10 @@ class Services(msgspec.Struct, frozen=True):
     requests_of_members: Throttle
     passwords: Passwords
     sealer: Sealer
+    tokens: UserTokens
+    users: Logins
+    registrations: Throttle
+    user_logins: Throttle
     normaliser: Normaliser
     commands: Commands
     programs: ProgramCache

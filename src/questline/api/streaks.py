@@ -10,11 +10,12 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Sender, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
+from questline.api.own import own_outcome
 from questline.api.services import Services
 from questline.model.audit import Act
 from questline.model.event import STREAK_DAY_START, STREAK_PAUSE, STREAK_RESTORE, STREAK_TARGET
 from questline.model.permissions import Scope
-from questline.model.principal import Project
+from questline.model.principal import Principal
 
 AnyRequest = Request[Any, Any, Any]
 Body = dict[str, Any]
@@ -58,7 +59,7 @@ async def pause_streak(
 ) -> Done:
     """Pause a streak from a day on, until another: the days between neither count nor break."""
     payload = {"from": _text(data.from_), "until": _text(data.until)}
-    return await _run(services, sender.project, STREAK_PAUSE, user_id, streak, payload, request)
+    return await _run(services, sender.principal, STREAK_PAUSE, user_id, streak, payload, request)
 
 
 @post(
@@ -74,7 +75,7 @@ async def restore_streak(
     by = admin.actor
     payload = {"reason": data.reason, "by": by, "from": _text(data.from_), "until": _text(data.until)}
     return await _run(
-        services, admin.project, STREAK_RESTORE, user_id, streak, payload, request, acts.of(admin, "user", "")
+        services, admin.principal, STREAK_RESTORE, user_id, streak, payload, request, acts.of(admin, "user", "")
     )
 
 
@@ -88,7 +89,7 @@ async def choose_target(
     user_id: str, streak: str, data: Target, sender: Sender, services: Services, request: AnyRequest
 ) -> Done:
     """Choose how many days a week or month needs for this user, from the next one on."""
-    return await _run(services, sender.project, STREAK_TARGET, user_id, streak, {"days": data.days}, request)
+    return await _run(services, sender.principal, STREAK_TARGET, user_id, streak, {"days": data.days}, request)
 
 
 @post(
@@ -101,12 +102,12 @@ async def choose_day_start(
     user_id: str, streak: str, data: DayStart, sender: Sender, services: Services, request: AnyRequest
 ) -> Done:
     """Choose how many hours after midnight this user's day begins, from now on."""
-    return await _run(services, sender.project, STREAK_DAY_START, user_id, streak, {"hours": data.hours}, request)
+    return await _run(services, sender.principal, STREAK_DAY_START, user_id, streak, {"hours": data.hours}, request)
 
 
 async def _run(
     services: Services,
-    project: Project,
+    principal: Principal,
     type_: str,
     user: str,
     streak: str,
@@ -116,8 +117,9 @@ async def _run(
 ) -> Done:
     given = {name: value for name, value in payload.items() if value is not None or name == "days"}
     key = request.headers.get("idempotency-key") or request.headers.get("x-idempotency-key")
-    result = await execute(services, project, type_, user, {"streak": streak, **given}, key, act=act)
-    return Done(result.status, str(result.event_id), result.duplicate, result.outcome)
+    result = await execute(services, principal.project, type_, user, {"streak": streak, **given}, key, act=act)
+    outcome = result.outcome if principal.user is None else own_outcome(result.outcome)
+    return Done(result.status, str(result.event_id), result.duplicate, outcome)
 
 
 def _text(day: date | None) -> str | None:

@@ -16,7 +16,9 @@ from questline.control import leagues, seasons
 from questline.control.profiles import Profile, profile_of
 from questline.model.event import PROFILE_UPDATE
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from questline.model.own import HIDDEN_CHANGES
 from questline.model.permissions import Scope
+from questline.model.principal import Principal
 from questline.store import reads
 from questline.store.pool import tenant_transaction
 
@@ -85,15 +87,22 @@ async def upsert_user(
 @get("/users/{user_id:str}/profile", tags=["users"], opt=needs(Scope.USERS_READ))
 async def get_profile(user_id: str, reader: Reader, services: Services) -> Profile:
     """Show everything a user has: levels, streaks as of now, balances, visible achievements with progress."""
-    async with tenant_transaction(services.pool, reader.project.id) as conn:
-        found = await reads.user(conn, reader.project.id, user_id)
+    return await profile_for(services, reader.principal, user_id)
+
+
+async def profile_for(services: Services, principal: Principal, user_id: str) -> Profile:
+    """Return a user's profile as a caller may see it: what guards think of a user is not for that user. Raises problems."""
+    project = principal.project
+    async with tenant_transaction(services.pool, project.id) as conn:
+        found = await reads.user(conn, project.id, user_id)
         if found is None:
             raise no_user(user_id)
-        program = await services.program(conn, reader.project)
-        now, project_id = services.now(), reader.project.id
+        program = await services.program(conn, project)
+        now, project_id = services.now(), project.id
         standings = await leagues.views(conn, program, project_id, found[0], now)
         shown = await seasons.views(conn, program, project_id, found[0], now)
-    return profile_of(program, *found, now, standings, shown)
+    profile = profile_of(program, *found, now, standings, shown)
+    return profile if principal.user is None else msgspec.structs.replace(profile, suspicion=0)
 
 
 @get("/users/{user_id:str}/history", tags=["users"], opt=needs(Scope.USERS_READ))
@@ -108,6 +117,10 @@ async def get_history(
             raise no_user(user_id)
         rows = await reads.history(conn, reader.project.id, found[0].id, before, limit + 1)
     items = [_item(row) for row in rows[:limit]]
+    if reader.principal.user is not None:
+        items = [
+            msgspec.structs.replace(i, changes=[c for c in i.changes if c["kind"] not in HIDDEN_CHANGES]) for i in items
+        ]
     return History(items, items[-1].event_id if len(rows) > limit else None)
 
 

@@ -13,6 +13,7 @@ from questline.cli.main import app
 from questline.control.schema import quest_transitions
 from questline.ingest.meters import IngestMeters
 from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
+from questline.model.own import OWN_COMMANDS, OWN_READS
 from questline.model.permissions import PERMISSIONS, PUBLISHABLE_SCOPES, MemberRole, Role
 from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
@@ -132,6 +133,24 @@ def permissions_page() -> str:
     for scope, permission in PERMISSIONS.items():
         has = [role in permission.roles for role in Role] + [role in permission.members for role in MemberRole]
         lines.append(f"| `{scope}` | {permission.meaning} | {' | '.join('yes' if may else '' for may in has)} |")
+    lines += [
+        "",
+        "## What users may do by themselves",
+        "",
+        "<!-- From src/questline/model/own.py. -->",
+        "",
+        "[A token of a user](../how-to/end-users.md) reaches what is that user's own, and nothing else: each operation below,",
+        "about its own user. It sends events of its own user, of the types that a publishable key may. A project changes",
+        'the commands by its setting `userCommands`, such as `{"spend": false}`.',
+        "",
+        "| operation | permits to | |",
+        "|---|---|---|",
+        *(f"| `{name}` | read {meaning} | always |" for name, meaning in OWN_READS.items()),
+        *(
+            f"| `{name}` | {command.meaning} | {'yes' if command.by_default else 'when the project says so'} |"
+            for name, command in OWN_COMMANDS.items()
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 

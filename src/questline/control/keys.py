@@ -18,6 +18,8 @@ _SHOWN = 12  # characters kept to recognise a key by
 
 KEY_PREFIXES = tuple(prefix.encode() for prefix in _PREFIXES.values())
 MEMBER_PREFIX = b"qm_"
+PROJECT = b""
+"""What is asked with for the users of a project, of whom tokens tell: no header can hold it as a key."""
 
 
 class NewKey(msgspec.Struct, frozen=True, rename="camel"):
@@ -43,7 +45,9 @@ class NotRotatable(Exception):
 
 
 async def find(pool: Pool, secret: bytes, tenant: str | None) -> Found | None:
-    """Return who a secret belongs to, in the project they name; None for nobody."""
+    """Return who a secret belongs to, in the project they name; with PROJECT, that project's users; None for nobody."""
+    if secret == PROJECT:
+        return None if tenant is None else await keys.of_project(pool, tenant)
     hashed = sha256(secret).digest()
     if secret.startswith(MEMBER_PREFIX):
         return None if tenant is None else await members.in_project(pool, hashed, tenant)

@@ -9,6 +9,9 @@ from questline.model.reasons import REASONS, Reason
 
 _UNTRUSTED = Rejection(Reason.UNTRUSTED_EVENT_TYPE, REASONS[Reason.UNTRUSTED_EVENT_TYPE], "type")
 _UNKNOWN = Rejection(Reason.UNKNOWN_EVENT_TYPE, REASONS[Reason.UNKNOWN_EVENT_TYPE], "type")
+_OTHERS = Rejection(
+    Reason.UNTRUSTED_EVENT_TYPE, "userId: a user's token sends events of its own user, and of nobody else", "userId"
+)
 
 
 def admit(event: AcceptedEvent | Rejection, principal: Principal) -> AcceptedEvent | Rejection:
@@ -24,6 +27,8 @@ def admit(event: AcceptedEvent | Rejection, principal: Principal) -> AcceptedEve
         return _UNKNOWN
     if principal.key_type is KeyType.SECRET:
         return event
+    if principal.user is not None and event.user != principal.user:
+        return _OTHERS
     if event.type in project.trusted_types:
         return _UNTRUSTED
     return msgspec.structs.replace(event, sent_with=PUBLISHABLE)

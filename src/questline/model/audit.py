@@ -12,7 +12,10 @@ DEVELOPER = "developer"  # anybody, in development
 HIDDEN = "(hidden)"
 
 _SECRET_NAMES = re.compile(r"secret|password|token|authorization|api_?key", re.IGNORECASE)
-_SECRETS = re.compile(r"\b(?:[sp]k_live_|q[mi]_)[0-9a-f]{64}\b|(?<=://)[^/\s@]+@|(?<=[?&])[^=&\s]+=[^&\s]*")
+_SECRETS = re.compile(
+    r"\b(?:[sp]k_live_|ss_live_|q[mi]_)[0-9a-f]{64}\b|\bqr_[\w-]{40,}|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"|(?<=://)[^/\s@]+@|(?<=[?&])[^=&\s]+=[^&\s]*"
+)
 
 
 class Act(msgspec.Struct, frozen=True):

@@ -27,6 +27,21 @@ NONCE_MARGIN_SECONDS = 60  # a nonce is kept so much longer than its signature h
 NONCES_SWEPT_SECONDS = 30.0  # how often a worker forgets nonces whose signatures are over
 NONCES_SWEPT_ROWS = 5_000  # forgotten in one transaction
 
+# ── end users
+USER_TOKEN_SECONDS = 900  # (setting) of an access token
+USER_SESSION_SECONDS = 30 * 86_400  # (setting) a session that nobody continues ends after this
+USER_TOKEN_MINTED_SECONDS_MAX = 86_400  # of a token that a customer's server asks for
+USER_TOKEN_LEEWAY_SECONDS = 30  # by which the clock of the server that made a token may be ahead
+USER_TOKENS_REMEMBERED = 20_000  # verified once by a process, and looked up from then on
+USER_TOKEN_BYTES_MAX = 2_048
+USER_PASSWORD_CHARS_MIN = 8
+LOGIN_CHARS_MIN = 3
+LOGIN_CHARS_MAX = 254
+REGISTRATIONS_PER_MINUTE = 5  # of an address
+USER_LOGINS_PER_MINUTE = 10  # of an address, and to one login
+USER_SESSIONS_SWEPT_SECONDS = 300.0  # how often a worker forgets sessions that are over
+USER_SESSIONS_SWEPT_ROWS = 2_000  # forgotten in one transaction
+
 # ── ingest
 STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
 STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it

@@ -29,6 +29,7 @@ class Scope(StrEnum):
     COMMANDS_WRITE = "commands:write"
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
+    TOKENS_WRITE = "tokens:write"
     BOARDS_READ = "boards:read"
     PROGRAM_READ = "program:read"
     PROGRAM_WRITE = "program:write"
@@ -76,6 +77,7 @@ PERMISSIONS: dict[Scope, Permission] = {
     Scope.COMMANDS_WRITE: Permission("spend, check in, buy, claim, quests: what users do", _SENDS, _MANAGES),
     Scope.USERS_READ: Permission("read users and all they have", _READS, _EVERYONE),
     Scope.USERS_WRITE: Permission("create, update, block and unblock users, mend their streaks", _ADMIN, _MANAGES),
+    Scope.TOKENS_WRITE: Permission("make tokens of users, who then do what is their own", _ADMIN, _MANAGES),
     Scope.BOARDS_READ: Permission("read leaderboards and leagues", _READS, _EVERYONE),
     Scope.PROGRAM_READ: Permission("read and plan the program", _READS, _EVERYONE),
     Scope.PROGRAM_WRITE: Permission("change the program", _ADMIN, _MANAGES),

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from questline.model.event import Nonce
+from questline.model.own import allowed_commands
 from questline.model.permissions import KEY_SCOPES, PUBLISHABLE_SCOPES, MemberRole, Role, Scope
 from questline.model.rates import ProjectRates
 from questline.model.trust import TRUSTED_TYPES
@@ -76,6 +77,8 @@ class Project(msgspec.Struct, frozen=True, gc=False):
     known_types: frozenset[str] | None = None  # the only ones that are taken; None: all
     settings: dict[str, Any] = {}
     rates: ProjectRates | None = None  # what an operator grants it; None: the settings' limits
+    user_commands: frozenset[str] = allowed_commands(None)  # that users may give by themselves
+    open_registration: bool = True
     signing: Signing | None = None  # None: it has no secret and asks for no signature
 
 
@@ -93,6 +96,7 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
     scopes: frozenset[Scope]
     actor: str
     nonce: Nonce | None = None
+    user: str | None = None  # an end user by a token of theirs, who may do what is their own (model/own.py)
 
 
 def scopes_of_key(type_: KeyType, role: Role, narrowed: Iterable[str] | None) -> frozenset[Scope]:

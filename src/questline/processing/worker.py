@@ -14,6 +14,8 @@ from questline.model.limits import (
     REPLIES_SWEPT_ROWS,
     REPLIES_SWEPT_SECONDS,
     RETRY_POLL_SECONDS,
+    USER_SESSIONS_SWEPT_ROWS,
+    USER_SESSIONS_SWEPT_SECONDS,
 )
 from questline.processing.apply import Applier, Clock
 from questline.processing.backlog import Backlog
@@ -37,7 +39,7 @@ from questline.processing.season_ends import SeasonEnds
 from questline.processing.seen import SeenTypes
 from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
-from questline.store import nonces, replies
+from questline.store import end_users, nonces, replies
 from questline.telemetry.tracing import Tracer
 from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
@@ -70,6 +72,7 @@ class Worker:
             Months(dsn, clock),
             Expiries(dsn, clock, new_id),
             Sightings(dsn, clock),
+            Forgetting("sessions", dsn, clock, end_users.sweep, USER_SESSIONS_SWEPT_ROWS, USER_SESSIONS_SWEPT_SECONDS),
             Forgetting("nonces", dsn, clock, nonces.sweep, NONCES_SWEPT_ROWS, NONCES_SWEPT_SECONDS),
             Forgetting("replies", dsn, clock, replies.sweep, REPLIES_SWEPT_ROWS, REPLIES_SWEPT_SECONDS),
             EventTypes(dsn, seen),

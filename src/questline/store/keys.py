@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Pool, Record
 
+from questline.model.permissions import PUBLISHABLE_SCOPES
 from questline.model.principal import KeyType, Principal, Role, Scope, scopes_of_key
 from questline.store.projects import project_of
 from questline.store.statements import statements
@@ -59,6 +60,19 @@ async def find(pool: Pool, key_hash: bytes) -> Found | None:
     scopes = scopes_of_key(type_, role, row["scopes"])
     principal = Principal(project_of(row), row["key_id"], type_, role, scopes, f"key:{row['key_id']}")
     return Found(principal, row["seconds_left"])
+
+
+async def of_project(pool: Pool, app_id: str) -> Found | None:
+    """Return a project's users as a caller, of which each is told by their token; None: there is no such project.
+
+    By itself it may do what a publishable key may.
+    """
+    row = await pool.fetchrow(SQL["project"], app_id)
+    if row is None:
+        return None
+    nobody = UUID(int=0)
+    principal = Principal(project_of(row), nobody, KeyType.PUBLISHABLE, Role.INGEST, PUBLISHABLE_SCOPES, "users")
+    return Found(principal, None)
 
 
 async def touch(pool: Pool, key_ids: Sequence[UUID]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection, Pool, Record
 
+from questline.model.own import allowed_commands
 from questline.model.principal import DedupeStrategy, Project, SignedEvents, Signing, SigningSecret
 from questline.model.rates import ProjectRates
 from questline.model.trust import TRUSTED_TYPES
@@ -105,6 +106,8 @@ def project_of(row: Record) -> Project:
         trusted_types=TRUSTED_TYPES.union(settings.get("trustedTypes", ()), row["trusted_types"]),
         known_types=None if row["known_types"] is None else frozenset(row["known_types"]),
         settings=settings,
+        user_commands=allowed_commands(settings.get("userCommands")),
+        open_registration=settings.get("registration", "open") == "open",
         rates=None if row["rates"] is None else msgspec.json.decode(row["rates"], type=ProjectRates),
         signing=_signing(row, settings),
     )

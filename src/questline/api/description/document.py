@@ -14,6 +14,7 @@ from questline.api.problems import TITLES
 from questline.api.staff import STAFF
 from questline.ingest.segment import KINDS
 from questline.model.limits import PAGE_ITEMS_MAX, SWEEP_LOOK_USERS
+from questline.model.own import OWN_COMMANDS, OWN_READS
 from questline.model.permissions import PERMISSIONS, Scope
 
 Json = dict[str, Any]
@@ -39,6 +40,7 @@ _TAGS = {
     "leaderboards": "Boards: pages, ranks, neighbours.",
     "program": "A project's rules as one versioned document.",
     **dict.fromkeys(SECTIONS, "A part of the program in force. Each write makes the program's next version."),
+    "end-users": "Users who log in here, and tokens with which users reach what is their own.",
     "signing": "Secrets that events are signed with.",
     "keys": "API keys of a project.",
     "organizations": "Who owns projects together.",
@@ -57,6 +59,8 @@ _PROBLEMS = {
     "429": "rate-limited", "503": "unavailable",
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
+    "registerUser": ["401", "403", "409", "429"], "logInUser": ["401", "403", "429"], "refreshUser": ["401"],
+    "logOutUser": ["401"],
     "rotateKey": ["409"], "rotateProjectKey": ["409"],
     "createApp": ["409"], "createProject": ["403", "409"], "createOrganization": ["409"], "archiveOrganization": ["409"],
     "updateMember": ["403", "409"], "removeMember": ["403", "409"], "acceptInvitation": ["401", "404", "409", "429"],
@@ -160,6 +164,7 @@ def document(app: Litestar) -> Json:
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "user": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "member": {"type": "http", "scheme": "bearer"},
                 "operator": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
             },
@@ -192,6 +197,8 @@ def _operation(path: str, raw: Json, handler: Any) -> Json:
     if caller == "creator":
         about = "In development anybody may; elsewhere the operator's token is needed."
         return _with_problems(path, {**operation, "description": about, "security": [{"operator": []}, {}]})
+    if caller == "end_user":
+        return _with_problems(path, {**operation, "description": "A user's token.", "security": [{"user": []}]})
     if staff := next((name for name in handler.parsed_fn_signature.parameters if name in STAFF), None):
         return _with_problems(path, {**operation, "description": _who(staff, handler), "security": STAFF[staff]})
     if caller is None:
@@ -223,6 +230,9 @@ def _guarded(path: str, operation: Json, scope: Scope) -> Json:
         "x-scope": scope.value,
         "security": [{"apiKey": []}, {"bearer": []}],
     }
+    if operation["operationId"] in OWN_READS or operation["operationId"] in OWN_COMMANDS:
+        guarded["description"] += " A user's token, for what is that user's own."
+        guarded["security"] = [*guarded["security"], {"user": []}]
     return _with_problems(path, guarded)
 
 

@@ -11,6 +11,7 @@ from questline.api import bodies
 from questline.api.asgi import Receive, Scope, Send, header
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
+from questline.api.own import check_user, own_outcome
 from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import (
@@ -201,12 +202,14 @@ class CommandHandlers:
         return False
 
     async def _run(self, route: _Route, named: list[str], scope: Scope, receive: Receive, send: Send) -> None:
-        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE)
+        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE, own=route.command.operation)
         body = await read_body(scope, receive, COMMAND_BODY_BYTES_MAX)
         try:
             data = route.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             data = bodies.read(route.command.body, body)  # slower, and names every field that is wrong
+        if principal.user is not None:
+            check_user(principal, data.user_id)
         key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
         payload = route.command.payload(data, *named)
         try:
@@ -220,5 +223,6 @@ class CommandHandlers:
         id_ = str(result.event_id)
         if result.status in NOT_DONE:
             raise of_reason(Reason(result.reason), result.message, eventId=id_, duplicate=result.duplicate)
-        done = Done(result.status, id_, result.duplicate, result.outcome)
+        outcome = result.outcome if principal.user is None else own_outcome(result.outcome)
+        done = Done(result.status, id_, result.duplicate, outcome)
         await respond(send, 200, _encode(done), (b"x-correlation-id", id_.encode()))

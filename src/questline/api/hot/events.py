@@ -17,6 +17,7 @@ from questline.api.hot.items import ItemResult, Items
 from questline.api.hot.signed import burn, headers_unsigned, replayed, verified, verified_chunks
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
+from questline.api.own import check_operation
 from questline.api.problems import Problem, of_reason, of_rejection, overloaded, unavailable, user_parked
 from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
@@ -142,14 +143,20 @@ class EventHandlers:
         return verified_chunks(self._signatures, self._acceptor, principal, scope, chunks)
 
     async def authenticate(
-        self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE, *, tokens: int = 1
+        self, scope: Scope, needed: Permitted = Permitted.EVENTS_WRITE, *, tokens: int = 1, own: str | None = None
     ) -> Principal:
-        """Return who sends, who has the scope and requests left; with 0 tokens, they are taken later, for each event."""
+        """Return who sends, who has the scope and requests left; with 0 tokens, they are taken later, for each event.
+
+        `own` is the operation, where it is one that users may do for themselves; whose it is, the caller checks.
+        """
         principal = await self._ring.principal(scope["headers"], None, scope)
         notes = notes_of(scope)
         if notes is not None and notes.origin is not None:
             check_origin(principal, notes)
-        require(principal, needed)
+        if principal.user is not None and own is not None:
+            check_operation(principal, own)
+        else:
+            require(principal, needed)
         class_ = RouteClass.COMMAND if needed is Permitted.COMMANDS_WRITE else RouteClass.INGEST
         await self._rates.take(principal, class_, notes, tokens)
         return principal

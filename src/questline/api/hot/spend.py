@@ -8,6 +8,7 @@ from questline.api import bodies
 from questline.api.asgi import Receive, Scope, Send, header
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
+from questline.api.own import check_user
 from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
 from questline.model.event import SPEND
@@ -57,12 +58,14 @@ class SpendHandler:
 
     async def spend(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Spend: 201 with the movement; 409 insufficient-balance takes nothing, under the same key for ever."""
-        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE)
+        principal = await self._events.authenticate(scope, Permitted.COMMANDS_WRITE, own="spend")
         body = await read_body(scope, receive, COMMAND_BODY_BYTES_MAX)
         try:
             data = _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             data = bodies.read(Spend, body)  # slower, and names every field that is wrong
+        if principal.user is not None:
+            check_user(principal, data.user_id)
         key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
         payload = {"currency": data.currency, "amount": data.amount}
         if data.reason:

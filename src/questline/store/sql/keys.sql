@@ -13,6 +13,16 @@ JOIN organizations o ON o.id = p.organization_id
 WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
     AND p.archived_at IS NULL AND o.archived_at IS NULL;
 
+-- name: project
+-- A project as users reach it by tokens of theirs, unless it is archived. $1 the project's id outside.
+SELECT p.id, p.organization_id, p.app_id, p.name, p.timezone, p.settings, p.rates, p.program_version, p.trusted_types,
+       p.known_types,
+       (SELECT json_agg(json_build_array(s.sealed, s.ends_at) ORDER BY s.ends_at DESC NULLS FIRST) FROM signing_secrets s
+        WHERE s.project_id = p.id AND (s.ends_at IS NULL OR s.ends_at > now())) AS signing_secrets
+FROM projects p
+JOIN organizations o ON o.id = p.organization_id
+WHERE p.app_id = $1 /* project */ AND p.archived_at IS NULL AND o.archived_at IS NULL;
+
 -- name: touch
 -- Note when keys were last used, to the minute. $1 key ids.
 UPDATE api_keys SET last_used_at = date_trunc('minute', now())
