@@ -32,6 +32,8 @@ NO_PROJECT_FIRST = {
     "grants.take_due": "finds a worker its next work; each row names its project",
     "health.queue": "counts for the operator, and shows no row",
     "keys.create": "the project is $1, and the id comes before it in the row",
+    "end_users.sweep": "forgets, and shows no row",
+    "keys.project": "the id outside is how a project is found",
     "keys.find": "the hash of a key is how its project is found",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "leagues.due": "finds a worker its next work; each row names its project",

@@ -64,7 +64,7 @@ def _unsigned() -> bytes:
         ("nothing",              b""),
         ("no token",             b"eyJ.eyJ.x"),
         ("no algorithm",         _unsigned()),
-        ("another algorithm",    signed(CLAIMS, algorithm="HS512")),
+        ("another algorithm",    signed(CLAIMS, b"x" * 64, algorithm="HS512")),
         ("another key",          signed(CLAIMS, b"x" * 32)),
         ("the key itself",       signed(CLAIMS, OLD)),
         ("the key of refreshes", signed(CLAIMS, _derived(OLD, b"refresh"))),
