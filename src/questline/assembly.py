@@ -126,17 +126,9 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
-        ring,
-        rates,
-        normaliser,
-        acceptor,
-        items,
-        commands,
-        Signatures(sealer, now, settings.signature_tolerance_seconds),
-        settings.event_bytes_max,
-        settings.batch_events_max,
-        Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)),
-    )
+        ring, rates, normaliser, acceptor, items, commands, Signatures(sealer, now, settings.signature_tolerance_seconds),
+        settings.event_bytes_max, settings.batch_events_max, Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)),
+    )  # fmt: skip
     stream = StreamHandler(events, items, rates, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
     commands.start()
