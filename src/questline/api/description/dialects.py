@@ -29,7 +29,7 @@ SCHEMAS: Json = {
         "type": "object",
         "description": "A message of Segment's; which fields it has is told by its type.",
         "properties": {
-            "type": {"enum": list(KINDS), "description": "Of a message in a batch; elsewhere the path says it."},
+            "type": {"description": f"In a batch one of {', '.join(KINDS)}; elsewhere the path says it."},
             "userId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
             "anonymousId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
             "previousId": {"type": "string"},

@@ -74,7 +74,11 @@ _FURTHER_PROBLEMS = {
     **{command.operation: ["409"] for command in HOT_COMMANDS},
 }  # fmt: skip
 _MOMENT: Json = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "description": "Epoch seconds."}]
+    "anyOf": [
+        {"type": "string", "format": "date-time"},
+        {"type": "number", "description": "Epoch seconds."},
+        {"type": "null", "description": "As if left out."},
+    ]
 }
 _PARAMETERS: dict[str, Json] = {
     "userId": {"description": "The customer's id of the user."},

@@ -186,7 +186,7 @@ def _answer(description: str, *media: str, schema: str) -> Json:
 _JSON, _YAML = "application/json", "application/yaml"
 _PROGRAM = _answer("The document; the header ETag has its version.", _JSON, _YAML, schema="Program")
 KEY_HEADER = {
-    "name": "Idempotency-Key", "in": "header", "schema": _KEY,
+    "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": KEY_CHARS_MAX},
     "description": "Repeat a request under the same key: it takes effect once. 409 when the key belongs to another request.",
 }  # fmt: skip
 _WAIT_HEADER = {
