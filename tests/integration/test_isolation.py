@@ -86,7 +86,7 @@ async def victim(questline: Instance) -> Victim:
         "step": "look", "achievement": "told", "streak": "daily", "grant": f"{USER}-0", "grantId": "none-0", "fulfilmentId": "none",
         "pool": "spring", "incident": "victims-incident", "organization": "victim", "memberId": org.ids["vic"],
         "invitationId": invited.json()["invitation"]["id"] if "invitation" in invited.json() else invited.json()["id"],
-        "keyId": key, "secretId": secret, "replay": replay.json()["id"],
+        "keyId": key, "secretId": secret, "replay": replay.json()["id"], "eventType": "task",
     }  # fmt: skip
     return Victim(org, ids)
 
@@ -96,7 +96,7 @@ async def http(database: Any, questline: Instance) -> AsyncIterator[httpx.AsyncC
     """The API as it runs in production: what is open to everybody in development is the operator's."""
     settings = Settings(
         dsn=database.app_dsn, pool_connections=4, rate_limit_address=0, admin_token=OPERATOR["X-Admin-Token"],
-        secret_keys=questline.settings.secret_keys,
+        secret_keys=questline.settings.secret_keys, token_keys=questline.settings.token_keys,
     )  # fmt: skip
     async with running_api(settings) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.200", 1))
