@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -52,15 +53,17 @@ from questline.model.limits import (
     START_SECONDS_MAX,
     USER_LOGINS_PER_MINUTE,
 )
+from questline.processing.archive import Archive, ArchiveFailed
 from questline.processing.commands import Commands
 from questline.processing.event_types import EventTypes
 from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.programs import ProgramCache
+from questline.processing.pruning import Pruning
 from questline.processing.rankings import Rankings
 from questline.processing.schedule import Schedule
 from questline.processing.seen import SeenTypes
 from questline.processing.worker import Worker
-from questline.settings import Settings, variable_of
+from questline.settings import Settings, retention_of, variable_of
 from questline.store import api_processes, keys, outbox
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
@@ -250,7 +253,17 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
     meters = ProcessingMeters(registry, ProjectEvents(registry))
     tracer = _tracer(settings, "questline-worker")
     schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
-    return Worker(settings.dsn, now, EventIds().new, meters, BacklogMeters(registry), schedule, settings.lanes, tracer)
+    return Worker(
+        settings.dsn,
+        now,
+        EventIds().new,
+        meters,
+        BacklogMeters(registry),
+        schedule,
+        settings.lanes,
+        tracer,
+        _build_pruning(settings),
+    )
 
 
 def _tracer(settings: Settings, service: str) -> Tracer | None:
@@ -260,6 +273,18 @@ def _tracer(settings: Settings, service: str) -> Tracer | None:
         raise CannotStart(
             f"{variable_of('otlp_endpoint')} is set, and OpenTelemetry is not installed: pip install 'questline[tracing]'"
         ) from error
+
+
+def _build_pruning(settings: Settings) -> Pruning | None:
+    retention = retention_of(settings)
+    if not retention or not settings.prune_every_hours:
+        return None
+    try:
+        archive = Archive(Path(settings.archive_dir)) if settings.archive_dir else None
+    except ArchiveFailed as error:
+        raise CannotStart(str(error)) from error
+    owner = settings.owner_dsn or settings.dsn
+    return Pruning(owner, now, EventIds().new, retention, archive, settings.prune_every_hours)
 
 
 def new_registry() -> CollectorRegistry:

@@ -10,6 +10,7 @@ import msgspec
 
 from questline.model import limits
 from questline.model.rates import RateLimits, RouteClass
+from questline.model.retention import Retention
 
 PREFIX = "QUESTLINE_"
 
@@ -45,6 +46,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
+    retain_events_days: int = 0
+    retain_attempts_days: int = 0
+    retain_notices_days: int = 0
+    retain_keys_days: int = 0
+    prune_every_hours: int = 0
+    archive_dir: str = ""
     tenants: str = ""
     rate_limits_key: RateLimits = RateLimits()
     rate_limits_project: RateLimits = RateLimits()
@@ -120,6 +127,25 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "retry_jitter_percent": Description("By how much each of these waits is changed at random.", "percent"),
     "event_future_seconds": Description("How far ahead of the server's clock occurredAt may lie.", "seconds"),
+    "retain_events_days": Description(
+        "How long events and decisions are kept after their receipt, and events of visitors whom nobody names; 0: for ever."
+        " [Retention](../how-to/retention.md) tells more.",
+        "days",
+    ),
+    "retain_attempts_days": Description(
+        "Likewise attempts; with their events they go anyway. 0: as long as these.", "days"
+    ),
+    "retain_notices_days": Description("Likewise notices; 0: for ever.", "days"),
+    "retain_keys_days": Description(
+        "Likewise dedupe keys: what is sent again after that is a new event. 0: for ever.", "days"
+    ),
+    "prune_every_hours": Description(
+        "How often a worker prunes by itself, as the owner of QUESTLINE_OWNER_DSN; 0: never, `questline prune` does it.",
+        "hours",
+    ),
+    "archive_dir": Description(
+        "Where `questline prune`, and a worker that prunes, write what they drop as Parquet first. Empty: nowhere."
+    ),
     "tenants": Description(
         "The projects that are served here, by id, with commas between them; keys of others get 403. Empty: all."
     ),
@@ -157,6 +183,16 @@ DESCRIPTIONS: dict[str, Description] = {
     "log_level": Description("The least serious lines that are logged."),
     "log_format": Description("One JSON object a line, or lines for people."),
 }
+
+
+def retention_of(settings: Settings) -> Retention:
+    """Return for how long the settings keep what."""
+    return Retention(
+        settings.retain_events_days,
+        settings.retain_attempts_days,
+        settings.retain_notices_days,
+        settings.retain_keys_days,
+    )
 
 
 def load(environment: Mapping[str, str] | None = None, **defaults: Any) -> Settings:

@@ -16,6 +16,10 @@ ALL_TENANTS = {
     "health.queue": "counts for the operator, and shows no row",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "outbox.backlog": "counts for the operator, and shows no row",
+    "retention.count_keys": "retention is an installation's, and of every project",
+    "retention.count_visitors": "likewise",
+    "retention.forget_keys": "likewise; it goes over pages of the table",
+    "retention.forget_visitors": "likewise",
     "sweeps.hold_next": "finds a worker its next work, and the row it returns names its project",
 }
 # Statements on tenants' tables whose first parameter is no project, each with its reason. All others take the project first.
@@ -44,6 +48,12 @@ NO_PROJECT_FIRST = {
     "parking.due": "finds a worker its next work; each row names its project",
     "parking.set_aside": "moves what a worker claimed, by partition and place",
     "quests.due": "finds a worker its next work; each row names its project",
+    "retention.count_keys": "retention is an installation's, and of every project",
+    "retention.count_visitors": "likewise",
+    "retention.forget_keys": "likewise; it goes over pages of the table",
+    "retention.forget_visitors": "likewise",
+    "retention.needed": "likewise; it goes over every project, and shows no row",
+    "retention.oldest_needed": "likewise",
     "reminders.projects": "finds a worker its next work: the projects themselves",
     "replays.hold_next": "finds a worker its next work; the row names its project",
     "replies.sweep": "forgets, and shows no row",

@@ -9,14 +9,14 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from questline.api.callers import EventReader, needs
-from questline.api.problems import Problem
+from questline.api.problems import Problem, pruned
 from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus, EventView, event_view, status_of
 from questline.model.hashing import event_id_hash, given_key_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.model.permissions import Scope
-from questline.store import reads
+from questline.store import reads, retention
 from questline.store.pool import Connection, tenant_transaction
 
 
@@ -46,6 +46,8 @@ async def get_event(event_id: str, event_reader: EventReader, services: Services
         if id_ is not None:
             row = await reads.event(conn, project.id, id_)
         if row is None:
+            if id_ is not None and await retention.may_be_gone(conn, id_):
+                raise pruned(str(id_))
             raise Problem(404, "not-found", f"there is no event {event_id!r}")
         version = row["program_version"]
         program = None

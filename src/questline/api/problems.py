@@ -79,6 +79,7 @@ TITLES = {
     "user-parked": "The user's events wait for one that failed",
     "guard-held": "A guard holds it for review",
     "guard-refused": "A guard refuses it",
+    "event-pruned": "The event is older than what is kept",
     "unknown-review": "There is no such held event",
     "already-reviewed": "The held event was reviewed before",
     "already-checked-in": "The user has checked in today",
@@ -169,6 +170,12 @@ def user_parked(retry_after_seconds: int) -> Problem:
         "an earlier event of this user is being tried again, and commands come after it; repeat this under the same key"
     )
     return Problem(503, "user-parked", detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+def pruned(event_id: str) -> Problem:
+    """The event is of a time that retention has taken away. Its effects stand; what is sent again under its key is a repeat."""
+    detail = "it was received before what is kept: what it did stands, and what it was is not known any more"
+    return Problem(410, "event-pruned", detail, eventId=event_id)
 
 
 def internal() -> Problem:

@@ -41,6 +41,7 @@ def rebuild(project: App) -> None:
 
 
 async def _on(app_id: str, work: Work[T]) -> T:
+    from questline.control.board_rebuild import EventsPruned
     from questline.processing.programs import ProgramCache
     from questline.store import projects
     from questline.store.faults import TRANSIENT_FAULTS
@@ -58,5 +59,7 @@ async def _on(app_id: str, work: Work[T]) -> T:
             raise fail(f"there is no project {app_id!r}")
         programs = await ProgramCache().in_force(conn, [row.project.id])
         return await work(conn, row.project, programs[row.project.id])
+    except EventsPruned as error:
+        raise fail(str(error)) from error
     finally:
         await conn.close()

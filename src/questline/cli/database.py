@@ -17,3 +17,13 @@ def app_dsn(settings: Settings) -> str:
     if not server.data.exists():
         raise NoDatabase("QUESTLINE_DSN is not set, and no questline dev has run here")
     return server.dsn(user=APP_ROLE)
+
+
+def owner_dsn(settings: Settings) -> str:
+    """Return the DSN of the tables' owner, likewise; raises NoDatabase."""
+    if settings.owner_dsn or settings.dsn:
+        return settings.owner_dsn or settings.dsn
+    server = EmbeddedPostgres(settings.data_dir / "postgres")
+    if not server.data.exists():
+        raise NoDatabase("QUESTLINE_OWNER_DSN is not set, and no questline dev has run here")
+    return server.dsn()

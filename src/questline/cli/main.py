@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, program, replay
+from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -26,6 +26,8 @@ app.command()(program.apply)
 app.command()(program.plan)
 app.command()(program.template)
 app.command()(replay.replay)
+app.command()(retention.prune)
+app.command()(retention.archive)
 
 DataDir = Annotated[Path | None, typer.Option(help="Where the database, the keys and the logs are kept.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]

@@ -12,11 +12,17 @@ from questline.engine.decide import decide_again
 from questline.engine.evolve import evolve
 from questline.model.decision import BoardMode, BoardPoints
 from questline.model.principal import Project
+from questline.model.retention import Class
 from questline.model.state import UserState
 from questline.store import board_rebuild as store
-from questline.store import boards
+from questline.store import boards, retention
 from questline.store.board_rebuild import WrongCount, WrongEntry
 from questline.store.boards import BoardRows
+
+
+class EventsPruned(Exception):
+    """Boards by metric are counted from events, of which the oldest are not kept any more."""
+
 
 _GATHERED = 20_000  # rows held before they are copied out
 _USERS = 200  # whose events are replayed at a time
@@ -63,6 +69,11 @@ async def _gather(conn: Any, project: Project, program: Program) -> None:
     await store.open_gathering(conn)
     await _gather_earned(conn, project, program)
     if program.boards_by_metric or (program.season_scores is not None and program.season_scores.by_metric):
+        before = await retention.pruned_before(conn, Class.EVENTS)
+        if before is not None:
+            raise EventsPruned(
+                f"boards by metric are counted from events, and those from before {before:%Y-%m-%d} are pruned"
+            )
         await _gather_counted(conn, project, program)
     await store.settle(conn)
 

@@ -262,7 +262,6 @@ QUEST_SWEEP_FULL_SECONDS = 1.0  # likewise, while more are over than one sweep t
 QUEST_SWEEP_ROWS_MAX = (
     1_000  # quests that one sweep expires: events of customers come first, and reads are right anyway
 )
-PARTITION_MONTHS_AHEAD = 3  # of events, attempts and decisions, made when migrating and by workers
 
 # ── being seen
 PROJECTS_NAMED_MAX = 20  # projects whose events a process counts by name; the rest are `other`
@@ -274,3 +273,16 @@ TRACE_EXPORT_SECONDS = 5.0  # a collector that does not answer holds a sending, 
 BACKLOG_MEASURED_SECONDS = 5.0  # how often a worker measures what waits
 BACKLOG_COUNTED_MAX = 100_000  # events, dead letters and parked users are counted up to this
 BACKLOG_LINES_MAX = 10_000  # places in the queue (a partition, a project) whose first event is looked at for the oldest
+
+# ── retention
+PARTITION_MONTHS_AHEAD = 3  # of events, attempts, decisions and notices, made when migrating and by workers
+PRUNE_LOCK_MS = 200  # events wait so long at most behind who wants to drop a month; then it is tried again
+PRUNE_LOCK_TRIES = 150  # until a month is left for the next time
+PRUNE_LOCK_PAUSE_SECONDS = 0.4  # between them, so that who waited gets through
+PRUNE_ROWS_AT_ONCE = 1_000  # taken out of a default partition in one transaction
+PRUNE_PAGES_AT_ONCE = 64  # of 8 KB, of dedupe keys gone over in one transaction: some 5,000 keys
+PRUNE_CHECKED_SECONDS = 300.0  # how often a worker looks whether it is time to prune
+NEEDED_COUNTED_MAX = 10_000  # of events that a month is still needed for
+ARCHIVE_ROWS_AT_ONCE = 500  # read from PostgreSQL at once: as many of the largest events fit into memory
+ARCHIVE_GROUP_ROWS = 50_000  # of one row group of a file
+ARCHIVE_GROUP_BYTES = 16 * 1024 * 1024  # of its longest columns, so that large events do not swell it

@@ -262,7 +262,11 @@ class Commands:
                 traceparents = [verdict.event.traceparent for verdict in verdicts.values()]
                 self._tracer.batch("command", time.perf_counter() - started, traceparents)
         originals = await accept.originals(conn, [(e.project_id, e.key_hash) for e in distinct if e.id not in new])
-        ids = {key: event.id if event.id in new else originals[key].event_id for key, event in first_of.items()}
+        ids = {
+            key: event.id if event.id in new else originals[key].event_id
+            for key, event in first_of.items()
+            if event.id in new or key in originals
+        }
         unknown = [(key[0], id_) for key, id_ in ids.items() if id_ not in verdicts]
         stored = await commands.outcomes(conn, unknown) if unknown else {}
         telling = [(key[0], id_) for key, id_ in ids.items() if tells_codes(verdicts.get(id_) or stored[id_])]
@@ -271,6 +275,9 @@ class Commands:
             if future.done():  # its caller went away
                 continue
             key = (event.project_id, event.key_hash)
+            if key not in ids:  # retention forgot it between the two statements: the next try is a new command
+                _fail([(event, future)], Unavailable("its key was forgotten at this moment"))
+                continue
             id_ = ids[key]
             first = first_of[key]
             content = first.content_hash if first.id == id_ else originals[key].content_hash

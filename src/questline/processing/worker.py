@@ -29,6 +29,7 @@ from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.months import Months
 from questline.processing.partitions import Partitions
 from questline.processing.programs import ProgramCache
+from questline.processing.pruning import Pruning
 from questline.processing.quest_ends import QuestEnds
 from questline.processing.rankings import Rankings
 from questline.processing.reminders import Reminders
@@ -58,6 +59,7 @@ class Worker:
         schedule: Schedule,
         lanes: int = LANES_PER_WORKER,
         tracer: Tracer | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
         self._tracer = tracer
         programs, seen = ProgramCache(), SeenTypes()
@@ -81,6 +83,7 @@ class Worker:
             Sweeps(dsn, programs, clock, new_id),
             Replays(dsn, programs, clock, new_id),
             Reminders(dsn, programs, clock, new_id),
+            *(() if pruning is None else (pruning,)),
         )
         failures = Failures(schedule, clock, meters)
         self._lanes = [

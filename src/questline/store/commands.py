@@ -13,9 +13,14 @@ from questline.store.statements import statements
 
 SQL = statements("commands")
 
+PRUNED = "pruned"
+
 
 class StoredOutcome(msgspec.Struct, frozen=True):
-    """How an event ended, as stored; `status` is None while it has not. `trace` as effects.trace_of wrote it."""
+    """How an event ended, as stored; `status` is None while it has not. `trace` as effects.trace_of wrote it.
+
+    PRUNED: it ended so long ago that retention has taken away how.
+    """
 
     status: str | None
     reason: str
@@ -69,4 +74,6 @@ def _outcome(row: Any) -> StoredOutcome:
         )
     if row["dead_reason"] is not None:
         return StoredOutcome("failed", row["dead_reason"], row["dead_message"], {}, [], None)
+    if row["pruned"]:
+        return StoredOutcome(PRUNED, "", "it was received before what is kept: what it did stands", {}, [], None)
     return StoredOutcome(None, "", "", {}, [], None)

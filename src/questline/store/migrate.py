@@ -14,7 +14,7 @@ from questline.model.limits import PARTITION_MONTHS_AHEAD
 from questline.store.statements import statements
 
 SQL = statements("migrate")
-PARTITIONED = ("events", "attempts", "decisions")
+PARTITIONED = ("events", "attempts", "decisions", "notices")
 _LOCK = 0x716C6D69  # one migration at a time, whoever starts it
 
 

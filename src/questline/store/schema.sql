@@ -353,8 +353,9 @@ CREATE TABLE notices (
     data        json NOT NULL,
     at          timestamptz NOT NULL,                 -- the event's occurredAt
     CONSTRAINT notices_pk PRIMARY KEY (project_id, event_id, ordinal)
-);
+) PARTITION BY RANGE (event_id);
 CREATE INDEX notices_by_user ON notices (project_id, user_id, event_id);
+CREATE TABLE notices_default PARTITION OF notices DEFAULT;
 
 -- ───────────────────────────────────────────────────────────── boosts and tiers
 
@@ -1034,6 +1035,17 @@ CREATE TABLE user_sessions (
 CREATE INDEX user_sessions_by_expiry ON user_sessions (expires_at);
 CREATE INDEX user_sessions_by_user ON user_sessions (project_id, user_id);
 
+-- ───────────────────────────────────────────────────────────── retention
+
+-- What retention has taken away: of a class, what was received before `before` may be gone.
+CREATE TABLE pruned (
+    class   text COLLATE "C" NOT NULL,                -- events | attempts | notices | keys
+    before  timestamptz,                              -- NULL: nothing yet
+    at      timestamptz NOT NULL,                     -- when it was gone over last
+    CONSTRAINT pruned_pk PRIMARY KEY (class),
+    CONSTRAINT pruned_class_is_known CHECK (class IN ('events', 'attempts', 'notices', 'keys'))
+);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -1212,6 +1224,11 @@ END $$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- Pruning drops whole months, which fires no trigger; single old rows it takes out of the default partitions alone.
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('events_default', 'notices_default')
+        AND current_setting('questline.pruning', true) = 'on' THEN
+        RETURN OLD;
+    END IF;
     RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation', HINT = 'Reverse a transfer with another transfer; drop old events by partition.';
 END $$;
@@ -1229,9 +1246,9 @@ CREATE TRIGGER program_versions_are_immutable BEFORE UPDATE OR DELETE ON program
 
 -- ───────────────────────────────────────────────────────────── partitions
 
--- Create one month's partitions of events, attempts and decisions where they are missing. It runs as the owner, so that a
--- worker, which owns no table, can make them in time; it takes nothing but a month. Bounds are the lowest UUIDv7 of the
--- months: 48 bits of Unix milliseconds, then zeros.
+-- Create one month's partitions of events, attempts, decisions and notices where they are missing. It runs as the owner, so
+-- that a worker, which owns no table, can make them in time; it takes nothing but a month. Bounds are the lowest UUIDv7 of
+-- the months: 48 bits of Unix milliseconds, then zeros.
 CREATE FUNCTION make_partitions(month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -1241,7 +1258,7 @@ DECLARE
     partitioned text;
 BEGIN
     PERFORM pg_advisory_xact_lock(x'716c7074'::integer);  -- one maker at a time
-    FOREACH partitioned IN ARRAY ARRAY['events', 'attempts', 'decisions'] LOOP
+    FOREACH partitioned IN ARRAY ARRAY['events', 'attempts', 'decisions', 'notices'] LOOP
         CONTINUE WHEN to_regclass(format('public.%I', partitioned || to_char(first, '_YYYY_MM'))) IS NOT NULL;
         BEGIN
             EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
@@ -1283,6 +1300,7 @@ GRANT SELECT ON retries, parked_users TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
 GRANT SELECT ON replays TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_processes TO questline_service;
+GRANT SELECT ON pruned TO questline_service, questline_tenant;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;

@@ -18,7 +18,7 @@ from questline.api.hot.signed import burn, headers_unsigned, replayed, verified,
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.own import check_operation
-from questline.api.problems import Problem, of_reason, of_rejection, overloaded, unavailable, user_parked
+from questline.api.problems import Problem, of_reason, of_rejection, overloaded, pruned, unavailable, user_parked
 from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Acceptor, Status
@@ -34,6 +34,7 @@ from questline.model.rates import RouteClass
 from questline.model.reasons import REASONS, Reason
 from questline.processing import commands
 from questline.processing.commands import CommandResult, Commands
+from questline.store.commands import PRUNED
 from questline.store.nonces import Replayed
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -285,6 +286,8 @@ async def run_command(
         return None
     if result.reused:
         raise _reused(str(result.event_id))
+    if result.status == PRUNED and seconds is None:  # who waits for an event only wants to know that it was taken
+        raise pruned(str(result.event_id))
     return result
 
 

@@ -21,11 +21,14 @@ FROM i JOIN keyed ON keyed.event_id = i.id
 RETURNING id;
 
 -- name: outcomes
--- How these events ended, as far as they have; one that was held and approved, as its approval did. $1 projects, $2 event ids.
+-- How these events ended, as far as they have; one that was held and approved, as its approval did. Pruned: they did, and how
+-- is not known any more. $1 projects, $2 event ids.
 SELECT i.event_id, d.status, d.reason, d.program_version, d.trace, l.reason AS dead_reason, l.message AS dead_message,
        (SELECT json_agg(json_build_object('currency', t.currency, 'debit', t.debit, 'credit', t.credit,
                                           'amount', t.amount, 'rule', t.rule) ORDER BY t.ordinal)
-        FROM transfers t WHERE t.project_id = d.project_id AND t.event_id = d.event_id) AS transfers
+        FROM transfers t WHERE t.project_id = d.project_id AND t.event_id = d.event_id) AS transfers,
+       d.status IS NULL AND l.reason IS NULL
+           AND NOT EXISTS (SELECT FROM events e WHERE e.project_id = i.project_id AND e.id = i.event_id) AS pruned
 FROM unnest($1::integer[], $2::uuid[]) AS i (project_id, event_id)
 LEFT JOIN reviews r ON r.project_id = i.project_id AND r.event_id = i.event_id AND r.status = 'approved'
 LEFT JOIN decisions d ON d.project_id = i.project_id AND d.event_id = coalesce(r.decided_by, i.event_id)
