@@ -19,7 +19,7 @@ from questline.settings import Settings
 MARK = "for-the-owners-eyes-only"  # in what the one tenant stores, and in no request of the others
 USER, EVENT = "victims-user", "victims-event"
 # What another tenant may do under the same name: it makes, sees or removes a thing of its own.
-OF_ITS_OWN = re.compile(r"^(put[A-Z]\w*|uploadCoupons|logInMember|acceptInvitation)$")
+OF_ITS_OWN = re.compile(r"^(put[A-Z]\w*|uploadCoupons|mintUserToken|logInMember|acceptInvitation)$")
 
 
 class Victim:
@@ -160,7 +160,7 @@ async def test_no_route_shows_or_changes_what_is_another_tenants(
         if (
             answer.status_code >= 500
             or MARK in answer.text
-            or ("{" in path and answer.status_code not in refusals and not OF_ITS_OWN.match(told[0]))
+            or ("{" in path and answer.status_code not in refusals and not _is_of_its_own(who, told[0], path))
         ):
             faults.append(told)
         elif who in ("nobody", "a revoked key of the victim", "a wrong operator") and _is_guarded(operation):
@@ -168,6 +168,10 @@ async def test_no_route_shows_or_changes_what_is_another_tenants(
     assert faults == []
     assert len(WALK) > 150
     assert await _rows_of(questline, "victim") == before
+
+
+def _is_of_its_own(who: str, operation: str, path: str) -> bool:
+    return OF_ITS_OWN.match(operation) is not None or (who == "another's user of that name" and "{userId}" in path)
 
 
 def _is_guarded(operation: dict[str, Any]) -> bool:
@@ -182,7 +186,8 @@ async def _rows_of(questline: Instance, app_id: str) -> dict[str, str]:
     tables = await questline.owner.fetch(
         """SELECT c.table_name AS name, c.column_name AS key FROM information_schema.columns c
            JOIN pg_class r ON r.relname = c.table_name AND r.relkind IN ('r', 'p') AND NOT r.relispartition
-           WHERE c.table_schema = 'public' AND c.column_name IN ('project_id', 'organization_id')"""
+           WHERE c.table_schema = 'public' AND c.column_name IN ('project_id', 'organization_id')
+               AND c.table_name <> 'event_types'  -- the victim's own types, noted some time after their events"""
     )
     found = {}
     for table in [*tables, {"name": "projects", "key": "id"}, {"name": "organizations", "key": "id"}]:
