@@ -97,6 +97,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what tests marked `tells` print when they pass too: how much was tried, lost and found."""
+    ended = [report for report in terminalreporter.stats.get("", []) if report.when == "teardown"]
+    for report in ended:
+        if "tells" in report.keywords and report.capstdout:
+            terminalreporter.section(report.nodeid)
+            terminalreporter.write_line(report.capstdout.strip())
+
+
 @asynccontextmanager
 async def fresh_database(server: EmbeddedPostgres) -> AsyncIterator[Database]:
     """Yield a migrated database copied from the template, and drop it."""

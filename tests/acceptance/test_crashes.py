@@ -37,6 +37,7 @@ def server() -> Iterator[EmbeddedPostgres]:
         started.stop()
 
 
+@pytest.mark.tells
 @pytest.mark.timeout(0)  # it has deadlines of its own, and may be asked to run for hours
 def test_what_was_acknowledged_is_applied_once_whatever_is_killed_frozen_or_cut(server: EmbeddedPostgres) -> None:
     report = run(server, "crashes", seed=SEED, rounds=ROUNDS, seconds=SECONDS)

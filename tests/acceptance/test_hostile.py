@@ -170,6 +170,7 @@ def test_what_hypothesis_makes_of_an_event_breaks_no_parser(
         ask(watched, f"drawn: {name}", method, path, content=content, headers={"Content-Type": media})
 
 
+@pytest.mark.tells
 def test_it_all_still_works(watched: Instance) -> None:
     """The events that were accepted are applied or refused, and the next one is."""
     answer = watched.client.post(

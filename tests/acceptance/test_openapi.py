@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from questline.api.description.examples import DEFINITIONS, NAMES
 from questline.api.description.untyped import SECTIONS
 
@@ -24,6 +26,7 @@ PROGRAM["currencies"]["coins"] = {"kind": "currency"}
 PROGRAM["rewards"]["founder"] = {"type": "badge", "badge": "founder"}
 
 
+@pytest.mark.tells
 def test_schemathesis_finds_nothing_in_the_whole_document(running: Instance) -> None:
     applied = running.client.put("/v1/program", json=PROGRAM)
     assert applied.status_code == 200, applied.text
