@@ -13,7 +13,8 @@ AGGREGATES = sorted(f.name.removesuffix(".sql") for f in FOLDER.iterdir())
 # Statements that speak of every tenant, each with its reason.
 ALL_TENANTS = {
     "backlog.counts": "counts for the operator, and shows no row",
-    "health.queue": "counts for the operator, and shows no row",
+    "health.parked_since": "tells the operator one time, and shows no row",
+    "health.stuck": "tells the operator numbers of partitions, and shows no row",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "outbox.backlog": "counts for the operator, and shows no row",
     "retention.count_keys": "retention is an installation's, and of every project",
@@ -34,7 +35,9 @@ NO_PROJECT_FIRST = {
     "boards.resolve_periods": "of many projects at once; each row brings its project",
     "commands.accept": "stores commands of many projects at once; each row brings its project",
     "grants.take_due": "finds a worker its next work; each row names its project",
-    "health.queue": "counts for the operator, and shows no row",
+    "health.newest": "tells the operator two times, and shows no row",
+    "health.parked_since": "likewise",
+    "health.stuck": "tells the operator numbers of partitions, and shows no row",
     "keys.create": "the project is $1, and the id comes before it in the row",
     "end_users.sweep": "forgets, and shows no row",
     "keys.project": "the id outside is how a project is found",

@@ -37,6 +37,7 @@ class Client:
 
     def __init__(self, url: str, key: str, header: str = "X-API-Key") -> None:
         self.url = url
+        self.key = key
         self._http = httpx.Client(base_url=url, headers={header: key}, timeout=_SECONDS_MAX, trust_env=False)
 
     @classmethod

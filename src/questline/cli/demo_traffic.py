@@ -73,14 +73,15 @@ def _day(chance: random.Random, date: datetime, zeal: list[float]) -> Iterator[E
             yield {
                 "type": kind,
                 "userId": user_id(number),
-                "payload": _payload(chance, kind),
+                "payload": payload_of(chance, kind),
                 "occurredAt": _iso(at),
                 "eventId": f"demo-{date:%Y%m%d}-{number}-{index}",
                 "source": "demo",
             }
 
 
-def _payload(chance: random.Random, kind: str) -> dict[str, Any]:
+def payload_of(chance: random.Random, kind: str) -> dict[str, Any]:
+    """Return a payload as the app would send it with an event of this type."""
     if kind == "task_completed":
         difficulty = chance.choices(["easy", "medium", "hard"], [5, 3, 2])[0]
         return {"difficulty": difficulty, "tag": chance.choice(["home", "work", "study", "sport", "friends"])}

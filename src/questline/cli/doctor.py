@@ -1,45 +1,58 @@
 """`questline doctor`: what an installation needs, looked at one by one."""
 
+import asyncio
 import time
 from datetime import datetime
+from importlib.metadata import version
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
+import psutil
 
 from questline.assembly import now
+from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
-from questline.settings import Settings, unknown_variables
+from questline.settings import Settings, unknown_variables, variable_of
 from questline.store import health
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, connect
 from questline.store.roles import APP_ROLE
 
 _OLDEST_POSTGRES = 15
 _LAG_SECONDS_MAX = 10.0
+_PARKED_SECONDS_MAX = 3_600.0
 _CLOCK_SECONDS_MAX = 1.0
+_EVENT_CLOCK_SECONDS_MAX = 60.0
+_REACH_SECONDS = 3.0
+_DISK_WRONG_SHARE, _DISK_DOUBTFUL_SHARE = 0.03, 0.10  # that is free
+_CONNECTIONS_SHARE = 0.8  # in use
 _MARKS = {"good": "[green]✓[/]", "doubtful": "[yellow]![/]", "wrong": "[bold red]✗[/]"}
+
+State = Literal["good", "doubtful", "wrong"]
 
 
 class Finding(msgspec.Struct, frozen=True):
     """One thing looked at."""
 
-    state: Literal["good", "doubtful", "wrong"]
+    state: State
     text: str
 
     def render(self) -> str:
         """Return the line for a terminal."""
-        return f"{_MARKS[self.state]} {self.text}"
+        return f"{_MARKS[self.state]} {self.text.replace('[', chr(92) + '[')}"
 
 
 async def examine(settings: Settings) -> list[Finding]:
     """Return what was found, in the order in which to mend it."""
     findings = [Finding("doubtful", f"no setting reads {name}") for name in unknown_variables()]
+    findings += [Finding("doubtful", text) for text in clashes(settings)] or [Finding("good", "no settings clash")]
+    findings += await _collector(settings.otlp_endpoint)
     try:
         began = time.perf_counter()
         conn = await connect(app_dsn(settings))
     except NoDatabase as error:
         return [*findings, Finding("wrong", str(error))]
-    except TRANSIENT_FAULTS as fault:
+    except Exception as fault:  # whatever the driver finds wrong with a DSN or a server
         return [*findings, Finding("wrong", f"PostgreSQL cannot be reached: {fault}; start it, or correct the DSN")]
     try:
         took_ms = (time.perf_counter() - began) * 1000
@@ -47,13 +60,29 @@ async def examine(settings: Settings) -> list[Finding]:
         findings += await _database(conn)
     finally:
         await conn.close()
+    if not settings.dsn:
+        findings.append(_disk(str(settings.data_dir)))
     return findings
+
+
+async def _collector(endpoint: str) -> list[Finding]:
+    if not endpoint:
+        return []
+    at = urlsplit(endpoint)
+    try:
+        async with asyncio.timeout(_REACH_SECONDS):
+            _, writer = await asyncio.open_connection(at.hostname, at.port or (443 if at.scheme == "https" else 80))
+        writer.close()
+    except (OSError, ValueError) as fault:
+        text = f"the collector of traces at {endpoint} cannot be reached ({type(fault).__name__}); events go on without traces"
+        return [Finding("doubtful", text)]
+    return [Finding("good", f"the collector of traces at {endpoint} can be reached")]
 
 
 async def _database(conn: Connection) -> list[Finding]:
     moment = now()
     facts = await health.facts(conn, moment)
-    findings = [_version(facts.server_version), _role(facts), _clock(facts.server_time, moment)]
+    findings = [_version(facts.server_version), _role(facts), *_clocks(facts, moment)]
     if facts.migrations_missing:
         names = ", ".join(facts.migrations_missing)
         return [*findings, Finding("wrong", f"migrations are missing: {names}; run questline migrate")]
@@ -61,14 +90,7 @@ async def _database(conn: Connection) -> list[Finding]:
     if facts.partitions_missing:
         names = ", ".join(facts.partitions_missing)
         findings.append(Finding("doubtful", f"partitions are missing: {names}; run questline migrate once a month"))
-    lag = 0.0 if facts.oldest_waiting is None else (moment - facts.oldest_waiting).total_seconds()
-    state: Literal["good", "doubtful"] = "good" if lag < _LAG_SECONDS_MAX else "doubtful"
-    findings.append(Finding(state, f"{facts.waiting:,} events wait to be applied, the oldest for {lag:.1f} s"))
-    if not facts.workers and facts.waiting:
-        findings.append(Finding("wrong", "no worker runs; start questline work"))
-    if facts.dead_letters:
-        findings.append(Finding("doubtful", f"{facts.dead_letters:,} events gave up and are dead letters"))
-    return findings
+    return [*findings, *_durability(facts), _connections(facts), *_workers(facts), *_waiting(facts, moment)]
 
 
 def _version(number: int) -> Finding:
@@ -83,7 +105,79 @@ def _role(facts: health.Facts) -> Finding:
     return Finding("good", f"the role {facts.role!r} is bound by row-level security")
 
 
-def _clock(server: datetime, here: datetime) -> Finding:
-    apart = abs((server - here).total_seconds())
-    state: Literal["good", "doubtful"] = "good" if apart < _CLOCK_SECONDS_MAX else "doubtful"
-    return Finding(state, f"the clocks here and of PostgreSQL are {apart:.2f} s apart")
+def _clocks(facts: health.Facts, here: datetime) -> list[Finding]:
+    """Compare the clocks of this machine, of PostgreSQL, of the API that received the newest event, and of its sender."""
+    apart = abs((facts.server_time - here).total_seconds())
+    state: State = "good" if apart < _CLOCK_SECONDS_MAX else "doubtful"
+    findings = [Finding(state, f"the clocks here and of PostgreSQL are {apart:.2f} s apart")]
+    for what, latest, bound in (
+        ("the API's clock", facts.newest_received, _CLOCK_SECONDS_MAX),
+        ("a sender's clock", facts.newest_occurred, _EVENT_CLOCK_SECONDS_MAX),
+    ):
+        ahead = 0.0 if latest is None else (latest - facts.server_time).total_seconds()
+        if ahead > bound:
+            text = f"{what} was {ahead:.0f} s ahead of PostgreSQL's at the newest event; days and limits go by it: set it right"
+            findings.append(Finding("doubtful", text))
+    return findings
+
+
+def _durability(facts: health.Facts) -> list[Finding]:
+    if facts.fsync != "on" or facts.full_page_writes != "on":
+        return [
+            Finding(
+                "wrong",
+                "PostgreSQL runs with fsync or full_page_writes off: what is acknowledged can be lost; set both on",
+            )
+        ]
+    if facts.synchronous_commit in ("off", "local"):
+        text = f"synchronous_commit is {facts.synchronous_commit}: what is acknowledged can be lost; set it on"
+        return [Finding("wrong" if facts.synchronous_commit == "off" else "doubtful", text)]
+    return [Finding("good", "PostgreSQL keeps what it has committed (fsync, full_page_writes, synchronous_commit)")]
+
+
+def _connections(facts: health.Facts) -> Finding:
+    text = f"{facts.connections} of PostgreSQL's {facts.connections_max} connections are in use"
+    if facts.connections < facts.connections_max * _CONNECTIONS_SHARE:
+        return Finding("good", text)
+    return Finding("doubtful", f"{text}; raise its max_connections, or lower {variable_of('pool_connections')}")
+
+
+def _workers(facts: health.Facts) -> list[Finding]:
+    live = sum(facts.workers.values())
+    if not live:
+        waits = facts.backlog is not None and facts.backlog.waiting > 0
+        return [Finding("wrong" if waits else "doubtful", "no worker runs; start questline work")]
+    findings = [Finding("good", f"{live} {'worker runs' if live == 1 else 'workers run'}")]
+    if others := {name: count for name, count in facts.workers.items() if name != version("questline")}:
+        named = ", ".join(f"{count} of {name}" for name, count in others.items())
+        text = f"workers of other versions run beside {version('questline')}: {named}; finish the roll-out"
+        findings.append(Finding("doubtful", text))
+    if facts.stuck_partitions:
+        named = ", ".join(map(str, facts.stuck_partitions))
+        text = f"events wait in partitions that no worker holds: {named}; if that lasts for more than ten seconds, see their logs"
+        findings.append(Finding("doubtful", text))
+    return findings
+
+
+def _waiting(facts: health.Facts, moment: datetime) -> list[Finding]:
+    backlog = facts.backlog
+    assert backlog is not None  # every migration is applied
+    lag = 0.0 if backlog.oldest_received_at is None else (moment - backlog.oldest_received_at).total_seconds()
+    state: State = "good" if lag < _LAG_SECONDS_MAX else "doubtful"
+    findings = [Finding(state, f"{backlog.waiting:,} events wait to be applied, the oldest for {lag:.1f} s")]
+    if backlog.dead_letters:
+        text = f"{backlog.dead_letters:,} events gave up and are dead letters; see questline dlq reasons"
+        findings.append(Finding("doubtful", text))
+    if facts.parked_since is not None:
+        parked = (moment - facts.parked_since).total_seconds()
+        text = f"{backlog.parked_users:,} users are parked behind an event that is tried again, the first for {parked:.0f} s"
+        findings.append(Finding("doubtful" if parked > _PARKED_SECONDS_MAX else "good", text))
+    return [*findings, Finding("good", f"the database holds {facts.database_bytes / 2**20:,.0f} MB")]
+
+
+def _disk(directory: str) -> Finding:
+    usage = psutil.disk_usage(directory)
+    share = usage.free / usage.total
+    state: State = "wrong" if share < _DISK_WRONG_SHARE else "doubtful" if share < _DISK_DOUBTFUL_SHARE else "good"
+    text = f"{usage.free / 2**30:,.1f} GB ({share:.0%}) of the disk of {directory} are free"
+    return Finding(state, text if state == "good" else f"{text}; PostgreSQL stops when it is full: make room")

@@ -10,7 +10,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention
+from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention, tail
+from questline.cli import load as load_events
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
 
@@ -25,6 +26,8 @@ app.add_typer(dlq.app, name="dlq")
 app.command()(program.apply)
 app.command()(program.plan)
 app.command()(program.template)
+app.command()(load_events.load)
+app.command()(tail.tail)
 app.command()(replay.replay)
 app.command()(retention.prune)
 app.command()(retention.archive)
@@ -129,8 +132,15 @@ def migrate() -> None:
 
 
 @app.command()
-def doctor(data_dir: DataDir = None) -> None:
-    """Look at what this installation needs, and say what is wrong: settings, PostgreSQL, migrations, backlog."""
+def doctor(
+    data_dir: DataDir = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for what is doubtful, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
+) -> None:
+    """Look at what this installation needs, and say what is wrong or doubtful. Exit code 1: something is wrong.
+
+    Settings that clash, PostgreSQL, its clock and durability, migrations, partitions, workers, backlog, dead letters, disk.
+    """
     from questline.cli.doctor import examine
 
     settings = _settings()
@@ -138,8 +148,11 @@ def doctor(data_dir: DataDir = None) -> None:
         settings = msgspec.structs.replace(settings, data_dir=data_dir)
     findings = asyncio.run(examine(settings))
     for finding in findings:
-        console.print(finding.render(), highlight=False, soft_wrap=True)
-    if any(finding.state == "wrong" for finding in findings):
+        if as_json:
+            typer.echo(msgspec.json.encode(finding).decode())
+        else:
+            console.print(finding.render(), highlight=False, soft_wrap=True)
+    if {finding.state for finding in findings} & ({"wrong", "doubtful"} if strict else {"wrong"}):
         raise typer.Exit(1)
 
 

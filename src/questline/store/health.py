@@ -5,13 +5,15 @@ from datetime import datetime
 import msgspec
 from asyncpg import Connection, Pool
 
-from questline.store.ids import received_at
+from questline.model.limits import BACKLOG_LINES_MAX, PARTITIONS
+from questline.store.backlog import Waiting, measure
 from questline.store.migrate import missing_partitions, pending
 from questline.store.statements import statements
 
 SQL = statements("health")
 
 _COUNTED_MAX = 1_000_000
+_PROJECTS_MAX = 1_000  # whose newest event is looked at
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -23,10 +25,18 @@ class Facts(msgspec.Struct, frozen=True):
     role_is_unbound: bool
     migrations_missing: list[str]
     partitions_missing: list[str] = []
-    waiting: int = 0
-    oldest_waiting: datetime | None = None  # when it was received
-    dead_letters: int = 0
-    workers: int = 0
+    fsync: str = "on"
+    full_page_writes: str = "on"
+    synchronous_commit: str = "on"
+    connections: int = 0
+    connections_max: int = 0
+    database_bytes: int = 0
+    backlog: Waiting | None = None
+    parked_since: datetime | None = None
+    workers: dict[str, int] = {}  # by version
+    stuck_partitions: list[int] = []
+    newest_received: datetime | None = None
+    newest_occurred: datetime | None = None
 
 
 async def check(pool: Pool) -> dict[str, str]:
@@ -43,12 +53,17 @@ async def facts(conn: Connection, now: datetime) -> Facts:
     missing = await pending(conn)
     if missing:
         return Facts(**server, migrations_missing=missing)
-    queue = dict(await conn.fetchrow(SQL["queue"], _COUNTED_MAX))
-    oldest = queue.pop("oldest_waiting")
+    configuration = dict(await conn.fetchrow(SQL["configuration"]))
+    newest = await conn.fetchrow(SQL["newest"], _PROJECTS_MAX)
     return Facts(
         **server,
         migrations_missing=[],
         partitions_missing=await missing_partitions(conn, now),
-        oldest_waiting=None if oldest is None else received_at(oldest),
-        **queue,
+        backlog=await measure(conn, _COUNTED_MAX, BACKLOG_LINES_MAX),
+        parked_since=await conn.fetchval(SQL["parked_since"]),
+        workers=dict(await conn.fetch(SQL["workers"])),
+        stuck_partitions=[row[0] for row in await conn.fetch(SQL["stuck"], list(range(PARTITIONS)))],
+        newest_received=newest["received_at"],
+        newest_occurred=newest["occurred_at"],
+        **configuration,
     )

@@ -4,9 +4,34 @@ SELECT current_setting('server_version_num')::integer AS server_version, clock_t
        r.rolname AS role, r.rolsuper OR r.rolbypassrls AS role_is_unbound
 FROM pg_roles r WHERE r.rolname = current_user;
 
--- name: queue
--- How much waits (up to $1), since when, how many gave up (up to $1), and how many workers are alive.
-SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT $1) AS seen) AS waiting,
-       (SELECT event_id FROM outbox ORDER BY event_id LIMIT 1) AS oldest_waiting,
-       (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT $1) AS seen) AS dead_letters,
-       (SELECT count(*) FROM workers WHERE expires_at > clock_timestamp()) AS workers;
+-- name: configuration
+-- Settings of the server that Questline's promises and its number of processes hang on.
+SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+           AS connections_max,
+       (SELECT sum(numbackends)::integer FROM pg_stat_database) AS connections,
+       pg_database_size(current_database()) AS database_bytes;
+
+-- name: workers
+-- How many workers live, by version.
+SELECT coalesce(version, 'unknown') AS version, count(*)::integer AS workers
+FROM workers WHERE expires_at > clock_timestamp() GROUP BY 1 ORDER BY 1;
+
+-- name: stuck
+-- Partitions in which events wait and on which nobody may work now. $1 partitions.
+SELECT p.partition
+FROM unnest($1::smallint[]) AS p (partition)
+WHERE EXISTS (SELECT FROM outbox o WHERE o.partition = p.partition)
+    AND NOT EXISTS (SELECT FROM partition_leases l WHERE l.partition = p.partition AND l.expires_at > clock_timestamp())
+ORDER BY p.partition;
+
+-- name: newest
+-- When the newest event was received, by the API's clock, and the latest time that its sender gave one, of up to $1 projects.
+SELECT max(e.received_at) AS received_at, max(e.occurred_at) AS occurred_at
+FROM (SELECT id FROM projects ORDER BY id DESC LIMIT $1) AS p
+CROSS JOIN LATERAL (SELECT received_at, occurred_at FROM events WHERE project_id = p.id ORDER BY id DESC LIMIT 1) AS e;
+
+-- name: parked_since
+-- Since when the user has been parked who has been so longest.
+SELECT min(since) FROM parked_users;
