@@ -3,16 +3,20 @@
 import asyncio
 import hashlib
 import json
+import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import duckdb
 import pytest
 from conftest_api import App, Instance
+from typer.testing import CliRunner
 
+from questline.cli import main
 from questline.control.board_rebuild import EventsPruned, compare
 from questline.ingest.envelope import Normaliser
 from questline.model.event import AcceptedEvent
@@ -40,7 +44,8 @@ PROGRAM: dict[str, Any] = {
 class Past:
     """Accepts events as if it were long ago, applies them, and prunes as if it were `NOW`."""
 
-    def __init__(self, questline: Instance, owner: asyncpg.Connection, app: App) -> None:
+    def __init__(self, questline: Instance, owner: asyncpg.Connection, owner_dsn: str, app: App) -> None:
+        self.owner_dsn = owner_dsn
         self.questline = questline
         self.owner = owner
         self.app = app
@@ -103,7 +108,7 @@ async def past(questline: Instance, database: Any) -> Any:
     await owner.execute("TRUNCATE events, decisions, attempts, notices, dedupe_keys, outbox, retries, parked_users, dead_letters, "
                         "reviews, replays, anonymous_events, pruned")  # fmt: skip
     await ensure_partitions(owner, MARCH)
-    yield Past(questline, owner, await questline.app(PROGRAM))
+    yield Past(questline, owner, database.owner_dsn, await questline.app(PROGRAM))
     await owner.close()
 
 
@@ -457,3 +462,88 @@ async def test_boards_by_metric_are_not_counted_from_events_that_are_gone(past: 
     await past.prune(Retention(events=30))
     with pytest.raises(EventsPruned):
         await compare(past.owner, row.project, program)
+
+
+async def run(past: Past, *command: str, **more: str) -> tuple[int, str]:
+    """Run a command of the operator as it stands on the page; return how it ended and what it said."""
+    environment = {"QUESTLINE_OWNER_DSN": past.owner_dsn, **more}
+    done = await asyncio.to_thread(CliRunner().invoke, main.app, command, env=environment)
+    return done.exit_code, done.output.strip()
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+async def test_the_commands_of_the_page_do_what_it_says(past: Past, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    await past.event(MARCH, "march")
+    await past.questline.drain()
+    lines = [
+        shlex.split(line)[1:] for block in blocks("sh") for line in block.splitlines() if line.startswith("questline ")
+    ]
+    look, take, write = lines
+    status, said = await run(past, *look)
+    assert (status, "events_2025_03" in said, "attempts_2025_03" in said) == (0, True, True), said
+    assert await past.count("events") == 1
+    assert await run(past, *write) == (0, "16 partitions are in archive")
+    status, said = await run(past, *take)
+    assert (status, said.splitlines()[-1]) == (0, "12 taken away, archived in archive"), said
+    assert await past.count("events") == 0
+    (sql,) = blocks("sql")
+    with duckdb.connect() as duck:
+        assert duck.execute(sql.replace("'archive/", f"'{tmp_path}/archive/")).fetchall() == [("task", "processed", 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "said"),
+    [
+        ([],                                        {},      "everything is kept for ever"),
+        (["--events", "365", "--yes"],              {"owner": "app"}, "only the owner of the tables may drop them"),
+        (["--events", "365", "--archive-to", "/proc/no", "--yes"], {}, "/proc/no cannot be written to"),
+        (["--events", "365"],                       {},      "Take this away without an archive?"),
+    ],
+)  # fmt: skip
+async def test_what_stops_pruning_is_said_and_nothing_is_gone(
+    past: Past, given: list[str], more: dict[str, str], said: str
+) -> None:
+    await past.event(MARCH, "march")
+    await past.questline.drain()
+    dsn = {"QUESTLINE_OWNER_DSN": past.questline.settings.dsn} if more else {}
+    status, text = await run(past, "prune", *given, **dsn)
+    assert (status, said in text) == (1, True), text
+    assert await past.count("events_2025_03") == 1
+
+
+async def test_events_are_accepted_while_months_are_detached_and_dropped(past: Past) -> None:
+    for month in (MARCH, APRIL, MAY):
+        await past.event(month, f"{month:%m}")
+    await past.questline.drain()
+    done = asyncio.Event()
+
+    async def send() -> int:
+        sent = 0
+        while not done.is_set() or not sent:
+            assert (await past.app.send("task", "bea", {"n": sent})).status_code == 202
+            sent += 1
+        return sent
+
+    async with past.questline.worker():
+        sender = asyncio.create_task(send())
+        try:
+            left = await past.prune(Retention(events=30))
+        finally:
+            done.set()
+        sent = await sender
+    await past.questline.drain()
+    assert left == []
+    assert await past.app.balance("bea", "XP") == 40 * sent
+
+
+async def test_keys_are_gone_over_by_pages_without_an_index_of_their_own(past: Past) -> None:
+    plan_of = await past.owner.fetch(
+        "EXPLAIN DELETE FROM dedupe_keys WHERE ctid >= '(0,0)'::tid AND ctid < '(64,0)'::tid AND event_id < $1", uuid4()
+    )
+    assert any("Tid Range Scan" in row[0] for row in plan_of)
+    indexes = await past.owner.fetch("SELECT indexname FROM pg_indexes WHERE tablename = 'dedupe_keys'")
+    assert [row[0] for row in indexes] == ["dedupe_keys_pk"]
