@@ -18,6 +18,7 @@ from questline.store.embedded import EmbeddedPostgres
 
 BENCHMARKS = {
     "accept": "bench.accept",
+    "signed": "bench.signed",
     "apply": "bench.drain",
     "steady": "bench.steady",
     "spend": "bench.spend",

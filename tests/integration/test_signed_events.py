@@ -16,9 +16,12 @@ from conftest_api import PROGRAM, SECRET_KEYS, App, Instance
 from questline.api.app import description
 from questline.api.hot.segment import BATCH_PATH, SEGMENT_PATHS
 from questline.assembly import running_api
+from questline.control.resealing import reseal
 from questline.processing.forgetting import Forgetting
 from questline.settings import Settings
-from questline.store import nonces
+from questline.store import nonces, sealed
+from questline.store.pool import connect
+from questline.store.sealing import Sealer, keys_of
 
 _numbers = itertools.count()
 SECRET = "a secret of sixteen or more"
@@ -276,6 +279,27 @@ async def test_a_secret_is_stored_sealed_or_not_at_all(questline: Instance, data
     assert (await questline.http.post("/v1/apps", json=body)).status_code == 201
     sealed = await questline.owner.fetchval("SELECT webhook_secret FROM projects WHERE app_id = 'hooked'")
     assert (sealed.startswith("s1."), "plain_text" in sealed, SECRET_KEYS in sealed) == (True, False, False)
+
+
+async def test_a_sealing_key_is_rotated_and_secrets_in_the_clear_are_sealed_with_the_first(questline: Instance) -> None:
+    app = await signed_app(questline, webhookSecret="whsec_one")
+    await questline.app()
+    await questline.owner.execute("UPDATE projects SET webhook_secret = 'in the clear' WHERE app_id = $1", app.app_id)
+    old, new = Sealer(keys_of(SECRET_KEYS)), b"n" * 32
+    both, alone = Sealer([new, *keys_of(SECRET_KEYS)]), Sealer([new])
+    conn = await connect(questline.settings.dsn)
+    try:
+        first, again = await reseal(conn, both), await reseal(conn, both)
+        assert (first.anew > 2, first.lost, again.anew, again.current) == (True, [], 0, first.anew + first.current)
+        mine = [s for s in await sealed.all_secrets(conn) if s.app_id == app.app_id]
+        assert sorted(alone.open(s.stored, s.purpose) for s in mine) == [SECRET, "in the clear"]
+        lost = await reseal(conn, old)
+        assert (lost.anew, app.app_id in lost.lost) == (0, True)
+        await reseal(conn, Sealer([*keys_of(SECRET_KEYS), new]))
+    finally:
+        await conn.close()
+    body = body_for("/v1/events", EVENT)
+    assert (await app.post("/v1/events", content=body, headers=headers(body))).status_code == 202
 
 
 async def test_nonces_are_forgotten_once_their_signatures_are_too_old_anyway(questline: Instance) -> None:

@@ -39,6 +39,7 @@ NO_PROJECT_FIRST = {
     "health.parked_since": "likewise",
     "health.stuck": "tells the operator numbers of partitions, and shows no row",
     "keys.create": "the project is $1, and the id comes before it in the row",
+    "sealed.all": "of every project, for the operator who rotates a key, and shows only what is sealed",
     "end_users.sweep": "forgets, and shows no row",
     "keys.project": "the id outside is how a project is found",
     "keys.find": "the hash of a key is how its project is found",

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from questline.ingest.signatures import SignatureRefused, Signatures, signing_purpose
+from questline.ingest.signatures import SignatureRefused, Signatures
 from questline.model.event import Nonce
 from questline.model.hashing import nonce_hash
 from questline.model.permissions import Role
 from questline.model.principal import KeyType, Principal, Project, SignedEvents, Signing, SigningSecret
-from questline.store.sealing import Sealer
+from questline.store.sealing import Sealer, signing_purpose
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 STAMP = str(int(NOW.timestamp()))

@@ -15,7 +15,6 @@ from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.signing import SigningSecretText
 from questline.control.apps import AppTaken, FirstSecret, create_app
-from questline.ingest.signatures import signing_purpose
 from questline.model import calendar
 from questline.model.limits import CORS_ORIGINS_MAX
 from questline.model.own import OWN_COMMANDS
@@ -26,6 +25,7 @@ from questline.outward.addresses import url_problem
 from questline.store import projects
 from questline.store.pool import tenant_transaction
 from questline.store.projects import ProjectRow
+from questline.store.sealing import signing_purpose
 
 _INTENT_WINDOW_SECONDS_MAX = 86_400
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")

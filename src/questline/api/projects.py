@@ -15,11 +15,11 @@ from questline.api.organizations import slug_page
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.staff import Manager
-from questline.control.apps import webhook_purpose
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.model.permissions import Scope
 from questline.store import organizations, projects
 from questline.store.pool import service_transaction, tenant_transaction
+from questline.store.sealing import webhook_purpose
 
 
 class ProjectUpdate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

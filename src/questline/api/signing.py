@@ -11,7 +11,6 @@ from questline.api.callers import Admin, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control.signing import NewSecret, rotate
-from questline.ingest.signatures import signing_purpose
 from questline.model.limits import (
     SIGNING_OVERLAP_SECONDS_DEFAULT,
     SIGNING_OVERLAP_SECONDS_MAX,
@@ -21,6 +20,7 @@ from questline.model.limits import (
 from questline.model.permissions import Scope
 from questline.store import signing_secrets
 from questline.store.pool import tenant_transaction
+from questline.store.sealing import signing_purpose
 from questline.store.signing_secrets import SecretRow
 
 SigningSecretText = Annotated[

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention, tail
+from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention, secrets, tail
 from questline.cli import load as load_events
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(boards.app, name="boards")
 app.add_typer(achievements.app, name="achievements")
 app.add_typer(dlq.app, name="dlq")

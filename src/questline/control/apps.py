@@ -11,7 +11,7 @@ from questline.model.principal import KeyType, Role, SignedEvents
 from questline.store import projects
 from questline.store.pool import Connection
 from questline.store.projects import ProjectRow
-from questline.store.sealing import Sealer
+from questline.store.sealing import Sealer, webhook_purpose
 
 NO_KEYS = Sealer(())
 
@@ -26,11 +26,6 @@ class FirstSecret(msgspec.Struct, frozen=True):
     id: UUID
     secret: str
     purpose: str
-
-
-def webhook_purpose(app_id: str) -> str:
-    """Return what a project's webhook secret is sealed for."""
-    return f"webhook {app_id}"
 
 
 async def create_app(

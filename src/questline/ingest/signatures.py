@@ -11,7 +11,7 @@ from questline.model.event import Nonce
 from questline.model.hashing import nonce_hash
 from questline.model.limits import NONCE_MARGIN_SECONDS, SIGNATURE_NONCE_CHARS_MAX
 from questline.model.principal import KeyType, Principal, Project, SignedEvents
-from questline.store.sealing import CannotOpen, Sealer
+from questline.store.sealing import Sealer, signing_purpose
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -125,11 +125,6 @@ class Signatures:
         return opened
 
 
-def signing_purpose(app_id: str) -> str:
-    """Return what a project's signing secrets are sealed for."""
-    return f"signing {app_id}"
-
-
 def _required(required: SignedEvents, key_type: KeyType) -> bool:
     if required is SignedEvents.SECRET_KEYS:
         return key_type is not KeyType.PUBLISHABLE
@@ -145,6 +140,3 @@ def _at(timestamp: bytes) -> datetime:
         return instant(text)
     except NoInstant:
         raise SignatureRefused(Refusal.EXPIRED) from None
-
-
-__all__ = ["CannotOpen", "Refusal", "Signature", "SignatureRefused", "Signatures", "signing_purpose"]

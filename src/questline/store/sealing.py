@@ -69,6 +69,16 @@ def is_sealed(stored: str) -> bool:
     return stored.startswith(f"{_FORMAT}.")
 
 
+def webhook_purpose(app_id: str) -> str:
+    """Return what a project's webhook secret is sealed for."""
+    return f"webhook {app_id}"
+
+
+def signing_purpose(app_id: str) -> str:
+    """Return what a project's signing secrets are sealed for."""
+    return f"signing {app_id}"
+
+
 def keys_of(setting: str) -> list[bytes]:
     """Return the keys of a setting, in base64 and parted by commas; raises ValueError, which does not repeat them."""
     keys = []
