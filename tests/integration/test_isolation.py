@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest_api import App, Instance
+from conftest_api import App, Instance, until
 from test_api_description import DOCUMENT, ENTRIES, OPERATIONS, SCHEMAS, WHOLE
 from test_tenants import OPERATOR, Org, made
 
@@ -69,6 +69,7 @@ async def victim(questline: Instance) -> Victim:
         )
         assert sent.status_code == 200, sent.text
     await app.send("task", USER, {"secret": MARK}, eventId="victims-waiting-event")
+    await until(lambda: is_counted(app))
     await app.post("/v1/coupons/spring", json=[MARK])
     incident = {
         "id": "victims-incident",
@@ -89,6 +90,12 @@ async def victim(questline: Instance) -> Victim:
         "keyId": key, "secretId": secret, "replay": replay.json()["id"], "eventType": "task",
     }  # fmt: skip
     return Victim(org, ids)
+
+
+async def is_counted(app: App) -> bool:
+    """Whether the three events that were applied are in the list of types, which is written some time after."""
+    answer = await app.get("/v1/event-types/task")
+    return answer.status_code == 200 and answer.json()["events"] == 3
 
 
 @pytest.fixture(scope="module")
