@@ -547,3 +547,21 @@ async def test_keys_are_gone_over_by_pages_without_an_index_of_their_own(past: P
     assert any("Tid Range Scan" in row[0] for row in plan_of)
     indexes = await past.owner.fetch("SELECT indexname FROM pg_indexes WHERE tablename = 'dedupe_keys'")
     assert [row[0] for row in indexes] == ["dedupe_keys_pk"]
+
+
+async def test_users_whose_history_lost_its_beginning_are_not_reprocessed(past: Past) -> None:
+    await past.event(MARCH, "march")
+    await past.event(JUNE, "june")
+    await past.event(JUNE, "new", "bea")
+    await past.questline.drain()
+    await past.owner.execute("UPDATE users SET created_at = $1 WHERE external_id = 'ada'", MARCH)
+    dearer = {**PROGRAM, "rules": {"task": {"on": "task", "award": {"XP": 50}}}}
+    assert (await past.app.put("/v1/program", json=dearer)).status_code == 200
+    body = {"mode": "reprocess", "dryRun": True}
+    before = (await past.app.post("/v1/admin/replay", json=body)).json()
+    await past.prune(Retention(events=days_since(JUNE)))
+    after = (await past.app.post("/v1/admin/replay", json=body)).json()
+    assert [sorted({item["userId"] for item in shown["differences"]}) for shown in (before, after)] == [
+        ["ada", "bea"],
+        ["bea"],
+    ]

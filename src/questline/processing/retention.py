@@ -133,6 +133,7 @@ async def prune(
         await _write_acts(conn, made, retention, new_id)
     left: list[Kept] = []
     months_left: set[date] = set()
+    events_left = any(kept.name.startswith("events_") for kept in made.kept)
     for step in made.steps:
         if step.month is not None:
             if step.table in ("decisions", "attempts") and step.month.first in months_left:
@@ -141,7 +142,11 @@ async def prune(
             reason = await _take_month(conn, step, step.month, now, archive, tell)
             if reason:
                 left.append(Kept(step.name, reason))
-                months_left |= {step.month.first} if step.table == "events" else set()
+                if step.table == "events":
+                    months_left.add(step.month.first)
+                    events_left = True
+        elif step.what == "rest" and step.table in ("decisions", "attempts") and events_left:
+            left.append(Kept(step.name, "events of older months are kept"))
         elif step.what == "rest":
             await _take_rest(conn, step, now, archive, tell)
         else:

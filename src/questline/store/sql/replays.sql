@@ -62,10 +62,13 @@ RETURNING event_id;
 
 -- name: users_after
 -- The next users, and whether an event between two ids was decided for them. $1 project, $2 after this user, $3 the only user
--- or NULL, $4 first and $5 last event, $6 limit.
+-- or NULL, $4 first and $5 last event, $6 limit. A history whose beginning was pruned cannot be followed, so such users have
+-- none; a day is for events that waited before they made their user.
 SELECT u.id, u.external_id,
        EXISTS (SELECT FROM decisions d
-               WHERE d.project_id = $1 AND d.user_id = u.id AND d.event_id >= $4 AND d.event_id <= $5) AS has_events
+               WHERE d.project_id = $1 AND d.user_id = u.id AND d.event_id >= $4 AND d.event_id <= $5)
+           AND NOT EXISTS (SELECT FROM pruned p WHERE p.class = 'events' AND u.created_at < p.before + interval '1 day')
+           AS has_events
 FROM users u WHERE u.project_id = $1 AND u.id > $2 AND ($3::bigint IS NULL OR u.id = $3)
 ORDER BY u.id LIMIT $6;
 
