@@ -29,6 +29,7 @@ BENCHMARKS = {
     "rollover": "bench.rollover",
     "noisy": "bench.noisy",
     "growth": "bench.growth",
+    "torture": "bench.torture",
 }
 
 

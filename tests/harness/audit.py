@@ -30,7 +30,7 @@ _STANDINGS = """
         coalesce((SELECT length FROM streaks s WHERE (s.project_id, s.user_id, s.streak) = (u.project_id, u.id, 'daily')), 0) AS length,
         coalesce((SELECT longest FROM streaks s WHERE (s.project_id, s.user_id, s.streak) = (u.project_id, u.id, 'daily')), 0) AS longest
     FROM users u JOIN projects p ON p.id = u.project_id WHERE p.app_id = $1"""
-_UNEQUAL = """
+UNEQUAL = """
     SELECT project_id, user_id, currency, b.amount, t.total FROM balances b FULL JOIN (
         SELECT project_id, user_id, currency, sum(CASE WHEN credit = 'user' THEN amount ELSE -amount END) AS total
         FROM transfers GROUP BY 1, 2, 3) t USING (project_id, user_id, currency)
@@ -63,7 +63,7 @@ async def audit(conn: asyncpg.Connection, book: Book, app: str) -> Audit:
     _compare_events(found, book, {r["external_id"]: r for r in await conn.fetch(_APPLIED, app)})
     if dead := await conn.fetchval("SELECT count(*) FROM dead_letters"):
         found.findings.append(f"{dead} dead letters, though every event was good")
-    if unequal := await conn.fetch(_UNEQUAL):
+    if unequal := await conn.fetch(UNEQUAL):
         found.findings.append(f"{len(unequal)} balances are not the sums of their transfers: {unequal[:_SHOWN]}")
     stands = {r["user"]: {n: v for n, v in r.items() if n != "user"} for r in await conn.fetch(_STANDINGS, app)}
     wrong = [(user, stands.get(user), due) for user, due in counted(book).items() if stands.get(user) != due]

@@ -27,7 +27,7 @@ from questline.cli.bootstrap import bootstrap
 from questline.cli.children import Child
 from questline.cli.dev_file import DevFile
 from questline.settings import Settings, base_environment, environment_of
-from questline.store.embedded import EmbeddedPostgres, ensure_database
+from questline.store.embedded import EmbeddedPostgres, EmbeddedStartFailed, ensure_database
 from questline.store.migrate import migrate
 from questline.store.roles import APP_ROLE, ensure_app_role
 
@@ -171,7 +171,8 @@ class Cluster:
             if part.has_ended():
                 if part.name == "postgres":
                     self.thaw_all()  # backends of the dead server that stand still would keep its memory in use
-                part.start()
+                with contextlib.suppress(EmbeddedStartFailed):  # on a full disk, say: it is tried again
+                    part.start()
 
     def tend_until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         """Tend until a condition holds; raises TimeoutError."""

@@ -1,10 +1,14 @@
 """What is tried again, and when."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import asyncpg
 import pytest
 from asyncpg.exceptions import InterfaceError
 
 from questline.model.reasons import Reason
+from questline.processing.lane import parts_of
 from questline.processing.schedule import Schedule
 from questline.store.faults import FAULTS, TRANSIENT_FAULTS, Remedy, classify
 
@@ -64,3 +68,16 @@ def test_waits_are_those_of_the_schedule_within_its_jitter_and_end() -> None:
         assert max(waits) <= seconds * 1.2
         assert max(waits) - min(waits) > seconds * 0.1
     assert schedule.wait_after(4) is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts"),
+    [
+        ("a1 a2 a3", ["a1", "a2 a3"]),
+        ("a1 a2 a3 a4", ["a1 a2", "a3 a4"]),
+        ("a1 b1 a2 c1 b2", ["a1 a2", "b1 b2", "c1"]),
+    ],
+)
+def test_a_refused_batch_is_taken_apart_by_project_and_one_of_a_project_by_halves(batch: str, parts: list[str]) -> None:
+    events: list[Any] = [SimpleNamespace(project_id=name[0], name=name) for name in batch.split()]
+    assert [" ".join(event.name for event in part) for part in map(list[Any], parts_of(events))] == parts
