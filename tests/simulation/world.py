@@ -32,12 +32,12 @@ from questline.transport import stall
 from .scheduler import BEGIN, Crashed, Process, Scheduler, current
 
 USERS = 6
-DAYS = 4
+DAYS = 3
 EVENTS = 36
 WORKERS = 2
 LANES = 2
 CLIENTS = 3
-PAID_A_DAY = 3
+PAID_A_DAY = 1
 
 PROGRAM: dict[str, Any] = {
     "currencies": {"XP": {"kind": "xp", "levels": {"curve": "sqrt", "base": 100}}, "coins": {"kind": "currency"}, "gems": {"kind": "currency"}},
@@ -197,7 +197,7 @@ class World:
                     await self._spend(key, user, amount)
 
     def _draft(self, chance: random.Random, user: str, external_id: str) -> dict[str, Any]:
-        poison = chance.choices(("", "40001", "23514"), (0.86, 0.1, 0.04))[0]
+        poison = chance.choices(("", "40001", "23514"), (0.78, 0.18, 0.04))[0]
         return {
             "user": user,
             "external_id": external_id,
