@@ -70,15 +70,16 @@ async def run(bench: Bench) -> Sequence[Figure]:
 async def _secret(bench: Bench) -> str:
     async with httpx.AsyncClient(base_url=bench.processes.url, trust_env=False) as http:
         headers = {"X-API-Key": bench.state.key(1)}
-        return str((await http.post("/v1/signing-secrets", json={}, headers=headers)).json()["secret"])
+        return str(
+            (await http.post("/v1/signing-secrets", json={"overlapSeconds": 0}, headers=headers)).json()["secret"]
+        )
 
 
 async def _load(bench: Bench, secret: str | None) -> Load:
-    project = 2 if secret is None else 1
     for seconds in (1.0, bench.seconds):
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             _write(Path(file.name), int(_REQUESTS_PER_SECOND * seconds), bench.state.size.users, secret)
-            script = _SCRIPT % (bench.state.key(project), file.name, "false" if secret is None else "true")
+            script = _SCRIPT % (bench.state.key(1), file.name, "false" if secret is None else "true")
             load = await wrk(bench.processes.url, script, connections=CONNECTIONS, seconds=seconds)
     return load
 

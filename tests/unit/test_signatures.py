@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from questline.ingest.signatures import SignatureRefused, Signatures
@@ -119,6 +120,15 @@ def test_two_secrets_are_valid_until_the_older_one_ends() -> None:
     assert verdict(principal(secrets={"new": None, "old": ahead}), signed(secret="new")) == "taken"
     assert verdict(principal(secrets={"new": None, "old": behind}), signed(secret="old")) == INVALID
     assert verdict(principal(secrets={}), signed()) == INVALID
+
+
+def test_a_secret_that_does_not_open_any_more_takes_nothing_from_the_other() -> None:
+    lost = SigningSecret(Sealer([b"x" * 32]).seal("lost", signing_purpose("todo")))
+    who = principal()
+    assert who.project.signing is not None
+    signing = msgspec.structs.replace(who.project.signing, secrets=(lost, *who.project.signing.secrets))
+    who = msgspec.structs.replace(who, project=msgspec.structs.replace(who.project, signing=signing))
+    assert (verdict(who, signed()), verdict(who, signed(secret="lost"))) == ("taken", INVALID)
 
 
 def test_a_body_in_pieces_is_judged_as_one() -> None:

@@ -278,19 +278,24 @@ class Acceptor:
         self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent], burning: Burning | None
     ) -> list[Acceptance]:
         started = time.perf_counter()
+        known: dict[accept.Key, accept.Original] = {}
         if burning is None:
             first_of = _first_of(events)
             new = await insert(list(first_of.values()))
         else:
             claims = burning.claims(events)
-            live = [event for event in events if burning.is_free(event)]
-            new, burnt = await accept.accept_signed(conn, list(_first_of(live).values()), claims)  # type: ignore[arg-type]
+            all_free = burning.is_all_free(events)  # as it is but in an attack, or when it is tried again
+            live = events if all_free else [event for event in events if burning.is_free(event)]
+            first_of = _first_of(live)
+            new, burnt = await accept.accept_signed(conn, list(first_of.values()), claims)  # type: ignore[arg-type]
             burning.burnt(burnt)
-            first_of = _first_of([event for event in live if burning.is_free(event)])
-        known: dict[accept.Key, accept.Original] = {}
-        if burning is not None:
-            replays = [(e.project_id, e.key_hash) for e in events if not burning.is_free(e)]
-            known |= await accept.originals(conn, replays)
+            if all_free and len(burnt) == len(events):
+                burning = None
+            else:
+                free = [event for event in events if burning.is_free(event)]
+                first_of = _first_of(free)
+                replays = [(e.project_id, e.key_hash) for e in events if not burning.is_free(e)]
+                known |= await accept.originals(conn, replays)
         while lost := [key for key, e in first_of.items() if e.id not in new and key not in known]:
             known |= await accept.originals(conn, lost)
             if gone := [first_of[key] for key in lost if key not in known]:  # pruned between the two statements

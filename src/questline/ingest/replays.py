@@ -27,6 +27,10 @@ class Burning:
                 self._claimed_by.setdefault(nonce.hash, event.id)
         return list(claims.values())
 
+    def is_all_free(self, events: Sequence[AcceptedEvent]) -> bool:
+        """Tell whether each of the events has just claimed a nonce of its own."""
+        return len(self._claimed_by) == len(events)
+
     def burnt(self, hashes: set[bytes]) -> None:
         """Be told which of the nonces claimed last were burnt for them, and committed; those of the others were before."""
         self._burnt_by.update((hash_, self._claimed_by[hash_]) for hash_ in hashes)
