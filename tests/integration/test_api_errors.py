@@ -116,9 +116,9 @@ async def test_a_parameter_that_is_wrong_is_named_as_the_client_wrote_it(
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/events", "GET, OPTIONS, POST"), ("DELETE", "/v1/events/batch", "GET, OPTIONS, POST"),
-        ("GET", "/v1/ingest/stream", "POST"), ("GET", "/currency/spend", "POST"), ("POST", "/health", "GET, OPTIONS"),
-        ("DELETE", "/v1/program", "GET, OPTIONS, PUT"),
+        ("PUT", "/v1/events", "GET, HEAD, OPTIONS, POST"), ("DELETE", "/v1/events/batch", "GET, HEAD, OPTIONS, POST"),
+        ("GET", "/v1/ingest/stream", "OPTIONS, POST"), ("GET", "/currency/spend", "OPTIONS, POST"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"), ("DELETE", "/v1/program", "GET, HEAD, OPTIONS, PUT"),
     ],
 )  # fmt: skip
 async def test_a_wrong_method_is_405_and_says_which_are_right(

@@ -12,7 +12,7 @@ from questline.api.auth import require
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.own import check_own
-from questline.api.problems import Problem
+from questline.api.problems import Problem, unauthorized
 from questline.api.services import Services
 from questline.model.audit import DEVELOPER, OPERATOR
 from questline.model.permissions import Role, Scope
@@ -169,7 +169,7 @@ async def end_user(request: AnyRequest) -> EndUser:
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
     if principal.user is None:
-        raise Problem(403, "forbidden", "this is for users: send a token of theirs as Authorization: Bearer")
+        raise unauthorized("this is for users: send a token of theirs as Authorization: Bearer")
     await services.rates.take(principal, RouteClass.READ, notes)
     request.scope["state"]["project"] = principal.project.app_id  # for the access log
     return EndUser(principal)

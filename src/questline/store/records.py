@@ -248,7 +248,7 @@ async def load(
             projects.append(project_id)
             user_ids.append(user_id)
             names.append(name)
-    for kind, arrays in columns.items():
+    for kind, arrays in sorted(columns.items()):  # in one order always: each order would be a statement of its own
         table = _TABLES[kind]
         if table.lock is not None:
             await conn.execute(SQL[table.lock], arrays[0])
@@ -271,7 +271,7 @@ def put(writes: Writes, states: Mapping[tuple[RecordKind, int, int, str], Record
     rows: dict[RecordKind, list[tuple[object, ...]]] = {}
     for (kind, project_id, user_id, name), state in states.items():
         rows.setdefault(kind, []).append((project_id, user_id, name, *_TABLES[kind].row(state)))
-    for kind, of_kind in rows.items():
+    for kind, of_kind in sorted(rows.items()):
         statement = _TABLES[kind].put
         assert statement is not None
         add = writes.add_later if _TABLES[kind].later else writes.add
