@@ -253,7 +253,7 @@ async def test_a_publishable_key_beside_a_token_must_be_of_the_same_project(ques
     statuses = [(await one.get("/v1/me", token, **{"X-API-Key": key})).status_code for key in keys]
     assert statuses == [200, 403]
     alone = await one.http.get("/v1/me", headers={"X-API-Key": keys[0]})
-    assert alone.status_code == 403
+    assert alone.status_code == 401
 
 
 async def test_what_guards_say_of_a_user_is_not_shown_to_them(questline: Instance) -> None:
@@ -279,7 +279,7 @@ async def test_x_user_id_names_a_user_in_development_alone(questline: Instance, 
     settings = Settings(dsn=database.app_dsn, admin_token="an operator's token", token_keys=TOKEN_KEYS)
     async with running_api(settings) as app:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://t") as http:
-            assert (await http.get("/v1/me", headers=headers)).status_code == 403
+            assert (await http.get("/v1/me", headers=headers)).status_code == 401
             token = await token_of(c.app, "ada")
             assert (await http.get("/v1/me", headers=bearer(token))).status_code == 200
 
