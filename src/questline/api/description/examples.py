@@ -350,6 +350,7 @@ SCHEMAS: dict[str, Any] = {
         "reason": "PROCESSED", "message": "", "outcome": OUTCOME,
     },
     "Batch": {"events": [EVENT]},
+    "BareBatch": [EVENT],
     "BatchResult": {
         "accepted": 1, "duplicate": 0, "rejected": 1,
         "results": [

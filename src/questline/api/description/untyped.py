@@ -70,6 +70,7 @@ _EVENT = {
     },
 }
 _ANSWERED_FOR_ITSELF = {"anyOf": [ref("Event"), {"description": "Whatever else it is, it is rejected for itself."}]}
+_ITEMS: Json = {"type": "array", "items": _ANSWERED_FOR_ITSELF, "maxItems": BATCH_EVENTS_MAX}
 _ACCEPTED: Json = {
     "status": {"const": "accepted"},
     "eventId": {**_ID, "description": "Ours; of a duplicate, the original's."},
@@ -109,7 +110,8 @@ def schemas() -> Json:
         **structs,
         "Event": _EVENT,
         **dialects.SCHEMAS,
-        "Batch": _object({"events": {"type": "array", "items": _ANSWERED_FOR_ITSELF, "maxItems": BATCH_EVENTS_MAX}}),
+        "Batch": _object({"events": _ITEMS}),
+        "BareBatch": {**_ITEMS, "description": "A batch without a name around it."},
         "Accepted": _object(_ACCEPTED),
         "Applied": _object(
             {
@@ -269,7 +271,8 @@ def _post(operation: str, tag: str, summary: str, body: Json, answers: Json, *pa
     }  # fmt: skip
 
 
-_ONE_OR_MANY = {_JSON: {"schema": {"anyOf": [ref("Event"), ref("Batch")]}}}
+_MANY = {_JSON: {"schema": {"anyOf": [ref("Batch"), ref("BareBatch")]}}}
+_ONE_OR_MANY = {_JSON: {"schema": {"anyOf": [ref("Event"), ref("Batch"), ref("BareBatch")]}}}
 _ONE_OR_MANY_ANSWERS = {_JSON: {"schema": {"anyOf": [ref("Accepted"), ref("BatchResult")]}}}
 _EVENT_FORMS = {
     _JSON: {"schema": ref("Event")},
@@ -297,7 +300,7 @@ HOT_PATHS: dict[str, Json] = {
     ),
     "/v1/events/batch": _post(
         "sendBatch", "events", f"Accept up to {BATCH_EVENTS_MAX:,} events, each answered for itself",
-        _body(_JSON, schema="Batch"), {"202": _answer("A result an item.", _JSON, schema="BatchResult")},
+        {"required": True, "content": _MANY}, {"202": _answer("A result an item.", _JSON, schema="BatchResult")},
     ),
     "/v1/events/track": _post(
         "track", "events", "Accept one event, or many under `events`: for clients that know one path",
