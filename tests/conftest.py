@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,10 @@ from questline.store.embedded import EmbeddedPostgres, ensure_database
 from questline.store.migrate import migrate
 from questline.store.pool import open_pool
 from questline.store.roles import APP_ROLE, ensure_app_role
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.services
+
+from tests.services.redis import RedisServer
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _TEMPLATE = "questline_template"
@@ -49,6 +54,19 @@ def postgres_15() -> Iterator[EmbeddedPostgres]:
     if not (POSTGRES_15 / "postgres").exists():
         missing_part("PostgreSQL 15 (apt-get install postgresql-15)")
     yield from _server(POSTGRES_15)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for all tests of a process; who kills, freezes or empties it starts one of their own."""
+    lacks = RedisServer.lacks()
+    if lacks is not None:
+        missing_part(lacks)
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    server.wait_until_ready()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import structlog
@@ -29,6 +29,7 @@ from questline.api.operators import Operators, Throttle, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
 from questline.api.traced import Traced
+from questline.assembly_caches import open_redis
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.end_users import Lifetimes, Logins
@@ -63,7 +64,7 @@ from questline.processing.rankings import Rankings
 from questline.processing.schedule import Schedule
 from questline.processing.seen import SeenTypes
 from questline.processing.worker import Worker
-from questline.settings import Settings, retention_of, variable_of
+from questline.settings import SettingError, Settings, retention_of, variable_of
 from questline.store import api_processes, keys, outbox
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
@@ -72,6 +73,9 @@ from questline.store.pool import Pool, open_pool
 from questline.store.sealing import Sealer, keys_of
 from questline.telemetry.projects import ProjectEvents
 from questline.telemetry.tracing import Tracer, TracingMissing, open_tracer
+
+if TYPE_CHECKING:
+    from questline.cache.redis import RedisClient
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +105,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         raise CannotStart(f"{variable_of('admin_token')} {weakness}")
     pool = await _reach(settings)
     registry = _registry()
+    redis = await _redis(settings, registry, pool)
     ids = EventIds()
     tracer = _tracer(settings, "questline-api")
     projects = ProjectEvents(registry)
@@ -167,7 +172,17 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
             await types.run_once()
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
+        if redis is not None:
+            await redis.close()
         await _part(pool)
+
+
+async def _redis(settings: Settings, registry: CollectorRegistry, pool: Pool) -> "RedisClient | None":
+    try:
+        return await open_redis(settings, registry, pool)
+    except SettingError as error:
+        await pool.close()
+        raise CannotStart(str(error)) from error
 
 
 def _rates(settings: Settings, counted: MemoryBuckets, strangers: MemoryBuckets, addresses: Addresses) -> Rates:

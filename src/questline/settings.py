@@ -63,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbound_private: bool = False
     otlp_endpoint: str = ""
     trace_percent: int = 100
+    redis_url: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "pretty"] = "json"
 
@@ -179,6 +180,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "trace_percent": Description(
         "Of requests that come without a trace, how many begin one. Those that come with one go by its own flag.",
         "percent",
+    ),
+    "redis_url": Description(
+        "Redis, such as `redis://cache:6379/0`, for what processes share and may lose; needs `questline[redis]`. Empty: none."
     ),
     "log_level": Description("The least serious lines that are logged."),
     "log_format": Description("One JSON object a line, or lines for people."),

@@ -9,6 +9,7 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from questline.api.meters import ApiMeters
+from questline.cache.meters import CacheMeters
 from questline.cli.main import app
 from questline.control.schema import quest_transitions
 from questline.ingest.meters import IngestMeters
@@ -200,6 +201,7 @@ def metrics_of(process: str) -> list[Metric]:
     registry = CollectorRegistry()
     projects = ProjectEvents(registry)
     ProcessingMeters(registry, projects)
+    CacheMeters(registry)
     if process == "API":
         ApiMeters(registry)
         IngestMeters(registry, projects)

@@ -243,6 +243,14 @@ SHUTDOWN_SECONDS_MAX = 10.0  # to finish what was taken
 START_SECONDS_MAX = 60.0  # a process waits so long for a database that is not there yet
 LOG_FILE_BYTES_MAX = 16 * 1024 * 1024  # of `questline dev`; a larger one is moved aside at the next start
 
+# ── Redis
+REDIS_DEADLINE_SECONDS = 0.03  # it answers within one millisecond or two; what takes longer is slower than PostgreSQL
+REDIS_CONNECT_SECONDS = 0.25  # a connection, and a probe, which nobody waits for
+REDIS_ASKED_AT_ONCE = 16  # questions of one process, each with a connection of its own; more wait within their deadline
+REDIS_PROBE_SECONDS_MIN = 0.05  # after a fault it is probed so soon, then ever more rarely
+REDIS_PROBE_SECONDS_MAX = 1.0
+REDIS_STABLE_SECONDS = 10.0  # who fails again within this is probed no more often than before
+
 # ── seasons and leagues
 LEAGUES_CHECKED_SECONDS = 5.0  # how often a worker looks for weeks that have ended
 SEASONS_CHECKED_SECONDS = 30.0  # likewise for seasons, of which only the programs tell
