@@ -23,6 +23,7 @@ from questline.store.roles import APP_ROLE, ensure_app_role
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.services
 
+from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import RedisServer
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
@@ -63,6 +64,19 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     if lacks is not None:
         missing_part(lacks)
     server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    server.wait_until_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A broker for all tests of a process; who kills or empties it starts it again."""
+    lacks = RabbitMQ.lacks()
+    if lacks is not None:
+        missing_part(lacks)
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
     server.start()
     server.wait_until_ready()
     yield server

@@ -30,6 +30,7 @@ from questline.api.rates import Rates
 from questline.api.services import Services
 from questline.api.traced import Traced
 from questline.assembly_caches import open_redis
+from questline.assembly_carriers import carrier_of
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.end_users import Lifetimes, Logins
@@ -64,7 +65,7 @@ from questline.processing.rankings import Rankings
 from questline.processing.schedule import Schedule
 from questline.processing.seen import SeenTypes
 from questline.processing.worker import Worker
-from questline.settings import SettingError, Settings, retention_of, variable_of
+from questline.settings import CannotStart, SettingError, Settings, retention_of, variable_of
 from questline.store import api_processes, keys, outbox
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
@@ -80,10 +81,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REACH_AGAIN_SECONDS = 0.25
-
-
-class CannotStart(Exception):
-    """A process lacks what it needs; the message says what."""
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -278,6 +275,7 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
         settings.lanes,
         tracer,
         _build_pruning(settings),
+        carrier_of(settings),
     )
 
 

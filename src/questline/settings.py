@@ -19,6 +19,10 @@ class SettingError(ValueError):
     """A setting has a value it cannot have; the message names it and what it takes."""
 
 
+class CannotStart(Exception):
+    """A process lacks what it needs; the message says what."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting. The variable of `field` is QUESTLINE_FIELD; DESCRIPTIONS says what each means."""
 
@@ -43,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_bytes_max: int = limits.STREAM_BYTES_MAX
     accept_queue_bytes: int = limits.ACCEPT_QUEUE_BYTES_MAX
     backlog_events_max: int = 0
+    transport: Literal["postgres", "rabbitmq"] = "postgres"
+    rabbitmq_url: str = ""
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
@@ -122,6 +128,13 @@ DESCRIPTIONS: dict[str, Description] = {
     "backlog_events_max": Description(
         "Events that may wait to be applied; beyond, new ones are refused with 503 until fewer do. 0: as many as the disk holds.",
         "events",
+    ),
+    "transport": Description(
+        "What carries accepted events to workers: PostgreSQL itself, or RabbitMQ, which needs `questline relay` and"
+        " `questline[rabbitmq]`. The same for all processes. [Carriers](../how-to/carriers.md) tells more."
+    ),
+    "rabbitmq_url": Description(
+        "The broker, such as `amqps://user:password@host:5671/vhost`; relays and workers read it where the transport is rabbitmq."
     ),
     "retry_seconds": Description(
         "How long an event that failed waits before each further try; then it is a dead letter.", "seconds"

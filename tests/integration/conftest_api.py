@@ -111,6 +111,13 @@ async def until(holds: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module")
 async def questline(database: Any) -> AsyncIterator[Instance]:
     """An instance on a database of the module's own."""
+    async with running_instance(database) as instance:
+        yield instance
+
+
+@asynccontextmanager
+async def running_instance(database: Any, **more: Any) -> AsyncIterator[Instance]:
+    """Yield an instance on a database, with further settings."""
     settings = Settings(
         dsn=database.app_dsn,
         dev=True,
@@ -118,6 +125,7 @@ async def questline(database: Any) -> AsyncIterator[Instance]:
         token_keys=TOKEN_KEYS,
         admin_token="operator-of-the-tests",
         pool_connections=8,
+        **more,
     )
     async with running_api(settings) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

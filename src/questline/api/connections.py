@@ -242,7 +242,9 @@ class _Answer(RequestResponseCycle):
             await super().send(message)
             return
         body = message.get("body", b"")
-        is_whole = not self.chunked_encoding and not message.get("more_body") and message["type"] == "http.response.body"
+        is_whole = (
+            not self.chunked_encoding and not message.get("more_body") and message["type"] == "http.response.body"
+        )
         if is_whole and len(body) == self.expected_content_length and self.scope["method"] != "HEAD":
             self.transport.write(head + body)
             self.response_complete = True

@@ -112,6 +112,18 @@ def work(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
 
 
 @app.command()
+def relay(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
+    """Run a relay, which hands events to the broker where the transport is rabbitmq. Several may run."""
+    from questline.cli import processes
+    from questline.cli.listening import CannotListen
+
+    try:
+        processes.relay(_server_settings(), parent_pipe, listen_fd)
+    except (CannotListen, processes.CannotStart) as error:
+        raise fail(str(error)) from error
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to this release's schema, and make the partitions of the months ahead."""
     from questline.assembly import now

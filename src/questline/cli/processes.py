@@ -1,4 +1,4 @@
-"""The server processes: the API, and the worker with its own small page of health."""
+"""The server processes: the API, and the worker and the relay, each with a small page of health of its own."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,14 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from questline.api.connections import Bounds, protocol, watch
-from questline.assembly import CannotStart, build_worker, new_registry, running_api
+from questline.assembly import build_worker, new_registry, now, running_api
+from questline.assembly_carriers import build_relay
 from questline.cli.listening import BACKLOG, listen, url_of
 from questline.model.limits import KEEP_ALIVE_SECONDS, LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
-from questline.settings import Settings
+from questline.settings import CannotStart, Settings
+from questline.store.ids import EventIds
 
-__all__ = ["CannotStart", "serve", "work"]
+__all__ = ["CannotStart", "relay", "serve", "work"]
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,11 @@ def serve(settings: Settings, parent_pipe: int | None = None, listen_fd: int | N
 def work(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
     """Run a worker until a signal; the batches under way are finished first. `listen_fd`: as of `serve`."""
     _run(_work(settings, parent_pipe, listen_fd))
+
+
+def relay(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
+    """Run a relay until a signal; what it is handing over is finished first. `listen_fd`: as of `serve`."""
+    _run(_relay(settings, parent_pipe, listen_fd))
 
 
 def _run(main: Any) -> None:
@@ -118,6 +125,16 @@ async def _work(settings: Settings, parent_pipe: int | None, listen_fd: int | No
         await worker.run(stop)
 
 
+async def _relay(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
+    stop = _stop_signal(parent_pipe)
+    registry = new_registry()
+    built = build_relay(settings, registry, now, EventIds().new)
+    listener = listen(settings.host, settings.worker_port) if listen_fd is None else socket.socket(fileno=listen_fd)
+    log.info("relay.listening", url=url_of(listener))
+    async with listening(_page(built, registry), listener, Bounds()):
+        await built.run(stop)
+
+
 def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
     """Return an event set by SIGINT or SIGTERM, or when the parent's end of a pipe closes: it was killed."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -137,7 +154,7 @@ def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
     return stop
 
 
-def _page(worker: Any, registry: Any) -> Any:
+def _page(process: Any, registry: Any) -> Any:
     async def app(
         scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
@@ -145,7 +162,7 @@ def _page(worker: Any, registry: Any) -> Any:
         if scope["path"] == "/metrics":
             body, kind = generate_latest(registry), CONTENT_TYPE_LATEST.encode()
         elif scope["path"] == "/ready":
-            idle = worker.idle_seconds()
+            idle = process.idle_seconds()
             status = 200 if idle < LANE_HUNG_SECONDS else 503
             state = "ready" if status == 200 else "a lane hangs"
             body = msgspec.json.encode({"status": state, "idleSeconds": round(idle, 1)})

@@ -20,6 +20,7 @@ from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 from questline.store.faults import FAULTS
 from questline.telemetry.projects import LABELS, ProjectEvents
+from questline.transport.meters import RelayMeters
 
 
 def settings_page() -> str:
@@ -162,13 +163,14 @@ def metrics_page() -> str:
         "",
         "<!-- Written by `make docs` from the meters of the code. -->",
         "",
-        "Each process answers `/metrics` in the text format of Prometheus and `/ready`: the API on its own port, a worker on",
-        "`QUESTLINE_WORKER_PORT` (`questline dev` chooses ports for its workers, and writes them to `.questline/workers.json`).",
+        "Each process answers `/metrics` in the text format of Prometheus and `/ready`: the API on its own port, a worker or a",
+        "relay on `QUESTLINE_WORKER_PORT` (`questline dev` chooses ports for its workers, and writes them to",
+        "`.questline/workers.json`).",
         "[Watch it](../how-to/watch.md) says what to look at; `deploy/` has a dashboard and alert rules.",
         "",
         "Labels are bounded: `route` is a template, `project` one of the busiest projects or `other`, and the rest are",
-        "listed in these docs. Both kinds of process also tell `process_*`, such as `process_resident_memory_bytes`.",
-        "What waits is measured by each worker for the whole database: take the greatest, not the sum.",
+        "listed in these docs. All kinds of process also tell `process_*`, such as `process_resident_memory_bytes`.",
+        "What waits is measured by each worker, and each relay, for the whole database: take the greatest, not the sum.",
         "",
         "| metric | type | labels | told by | meaning |",
         "|---|---|---|---|---|",
@@ -193,20 +195,23 @@ class Metric(NamedTuple):
     meaning: str
 
 
-PROCESSES = ("API", "worker")
+PROCESSES = ("API", "worker", "relay")
 
 
 def metrics_of(process: str) -> list[Metric]:
     """Return what a process exposes of its own."""
     registry = CollectorRegistry()
-    projects = ProjectEvents(registry)
-    ProcessingMeters(registry, projects)
-    CacheMeters(registry)
-    if process == "API":
-        ApiMeters(registry)
-        IngestMeters(registry, projects)
+    if process == "relay":
+        RelayMeters(registry)
     else:
-        BacklogMeters(registry)
+        projects = ProjectEvents(registry)
+        ProcessingMeters(registry, projects)
+        CacheMeters(registry)
+        if process == "API":
+            ApiMeters(registry)
+            IngestMeters(registry, projects)
+        else:
+            BacklogMeters(registry)
     return [
         Metric(
             family.name + ("_total" if family.type == "counter" else ""),

@@ -27,7 +27,6 @@ from questline.processing.apply import Applier, Clock, Verdict
 from questline.processing.failures import bury, message_of
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
-from questline.processing.pauses import backoff_seconds
 from questline.processing.programs import ProgramCache
 from questline.processing.seen import SeenTypes
 from questline.store import accept, audit, boards, commands, coupons, nonces, outbox, parking, users
@@ -36,6 +35,7 @@ from questline.store.nonces import Replayed
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
 from questline.telemetry.tracing import Tracer
+from questline.transport.pauses import backoff_seconds
 from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)

@@ -1,14 +1,11 @@
 """What becomes of an event that stands alone and cannot be applied: tried again later, or a dead letter."""
 
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
 from questline.model.event import WaitingEvent
 from questline.model.reasons import Reason
-from questline.model.state import UserState
 from questline.processing.apply import Clock
 from questline.processing.meters import ProcessingMeters
 from questline.processing.schedule import Schedule
@@ -16,21 +13,9 @@ from questline.store import effects, parking, users
 from questline.store.faults import Fault, Remedy, classify
 from questline.store.parking import FailedTry
 from questline.store.pool import Connection
-from questline.store.users import UserKey
+from questline.transport.carrier import Transport
 
 log = structlog.get_logger(__name__)
-
-
-class Transport(Protocol):
-    """What brings events to a lane."""
-
-    async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
-        """Return waiting events, each user's in order, without removing them."""
-
-    async def take(
-        self, conn: Connection, events: Sequence[WaitingEvent], users: Mapping[UserKey, UserState]
-    ) -> list[WaitingEvent]:
-        """Remove the events in the caller's transaction, which holds the users; return those that are now the caller's."""
 
 
 class Failures:
@@ -50,14 +35,16 @@ class Failures:
         told = {"event_id": str(event.id), "fault": repr(fault), "attempt": event.attempt}
         async with conn.transaction():
             locked = await users.lock(conn, {(event.project_id, event.user): None})
-            if not await transport.take(conn, [event], locked):
-                return
-            if wait is None:
+            taken = await transport.take(conn, [event], locked)
+            if taken and wait is None:
                 await bury(conn, event, *_end_of(row, message), self._clock, duration_us)
-            else:
+            elif taken and wait is not None:
                 now = self._clock()
                 tried = FailedTry(event, row.reason, message, duration_us, now, now + timedelta(seconds=wait))
                 await parking.park(conn, locked[event.project_id, event.user].id, tried)
+        transport.settled([event])
+        if not taken:
+            return
         if wait is None:
             log.error("lane.dead_letter", **told)
             self._meters.dead_letters.labels(_end_of(row, message)[0].value).inc()

@@ -15,13 +15,14 @@ from questline.model.limits import (
     IDLE_POLL_SECONDS_MAX,
 )
 from questline.processing.apply import Applier
-from questline.processing.failures import Failures, Transport
+from questline.processing.failures import Failures
 from questline.processing.meters import ProcessingMeters
-from questline.processing.pauses import backoff_seconds, pause
 from questline.store import boards, users
 from questline.store.faults import TRANSIENT_FAULTS, Remedy, classify
 from questline.store.pool import Connection, close, connect
 from questline.telemetry.tracing import Tracer
+from questline.transport.carrier import Transport
+from questline.transport.pauses import backoff_seconds, pause
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +118,7 @@ class Lane:
             locked = await users.lock(conn, {(e.project_id, e.user): None for e in batch})
             taken = await self._transport.take(conn, batch, locked)
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
+        self._transport.settled(batch)
         self._applier.committed(taken)
         seconds = time.perf_counter() - started
         self._meters.batch_seconds.observe(seconds)

@@ -8,9 +8,9 @@ import structlog
 
 from questline.model.limits import LEASE_RENEW_SECONDS
 from questline.processing.meters import ProcessingMeters
-from questline.processing.pauses import backoff_seconds, pause
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, close, connect
+from questline.transport.pauses import backoff_seconds, pause
 from questline.transport.postgres import PostgresTransport
 
 log = structlog.get_logger(__name__)

@@ -8,12 +8,12 @@ from questline.model.decision import FollowUp
 from questline.model.event import QUEST_EXPIRE
 from questline.model.limits import QUEST_SWEEP_FULL_SECONDS, QUEST_SWEEP_ROWS_MAX, QUEST_SWEEP_SECONDS
 from questline.processing.apply import Clock
-from questline.processing.pauses import pause
 from questline.store import quests, system_events
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
 from questline.store.quests import DueQuest, Place
 from questline.store.system_events import NewId, system_event
+from questline.transport.pauses import pause
 
 log = structlog.get_logger(__name__)
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from questline.model.limits import RESULTS_WAITING_MAX, ROOM_POLL_SECONDS
-from questline.processing.pauses import pause
 from questline.store import outbox
 from questline.store.pool import Connection
+from questline.transport.pauses import pause
 
 
 async def wait_for_room(conn: Connection, project_id: int, stop: asyncio.Event | None) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from questline.processing.pauses import pause
 from questline.store.faults import TRANSIENT_FAULTS
+from questline.transport.pauses import pause
 
 log = structlog.get_logger(__name__)
 

@@ -42,6 +42,7 @@ from questline.processing.sightings import Sightings
 from questline.processing.sweeps import Sweeps
 from questline.store import end_users, nonces, replies
 from questline.telemetry.tracing import Tracer
+from questline.transport.carrier import OpenCarrier
 from questline.transport.parked import ParkedTransport
 from questline.transport.postgres import PostgresTransport
 
@@ -60,11 +61,13 @@ class Worker:
         lanes: int = LANES_PER_WORKER,
         tracer: Tracer | None = None,
         pruning: Pruning | None = None,
+        open_carrier: OpenCarrier | None = None,
     ) -> None:
         self._tracer = tracer
         programs, seen = ProgramCache(), SeenTypes()
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
+        carrier = None if open_carrier is None else open_carrier(partitions.all, transport)
         contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
         self._services = (
             partitions,
@@ -84,6 +87,7 @@ class Worker:
             Replays(dsn, programs, clock, new_id),
             Reminders(dsn, programs, clock, new_id),
             *(() if pruning is None else (pruning,)),
+            *(() if carrier is None else (carrier,)),
         )
         failures = Failures(schedule, clock, meters)
         self._lanes = [
@@ -91,7 +95,7 @@ class Worker:
                 number,
                 dsn,
                 partial(partitions.of, number),
-                transport,
+                transport if carrier is None else carrier.lane(),
                 Applier(programs, clock, new_id, seen),
                 failures,
                 meters,

@@ -149,8 +149,14 @@ CREATE TABLE outbox (
     seq         bigint GENERATED ALWAYS AS IDENTITY,
     event_id    uuid NOT NULL,
     user_hash   bigint NOT NULL,                      -- hash(project, user)
+    -- Where a broker carries events, what a relay does with the row. Eight columns at most: so many may be NULL at no cost.
+    relay_state text COLLATE "C",                     -- NULL: pending → in_flight → published | failed → in_flight ...
+    relay_owner uuid,                                 -- the relay that has it in flight, or had it last
+    relay_at    timestamptz,                          -- since when; failed: from when on it may be tried again
     CONSTRAINT outbox_pk PRIMARY KEY (partition, project_id, seq),
-    CONSTRAINT outbox_partition_is_in_range CHECK (partition BETWEEN 0 AND 63)
+    CONSTRAINT outbox_partition_is_in_range CHECK (partition BETWEEN 0 AND 63),
+    CONSTRAINT outbox_is_relayed_in_steps CHECK (
+        relay_state IS NULL OR (relay_state IN ('in_flight', 'published', 'failed') AND relay_at IS NOT NULL))
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 CREATE INDEX outbox_by_user ON outbox (user_hash);
 
@@ -210,11 +216,13 @@ CREATE TABLE dead_letters (
     discarded_at   timestamptz,                       -- given up for good; NULL: it can be retried
     discarded_by   text,
     discarded_for  text,                              -- the reason that was given
+    mirrored_at    timestamptz,                       -- told to the broker; NULL: not yet, or there is none
     CONSTRAINT dead_letters_pk PRIMARY KEY (project_id, event_id),
     CONSTRAINT dead_letters_are_discarded_by_somebody CHECK (
         (discarded_at IS NULL) = (discarded_by IS NULL) AND (discarded_at IS NULL) = (discarded_for IS NULL))
 );
 CREATE INDEX dead_letters_by_user ON dead_letters (project_id, user_hash);
+CREATE INDEX dead_letters_to_mirror ON dead_letters (failed_at) WHERE mirrored_at IS NULL AND discarded_at IS NULL;
 
 -- ───────────────────────────────────────────────────────────── the ledger
 

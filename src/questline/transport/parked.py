@@ -25,3 +25,6 @@ class ParkedTransport:
     ) -> list[WaitingEvent]:
         """Remove the events in the caller's transaction, which holds the users; return those nobody else has taken."""
         return await parking.take(conn, events, users, self._clock())
+
+    def settled(self, events: Sequence[WaitingEvent]) -> None:
+        """Do nothing: what is taken is gone with the transaction."""

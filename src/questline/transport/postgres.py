@@ -40,6 +40,9 @@ class PostgresTransport:
             events = [e for e in events if not users[e.project_id, e.user].parked]
         return await outbox.take(conn, events) if events else []
 
+    def settled(self, events: Sequence[WaitingEvent]) -> None:
+        """Do nothing: what is taken is gone from the queue with the transaction."""
+
     async def close(self, conn: Connection) -> None:
         """Give the partitions back."""
         await leases.release(conn, self._owner)

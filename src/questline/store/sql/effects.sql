@@ -77,7 +77,8 @@ SELECT * FROM unnest($1::integer[], $2::uuid[], $3::smallint[], $4::text[], $5::
 INSERT INTO dead_letters (project_id, event_id, user_hash, reason, message, attempts, failed_at)
 SELECT * FROM unnest($1::integer[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::smallint[], $7::timestamptz[])
 ON CONFLICT ON CONSTRAINT dead_letters_pk DO UPDATE SET
-    reason = excluded.reason, message = excluded.message, attempts = excluded.attempts, failed_at = excluded.failed_at;
+    reason = excluded.reason, message = excluded.message, attempts = excluded.attempts, failed_at = excluded.failed_at,
+    mirrored_at = NULL;
 
 -- name: add_notices
 -- One row a fact that outward channels tell. Arrays, a column each.

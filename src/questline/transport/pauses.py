@@ -1,4 +1,4 @@
-"""How long lanes and services wait: until told to stop, or for a time that grows with each fault."""
+"""How long lanes, relays and services wait: until told to stop, or for a time that grows with each fault."""
 
 import asyncio
 import random
