@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from random import uniform
 
 from questline.api.addresses import Addresses
 from questline.api.asgi import Header, Scope
@@ -111,7 +112,7 @@ class Rates:
         if self._held < REFUSALS_HELD_MAX:
             self._held += 1
             try:
-                await asyncio.sleep(min(level.wait_seconds, REFUSALS_HELD_SECONDS))
+                await asyncio.sleep(REFUSALS_HELD_SECONDS * uniform(0.5, 1.5))  # else they come back all at once
             finally:
                 self._held -= 1
         detail = f"this {name} may make {level.limit.per_second:g} {unit} a second; come back in {seconds} s"

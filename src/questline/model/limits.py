@@ -79,7 +79,7 @@ APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
 APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
 STATEMENT_COMBINATIONS_MAX = 256  # of statements sent as one, whose text a process keeps
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
-COMMAND_LANES = 6  # groups of commands under way at once in a process
+COMMAND_LANES = 4  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
 COMMAND_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of commands and waited events waiting, likewise
 DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
@@ -204,9 +204,7 @@ RATE_BUCKETS_MAX = (
 )
 RATE_LIMIT_MAX = 1_000_000  # a second; more is no limit
 RATE_OVERRIDES_REMEMBERED = 1_024  # limits of single projects, worked out once
-REFUSALS_HELD_SECONDS = (
-    0.25  # an answer 429 waits so long at most: a client that asks again at once asks four times a second
-)
+REFUSALS_HELD_SECONDS = 0.25  # an answer 429 waits about so long: who asks again at once asks four times a second
 REFUSALS_HELD_MAX = 1_000  # answers that wait so at once; beyond, they are sent at once
 HEAD_BYTES_MAX = 64 * 1024  # of a request's headers together
 HEADERS_MAX = 100
