@@ -59,8 +59,13 @@ async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
         init=use_arrays,
+        reset=_leave_as_it_is,
     )
     return pool
+
+
+async def _leave_as_it_is(_: Any) -> None:
+    """Save the trip that resets a session: whatever is set on a pool's connection ends with its transaction."""
 
 
 @asynccontextmanager

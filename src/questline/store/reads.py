@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from asyncpg import Connection, Record
 
 from questline.model.state import AchievementState, MetricState, StreakState, UserState
 from questline.store import records
+from questline.store.round_trips import Reads
 from questline.store.statements import statements
 from questline.store.users import decode_object, decode_zone_history
 
@@ -32,17 +34,26 @@ async def user(conn: Connection, project_id: int, external_id: str) -> tuple[Use
         zone_history=decode_zone_history(row["zone_history"]),
         blocked=row["blocked_at"] is not None,
     )
-    for currency, amount, level, debt in await conn.fetch(SQL["balances"], project_id, state.id):
+    queries, whose = Reads(), (project_id, state.id)
+
+    def balance(currency: str, amount: int, level: int, debt: int) -> None:
         state.balances[currency] = amount
         state.levels[currency] = level
         state.debts[currency] = debt
-    for metric, value in await conn.fetch(SQL["metrics"], project_id, state.id):
-        state.metrics[metric] = MetricState(int(value) if value == int(value) else value)
-    for streak, *columns in await conn.fetch(SQL["streaks"], project_id, state.id):
-        state.streaks[streak] = StreakState(*columns)
-    for achievement, *columns in await conn.fetch(SQL["achievements"], project_id, state.id):
-        state.achievements[achievement] = AchievementState(*columns)
-    await records.of_user(conn, project_id, state)
+
+    def metric(name: str, value: Decimal) -> None:
+        state.metrics[name] = MetricState(int(value) if value == int(value) else value)
+
+    def streak(name: str, *columns: Any) -> None:
+        state.streaks[name] = StreakState(*columns)
+
+    def achievement(name: str, *columns: Any) -> None:
+        state.achievements[name] = AchievementState(*columns)
+
+    for take in (balance, metric, streak, achievement):
+        queries.add(SQL[f"{take.__name__}s"], whose, take)
+    records.of_user(queries, project_id, state)
+    await queries.send(conn)
     return state, row["created_at"]
 
 

@@ -278,11 +278,9 @@ def put(writes: Writes, states: Mapping[tuple[RecordKind, int, int, str], Record
         add(SQL[statement], of_kind)
 
 
-async def of_user(conn: Connection, project_id: int, state: UserState) -> None:
-    """Fill a state with all records that a profile shows."""
-    reads = Reads()
+def of_user(reads: Reads, project_id: int, state: UserState) -> None:
+    """Add the queries that fill a state with all records that a profile shows."""
     for kind, table in _TABLES.items():
         if table.of_user is not None:
             take = partial(_take, {state.id: state}, kind, table.read, state.id)
             reads.add(SQL[table.of_user], (project_id, state.id), take)
-    await reads.send(conn)
