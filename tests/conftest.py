@@ -23,6 +23,7 @@ from questline.store.roles import APP_ROLE, ensure_app_role
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.services
 
+from tests.services.kafka import Kafka
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import RedisServer
 
@@ -77,6 +78,19 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     if lacks is not None:
         missing_part(lacks)
     server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    server.start()
+    server.wait_until_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A Kafka for all tests of a process, each with a topic of its own; who kills or freezes it starts one of their own."""
+    lacks = Kafka.lacks()
+    if lacks is not None:
+        missing_part(lacks)
+    server = Kafka(tmp_path_factory.mktemp("kafka"))
     server.start()
     server.wait_until_ready()
     yield server

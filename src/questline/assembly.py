@@ -31,14 +31,17 @@ from questline.api.services import Services
 from questline.api.traced import Traced
 from questline.assembly_caches import open_redis
 from questline.assembly_carriers import carrier_of
+from questline.assembly_kafka import build_feed, open_log
 from questline.cache.buckets import MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.end_users import Lifetimes, Logins
 from questline.control.passwords import Passwords
 from questline.control.user_tokens import UserTokens
 from questline.ingest.accept import Acceptor
+from questline.ingest.accepting import Accepting
 from questline.ingest.anonymous import Visitors
 from questline.ingest.envelope import Normaliser
+from questline.ingest.log_first import LogAcceptor
 from questline.ingest.meters import IngestMeters
 from questline.ingest.signatures import Signatures
 from questline.model.limits import (
@@ -58,7 +61,8 @@ from questline.model.limits import (
 from questline.processing.archive import Archive, ArchiveFailed
 from questline.processing.commands import Commands
 from questline.processing.event_types import EventTypes
-from questline.processing.meters import BacklogMeters, ProcessingMeters
+from questline.processing.log_lane import Reading
+from questline.processing.meters import BacklogMeters, LogMeters, ProcessingMeters
 from questline.processing.programs import ProgramCache
 from questline.processing.pruning import Pruning
 from questline.processing.rankings import Rankings
@@ -107,7 +111,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     tracer = _tracer(settings, "questline-api")
     projects = ProjectEvents(registry)
     meters = ProcessingMeters(registry, projects)
-    acceptor = Acceptor(settings.dsn, pool, IngestMeters(registry, projects), settings.accept_queue_bytes, tracer)
+    acceptor = await _acceptor(settings, pool, IngestMeters(registry, projects), tracer)
     seen = SeenTypes()
     commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer)
     types = EventTypes(settings.dsn, seen)
@@ -180,6 +184,16 @@ async def _redis(settings: Settings, registry: CollectorRegistry, pool: Pool) ->
     except SettingError as error:
         await pool.close()
         raise CannotStart(str(error)) from error
+
+
+async def _acceptor(settings: Settings, pool: Pool, meters: IngestMeters, tracer: Tracer | None) -> Accepting:
+    if settings.transport != "kafka":
+        return Acceptor(settings.dsn, pool, meters, settings.accept_queue_bytes, tracer)
+    try:
+        return LogAcceptor(await open_log(settings), pool, meters, tracer)
+    except CannotStart:
+        await pool.close()
+        raise
 
 
 def _rates(settings: Settings, counted: MemoryBuckets, strangers: MemoryBuckets, addresses: Addresses) -> Rates:
@@ -265,6 +279,7 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
     meters = ProcessingMeters(registry, ProjectEvents(registry))
     tracer = _tracer(settings, "questline-worker")
     schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
+    feed = build_feed(settings, registry, now)
     return Worker(
         settings.dsn,
         now,
@@ -276,6 +291,7 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
         tracer,
         _build_pruning(settings),
         carrier_of(settings),
+        None if feed is None else Reading(feed, LogMeters(registry)),
     )
 
 
@@ -311,7 +327,7 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-async def _watch_backlog(acceptor: Acceptor, pool: Pool, events_max: int) -> Any:
+async def _watch_backlog(acceptor: Accepting, pool: Pool, events_max: int) -> Any:
     """Let nothing in while more events wait to be applied than may. While nobody can be asked, the last answer holds."""
     while True:
         try:

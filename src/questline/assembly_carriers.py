@@ -15,8 +15,8 @@ from questline.transport.relay import Relay
 
 
 def carrier_of(settings: Settings) -> OpenCarrier | None:
-    """Return how a worker's carrier is opened; None where it takes events from PostgreSQL. Raises CannotStart."""
-    if settings.transport == "postgres":
+    """Return how a worker's carrier is opened; None where it takes them from PostgreSQL, or a log. Raises CannotStart."""
+    if settings.transport != "rabbitmq":
         return None
     _check_rabbitmq(settings)
     from questline.transport.rabbitmq import RabbitCarrier

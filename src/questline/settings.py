@@ -47,8 +47,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_bytes_max: int = limits.STREAM_BYTES_MAX
     accept_queue_bytes: int = limits.ACCEPT_QUEUE_BYTES_MAX
     backlog_events_max: int = 0
-    transport: Literal["postgres", "rabbitmq"] = "postgres"
+    transport: Literal["postgres", "rabbitmq", "kafka"] = "postgres"
     rabbitmq_url: str = ""
+    kafka_servers: str = ""
+    kafka_topic: str = "questline.events"
+    kafka_options: str = ""
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
@@ -130,11 +133,20 @@ DESCRIPTIONS: dict[str, Description] = {
         "events",
     ),
     "transport": Description(
-        "What carries accepted events to workers: PostgreSQL itself, or RabbitMQ, which needs `questline relay` and"
-        " `questline[rabbitmq]`. The same for all processes. [Carriers](../how-to/carriers.md) tells more."
+        "What carries accepted events to workers: PostgreSQL itself; RabbitMQ, which needs `questline relay` and"
+        " `questline[rabbitmq]` ([carriers](../how-to/carriers.md)); or Kafka, which holds them before PostgreSQL does and needs"
+        " `questline[kafka]` ([Kafka](../how-to/kafka.md)). The same for all processes."
     ),
     "rabbitmq_url": Description(
         "The broker, such as `amqps://user:password@host:5671/vhost`; relays and workers read it where the transport is rabbitmq."
+    ),
+    "kafka_servers": Description(
+        "Brokers to begin with, such as `kafka-1:9092,kafka-2:9092`; needs `questline[kafka]`. Read where the transport is kafka,"
+        " and by `questline lag`."
+    ),
+    "kafka_topic": Description("The topic that holds the log; its workers' group has the same name."),
+    "kafka_options": Description(
+        "Options of librdkafka, such as `security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=…,sasl.password=…`."
     ),
     "retry_seconds": Description(
         "How long an event that failed waits before each further try; then it is a dead letter.", "seconds"

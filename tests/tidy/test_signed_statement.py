@@ -1,14 +1,15 @@
-"""Signed events are stored by a statement of their own, so that those that are not pay nothing; but just as those are."""
+"""Signed events, and events of a log, are stored by statements of their own, so that others pay nothing; but just as those are."""
 
 import re
+import textwrap
 
 from questline.store.statements import statements
 
 ACCEPT = statements("accept")
 
 
-def body(name: str) -> str:
-    return "\n".join(line for line in ACCEPT[name].splitlines() if not line.startswith("-- "))
+def body(name: str, statements_: dict[str, str] = ACCEPT) -> str:
+    return "\n".join(line for line in statements_[name].splitlines() if not line.startswith("-- "))
 
 
 def with_nonces(accept: str) -> str:
@@ -36,3 +37,14 @@ def with_nonces(accept: str) -> str:
 
 def test_accept_signed_is_accept_with_nonces() -> None:
     assert body("accept_signed") == with_nonces(body("accept"))
+
+
+def unqueued(accept: str) -> str:
+    """Return what logged.store must be: accept without the queue, its events the last part."""
+    head, rest = accept.split(", stored AS (\n")
+    stored, _ = rest.split("\n)\nINSERT INTO outbox")
+    return f"{head}\n{textwrap.dedent(stored)}\nRETURNING id"
+
+
+def test_what_a_log_brings_is_stored_as_accept_stores_it() -> None:
+    assert body("store", statements("logged")) == unqueued(body("accept"))

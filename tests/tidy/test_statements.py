@@ -46,6 +46,8 @@ NO_PROJECT_FIRST = {
     "keys.find": "the hash of a key is how its project is found",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
     "leagues.due": "finds a worker its next work; each row names its project",
+    "logged.keep": "stores events of many projects at once; each row brings its project",
+    "logged.store": "likewise",
     "nonces.sweep": "forgets, and shows no row",
     "outbox.backlog": "counts for the operator, and shows no row",
     "outbox.claim": "finds a worker its next work by partition; each row names its project",

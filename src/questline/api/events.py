@@ -48,7 +48,7 @@ async def get_event(event_id: str, event_reader: EventReader, services: Services
         if row is None:
             if id_ is not None and await retention.may_be_gone(conn, id_):
                 raise pruned(str(id_))
-            raise Problem(404, "not-found", f"there is no event {event_id!r}")
+            raise _unknown(event_id, services)
         version = row["program_version"]
         program = None
         if version is not None:
@@ -84,6 +84,13 @@ async def find_id(conn: Connection, project_id: int, event_id: str) -> UUID | No
     """Return our id of an event that is named by it, by the customer's event id or by its idempotency key."""
     found = await reads.find_event(conn, project_id, [event_id_hash(event_id), given_key_hash(event_id)])
     return found or _uuid(event_id)
+
+
+def _unknown(event_id: str, services: Services) -> Problem:
+    if services.settings.transport != "kafka":
+        return Problem(404, "not-found", f"there is no event {event_id!r}")
+    detail = f"there is no event {event_id!r}, or no worker has taken it out of the log yet"
+    return Problem(404, "not-found", detail, headers={"Retry-After": "1"})
 
 
 def _summary(row: Any) -> EventSummary:

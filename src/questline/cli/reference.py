@@ -16,10 +16,11 @@ from questline.ingest.meters import IngestMeters
 from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
 from questline.model.own import OWN_COMMANDS, OWN_READS
 from questline.model.permissions import PERMISSIONS, PUBLISHABLE_SCOPES, MemberRole, Role
-from questline.processing.meters import BacklogMeters, ProcessingMeters
+from questline.processing.meters import BacklogMeters, LogMeters, ProcessingMeters
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 from questline.store.faults import FAULTS
 from questline.telemetry.projects import LABELS, ProjectEvents
+from questline.transport.kafka_meters import FeedMeters
 from questline.transport.meters import RelayMeters
 
 
@@ -212,6 +213,8 @@ def metrics_of(process: str) -> list[Metric]:
             IngestMeters(registry, projects)
         else:
             BacklogMeters(registry)
+            LogMeters(registry)
+            FeedMeters(registry)
     return [
         Metric(
             family.name + ("_total" if family.type == "counter" else ""),

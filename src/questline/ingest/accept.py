@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 class Status(StrEnum):
     ACCEPTED = "accepted"
+    LOGGED = "logged"  # durable in a log that is read later: whether it is a duplicate, nobody knows yet
     DUPLICATE = "duplicate"
     REUSED = "reused"  # the key belongs to an event with other content; nothing was stored
     REPLAYED = "replayed"  # the nonce of its signature was burnt before; nothing was stored

@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from questline.ingest.accept import Acceptance, Acceptor, Status, Unavailable
+from questline.ingest.accept import Acceptance, Status, Unavailable
+from questline.ingest.accepting import Accepting
 from questline.model.event import AcceptedEvent
 from questline.model.hashing import user_hash
 from questline.model.limits import ANONYMOUS_EVENTS_AT_ONCE, ANONYMOUS_LINKS_KNOWN
@@ -29,7 +30,7 @@ Settled = tuple[dict[str, str], dict[UUID, Acceptance]]  # users by anonymous id
 class Visitors:
     """Accepts events that may be of visitors, for one process."""
 
-    def __init__(self, pool: Pool, acceptor: Acceptor, now: Callable[[], datetime]) -> None:
+    def __init__(self, pool: Pool, acceptor: Accepting, now: Callable[[], datetime]) -> None:
         self._pool = pool
         self._acceptor = acceptor
         self._now = now

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from questline.model.limits import PARTITIONS
+
 SPEND = "$spend"
 PROFILE_UPDATE = "$profile_update"
 BUY = "$buy"
@@ -138,3 +140,24 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     traceparent: str | None = None
     attempt: int = 1
     tries: int = 0
+
+
+def waiting(event: AcceptedEvent) -> WaitingEvent:
+    """Return an accepted event that is applied without having stood in the queue."""
+    return WaitingEvent(
+        event.id,
+        event.project_id,
+        event.type,
+        event.user,
+        event.payload,
+        event.occurred_at,
+        event.received_at,
+        event.source,
+        event.schema_version,
+        event.user_hash,
+        event.user_hash % PARTITIONS,
+        0,
+        event.context,
+        event.sent_with,
+        event.traceparent,
+    )

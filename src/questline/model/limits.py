@@ -312,3 +312,21 @@ NEEDED_COUNTED_MAX = 10_000  # of events that a month is still needed for
 ARCHIVE_ROWS_AT_ONCE = 500  # read from PostgreSQL at once: as many of the largest events fit into memory
 ARCHIVE_GROUP_ROWS = 50_000  # of one row group of a file
 ARCHIVE_GROUP_BYTES = 16 * 1024 * 1024  # of its longest columns, so that large events do not swell it
+
+# ── Kafka
+KAFKA_PARTITIONS = 64  # of the topic: fixed, for a user's partition must not move
+KAFKA_LINGER_MS = 2  # a record waits so long for others of its partition to share a request
+KAFKA_DELIVERY_SECONDS = 5.0  # a record that no broker acknowledged within this is answered 503
+KAFKA_POLL_SECONDS = 0.001  # how soon acknowledgements are looked for
+KAFKA_PROBES_MAX = 32  # records under way while no broker answers: enough to see it come back
+KAFKA_REACH_SECONDS = 5.0  # a broker is asked for so long for what it has
+KAFKA_RETENTION_HOURS = 7 * 24  # (of a topic that we make) workers may be away for so long
+KAFKA_RECORD_OVERHEAD_BYTES = 16 * 1024  # of a record's value beside its payload, at most
+KAFKA_SESSION_SECONDS = 6.0  # a dead worker's partitions are dealt anew after this
+KAFKA_ROUND_SECONDS_MAX = 60.0  # a worker that has asked for nothing in so long has lost its partitions
+KAFKA_BUFFERED_RECORDS = 4_000  # records a worker holds that no lane has taken up
+KAFKA_FETCHED_KILOBYTES = 32 * 1024  # and of those that the client holds before
+KAFKA_FETCH_RECORDS = 1_000  # taken over from the client at once
+KAFKA_HANDOVER_SECONDS = 5.0  # a batch under way is waited for so long before its partition goes to another worker
+KAFKA_TOLD_SECONDS = 1.0  # how often Kafka is told how far its log was taken in, for those who look there
+KAFKA_LOOKED_SECONDS = 2.0  # how often a worker asks the brokers where the log ends

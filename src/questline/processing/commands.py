@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from questline.model.audit import Act
-from questline.model.event import AcceptedEvent, WaitingEvent
+from questline.model.event import AcceptedEvent
+from questline.model.event import waiting as waiting_event
 from questline.model.limits import (
     APPLY_TRIES_MAX,
     COMMAND_GROUP_MAX,
@@ -20,7 +21,6 @@ from questline.model.limits import (
     COMMAND_QUEUE_BYTES_MAX,
     COMMAND_QUEUE_MAX,
     DRAIN_EVENTS_MAX,
-    PARTITIONS,
 )
 from questline.processing.acts import completed
 from questline.processing.apply import Applier, Clock, Verdict
@@ -252,7 +252,7 @@ class Commands:
             if refusal is None:
                 verdicts = await self._apply(conn, shard, applier, distinct, new)
             elif new:
-                await bury(conn, _waiting(distinct[0]), classify(refusal).reason, message_of(refusal), self._clock)
+                await bury(conn, waiting_event(distinct[0]), classify(refusal).reason, message_of(refusal), self._clock)
             if self._acts and (done := [id_ for id_ in new if id_ in self._acts]):
                 await audit.add(conn, [completed(self._acts[id_], id_, verdicts.get(id_)) for id_ in done])
         if verdicts:
@@ -304,7 +304,7 @@ class Commands:
         waiting = await outbox.drain(
             conn, [k[0] for k in keys], [k[1] for k in keys], list(keys.values()), DRAIN_EVENTS_MAX
         )
-        due = [*waiting, *(_waiting(e) for e in events if e.id in new)]
+        due = [*waiting, *(waiting_event(e) for e in events if e.id in new)]
         if not due:
             return {}
         verdicts = await applier.apply(conn, shard, due, locked)
@@ -326,26 +326,6 @@ async def _without_replays(conn: Connection, group: Sequence[Waiting]) -> list[W
         else:
             _fail([waiting], Replayed())
     return fresh
-
-
-def _waiting(event: AcceptedEvent) -> WaitingEvent:
-    return WaitingEvent(
-        event.id,
-        event.project_id,
-        event.type,
-        event.user,
-        event.payload,
-        event.occurred_at,
-        event.received_at,
-        event.source,
-        event.schema_version,
-        event.user_hash,
-        event.user_hash % PARTITIONS,
-        0,
-        event.context,
-        event.sent_with,
-        event.traceparent,
-    )
 
 
 def _result(

@@ -80,3 +80,20 @@ class BacklogMeters:
         self.measured_at = Gauge(
             "questline_backlog_measured_timestamp_seconds", "When these were measured last.", registry=registry
         )
+
+
+class LogMeters:
+    """What became of the records of a log, in one worker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = Counter(
+            "questline_kafka_records_total",
+            "Records of the log that were settled: applied, queued behind what waits for their user, duplicate, reused (a key"
+            " of other content: refused) or rejected (no event of ours, and kept).",
+            ["end"], registry=registry,
+        )  # fmt: skip
+        self.moved = Counter(
+            "questline_kafka_batches_superseded_total",
+            "Batches that were rolled back, because another worker had settled their records.",
+            registry=registry,
+        )

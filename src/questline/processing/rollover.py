@@ -17,7 +17,7 @@ from questline.model.event import LEAGUE_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, LEAGUES_CHECKED_SECONDS
 from questline.processing.apply import Clock
 from questline.processing.programs import ProgramCache
-from questline.processing.room import wait_for_room
+from questline.processing.room import Waits, wait_for_room
 from questline.processing.services import keep_doing
 from questline.store import leagues, outbox, system_events, users
 from questline.store.leagues import DueWeek, Progress, Result, Score, Week
@@ -39,13 +39,16 @@ class Rollover:
         new_id: NewId,
         every_seconds: float = LEAGUES_CHECKED_SECONDS,
         batch_users: int = CONTEST_BATCH_USERS,
+        waits: Waits = outbox.waits_from_before,
     ) -> None:
+        """`waits` tells whether an event of a project may wait that was received before a time."""
         self._dsn = dsn
         self._programs = programs
         self._clock = clock
         self._new_id = new_id
         self._every_seconds = every_seconds
         self._batch_users = batch_users
+        self._waits = waits
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
@@ -69,7 +72,7 @@ class Rollover:
         if league is None:
             return 0  # taken out of the program: dormant, until it comes back
         if due.closed_at is None:
-            if await outbox.waits_from_before(conn, week.project_id, due.closes_at):
+            if await self._waits(conn, week.project_id, due.closes_at):
                 return 0
             if not await leagues.close(conn, week, self._clock()):
                 return 0

@@ -1,11 +1,15 @@
-"""Services that send many events of their own leave room in the queue for those of customers."""
+"""What services that send many events of their own ask of the queue: whether older ones wait, and whether there is room."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from questline.model.limits import RESULTS_WAITING_MAX, ROOM_POLL_SECONDS
 from questline.store import outbox
 from questline.store.pool import Connection
 from questline.transport.pauses import pause
+
+Waits = Callable[[Connection, int, datetime], Awaitable[bool]]  # for an event of a project, received before a time
 
 
 async def wait_for_room(conn: Connection, project_id: int, stop: asyncio.Event | None) -> bool:

@@ -15,7 +15,7 @@ from questline.model.event import SEASON_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, SEASONS_CHECKED_SECONDS
 from questline.processing.apply import Clock
 from questline.processing.programs import Program, ProgramCache
-from questline.processing.room import wait_for_room
+from questline.processing.room import Waits, wait_for_room
 from questline.processing.services import keep_doing
 from questline.store import outbox, seasons, system_events
 from questline.store.pool import Connection, close, connect
@@ -35,13 +35,16 @@ class SeasonEnds:
         new_id: NewId,
         every_seconds: float = SEASONS_CHECKED_SECONDS,
         batch_users: int = CONTEST_BATCH_USERS,
+        waits: Waits = outbox.waits_from_before,
     ) -> None:
+        """`waits` tells whether an event of a project may wait that was received before a time."""
         self._dsn = dsn
         self._programs = programs
         self._clock = clock
         self._new_id = new_id
         self._every_seconds = every_seconds
         self._batch_users = batch_users
+        self._waits = waits
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
@@ -89,7 +92,7 @@ class SeasonEnds:
         _, end = span_of(season, program.zone)
         until = end if season.settle is None else end + timedelta(seconds=season.settle.seconds)
         now = self._clock()
-        if now < until + _MARGIN or await outbox.waits_from_before(conn, project_id, until):
+        if now < until + _MARGIN or await self._waits(conn, project_id, until):
             return False
         boards = [(stored_name(name, board), board, definition.ties) for board, definition in season.boards.items()]
         reset = [currency for currency, policy in season.reset.items() if policy == "zero"]

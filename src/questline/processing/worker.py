@@ -24,7 +24,9 @@ from questline.processing.event_types import EventTypes
 from questline.processing.expiries import Expiries
 from questline.processing.failures import Failures
 from questline.processing.forgetting import Forgetting
+from questline.processing.intake import Intake
 from questline.processing.lane import Lane
+from questline.processing.log_lane import LogLane, Reading, waits_until
 from questline.processing.meters import BacklogMeters, ProcessingMeters
 from questline.processing.months import Months
 from questline.processing.partitions import Partitions
@@ -62,13 +64,19 @@ class Worker:
         tracer: Tracer | None = None,
         pruning: Pruning | None = None,
         open_carrier: OpenCarrier | None = None,
+        reading: Reading | None = None,
     ) -> None:
+        """`reading`: a log is read as well; what its events send, and what waits for a retry, goes through the queue."""
         self._tracer = tracer
         programs, seen = ProgramCache(), SeenTypes()
         transport = PostgresTransport(new_id(), LEASE_SECONDS)
         partitions = Partitions(dsn, transport, lanes, meters)
         carrier = None if open_carrier is None else open_carrier(partitions.all, transport)
-        contests = (Rollover(dsn, programs, clock, new_id), SeasonEnds(dsn, programs, clock, new_id))
+        waits = waits_until(reading)
+        contests = (
+            Rollover(dsn, programs, clock, new_id, waits=waits),
+            SeasonEnds(dsn, programs, clock, new_id, waits=waits),
+        )
         self._services = (
             partitions,
             Backlog(dsn, clock, backlog),
@@ -88,9 +96,10 @@ class Worker:
             Reminders(dsn, programs, clock, new_id),
             *(() if pruning is None else (pruning,)),
             *(() if carrier is None else (carrier,)),
+            *(() if reading is None else (reading.feed,)),
         )
         failures = Failures(schedule, clock, meters)
-        self._lanes = [
+        self._lanes: list[Lane | LogLane] = [
             Lane(
                 number,
                 dsn,
@@ -103,6 +112,12 @@ class Worker:
             )
             for number in range(lanes)
         ]
+        if reading is not None:
+            intake = Intake(reading.feed.topic, programs, clock)
+            self._lanes += [
+                LogLane(number, dsn, reading, Applier(programs, clock, new_id, seen), intake, meters, tracer)
+                for number in range(lanes)
+            ]
         # What is tried again has a lane of its own, so that nobody else waits for it.
         self._lanes.append(
             Lane(

@@ -30,7 +30,7 @@ async def accept(pool: Pool | Connection, events: Sequence[AcceptedEvent]) -> se
     Outside a transaction the statement is its own, and the events are durable when it returns.
     """
     await forget_intents(pool, events)
-    rows = await pool.fetch(SQL["accept"], *_columns(events))
+    rows = await pool.fetch(SQL["accept"], *columns_of(events))
     return {row[0] for row in rows}
 
 
@@ -45,11 +45,12 @@ async def accept_signed(
     await forget_intents(conn, events)
     claimed = {nonce.hash for nonce in claims}
     needed = [e.nonce.hash if e.nonce is not None and e.nonce.hash in claimed else None for e in events]
-    rows = await conn.fetch(SQL["accept_signed"], *_columns(events), needed, *columns(claims))
+    rows = await conn.fetch(SQL["accept_signed"], *columns_of(events), needed, *columns(claims))
     return {id_ for id_, _ in rows if id_ is not None}, {hash_ for _, hash_ in rows if hash_ is not None}
 
 
-def _columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
+def columns_of(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
+    """Return the arrays that `accept` takes, a column each."""
     return [
         [e.id for e in events],
         [e.project_id for e in events],

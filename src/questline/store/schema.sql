@@ -1054,6 +1054,31 @@ CREATE TABLE pruned (
     CONSTRAINT pruned_class_is_known CHECK (class IN ('events', 'attempts', 'notices', 'keys'))
 );
 
+-- ───────────────────────────────────────────────────────────── Kafka as the carrier
+
+-- How far each partition of the log has been taken in: moved in the transaction that stores and applies its events, from the
+-- value that the worker knew, so that one who lost the partition meanwhile changes nothing.
+CREATE TABLE kafka_offsets (
+    topic        text COLLATE "C" NOT NULL,
+    partition    integer NOT NULL,
+    next_offset  bigint NOT NULL,                     -- the first record whose event is not here yet
+    current_at   timestamptz,                         -- what was written before this is here; NULL: nobody knows
+    CONSTRAINT kafka_offsets_pk PRIMARY KEY (topic, partition),
+    CONSTRAINT kafka_offsets_are_never_negative CHECK (next_offset >= 0)
+) WITH (fillfactor = 50);
+
+-- Records that are no events of ours, or whose event cannot be stored: kept as they are, so that nothing vanishes.
+CREATE TABLE kafka_rejects (
+    topic          text COLLATE "C" NOT NULL,
+    partition      integer NOT NULL,
+    record_offset  bigint NOT NULL,
+    record_key     bytea,
+    record_value   bytea,
+    message        text NOT NULL,                     -- why
+    rejected_at    timestamptz NOT NULL,
+    CONSTRAINT kafka_rejects_pk PRIMARY KEY (topic, partition, record_offset)
+);
+
 -- ───────────────────────────────────────────────────────────── boards
 
 -- One period of one board. Entries and counts carry its number, because comparing names is dear where every event writes.
@@ -1309,6 +1334,8 @@ GRANT SELECT, INSERT, UPDATE ON replays TO questline_service;
 GRANT SELECT ON replays TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_processes TO questline_service;
 GRANT SELECT ON pruned TO questline_service, questline_tenant;
+GRANT SELECT, INSERT, UPDATE ON kafka_offsets TO questline_service;
+GRANT SELECT, INSERT, DELETE ON kafka_rejects TO questline_service;
 
 GRANT SELECT ON projects, program_versions, users, events, outbox, attempts, decisions, dead_letters, transfers, balances,
     metrics, metric_values, streaks, rule_uses, achievements, board_periods, board_entries, board_counts, board_parts, dedupe_keys TO questline_tenant;

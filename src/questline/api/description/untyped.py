@@ -75,7 +75,7 @@ _ACCEPTED: Json = {
     "status": {"const": "accepted"},
     "eventId": {**_ID, "description": "Ours; of a duplicate, the original's."},
     "idempotencyKey": {"type": "string"},
-    "duplicate": _YES_NO,
+    "duplicate": {"type": ["boolean", "null"], "description": "Null: a log holds the event, and nobody knows yet."},
     "correlationId": {"type": "string"},
 }
 _PROBLEM = {

@@ -21,7 +21,8 @@ from questline.api.own import check_operation
 from questline.api.problems import Problem, of_reason, of_rejection, overloaded, pruned, unavailable, user_parked
 from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
-from questline.ingest.accept import Acceptor, Status
+from questline.ingest.accept import Status
+from questline.ingest.accepting import Accepting
 from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.signatures import Signatures
 from questline.ingest.trust import admit
@@ -41,6 +42,7 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:,|;|$)", re.IGNORECASE)
 _quote = msgspec.json.encode
+_DUPLICATE = {Status.ACCEPTED: b"false", Status.DUPLICATE: b"true", Status.LOGGED: b"null"}
 JSON_HEADER: Header = (b"content-type", b"application/json")
 
 
@@ -64,7 +66,7 @@ class EventHandlers:
     """The handlers of one process, over what they share."""
 
     def __init__(
-        self, ring: KeyRing, rates: Rates, normaliser: Normaliser, acceptor: Acceptor, items: Items,
+        self, ring: KeyRing, rates: Rates, normaliser: Normaliser, acceptor: Accepting, items: Items,
         commands: Commands, signatures: Signatures, event_bytes_max: int, batch_events_max: int, room: Room,
     ) -> None:  # fmt: skip
         self._ring = ring
@@ -233,7 +235,7 @@ class EventHandlers:
             % (
                 id_.encode(),
                 _quote(event.idempotency_key),
-                b"false" if acceptance.status is Status.ACCEPTED else b"true",
+                _DUPLICATE[acceptance.status],
                 _quote(event.correlation_id or id_),
             ),
             correlation.echo(event.correlation_id or id_),

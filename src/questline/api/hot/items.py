@@ -10,7 +10,8 @@ import msgspec
 from questline.api.hot.signed import replayed
 from questline.api.problems import code_of, overloaded, unavailable
 from questline.ingest import accept
-from questline.ingest.accept import Acceptance, Acceptor, Status
+from questline.ingest.accept import Acceptance, Status
+from questline.ingest.accepting import Accepting
 from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import admit
 from questline.model.event import AcceptedEvent, Nonce
@@ -41,7 +42,7 @@ Store = Callable[[Sequence[AcceptedEvent]], Awaitable[list[Acceptance]]]
 class Items:
     """Reads and stores many events for the handlers of one process."""
 
-    def __init__(self, normaliser: Normaliser, acceptor: Acceptor, event_bytes_max: int) -> None:
+    def __init__(self, normaliser: Normaliser, acceptor: Accepting, event_bytes_max: int) -> None:
         self._normaliser = normaliser
         self._acceptor = acceptor
         self._event_bytes_max = event_bytes_max
@@ -103,6 +104,8 @@ class Items:
 
 def _accepted(event: AcceptedEvent, acceptance: Acceptance) -> ItemResult:
     status = acceptance.status
+    if status is Status.LOGGED:
+        status = Status.ACCEPTED
     if status is Status.ACCEPTED or status is Status.DUPLICATE:
         return ItemResult(None, None, status.value, acceptance.event_id, event.idempotency_key)
     if status is Status.REUSED:

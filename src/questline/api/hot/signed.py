@@ -7,7 +7,8 @@ import msgspec
 
 from questline.api.asgi import Scope
 from questline.api.problems import Problem, unavailable
-from questline.ingest.accept import Acceptor, Unavailable
+from questline.ingest.accept import Unavailable
+from questline.ingest.accepting import Accepting
 from questline.ingest.signatures import Refusal, SignatureRefused, Signatures
 from questline.model.event import Nonce
 from questline.model.limits import SIGNED_STREAM_BYTES_IN_MEMORY
@@ -60,7 +61,7 @@ def verified(signatures: Signatures, principal: Principal, scope: Scope, body: b
     return principal if nonce is None else msgspec.structs.replace(principal, nonce=nonce)
 
 
-async def burn(acceptor: Acceptor, nonce: Nonce) -> None:
+async def burn(acceptor: Accepting, nonce: Nonce) -> None:
     """Burn the nonce of a request whose parts are stored one after the other; raises problems."""
     try:
         await acceptor.burn(nonce)
@@ -71,7 +72,7 @@ async def burn(acceptor: Acceptor, nonce: Nonce) -> None:
 
 
 async def verified_chunks(
-    signatures: Signatures, acceptor: Acceptor, principal: Principal, scope: Scope, chunks: AsyncIterator[bytes]
+    signatures: Signatures, acceptor: Accepting, principal: Principal, scope: Scope, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """Yield a stream's chunks; of a signed one only once all of it has come, and its signature is right. Raises problems.
 
