@@ -50,8 +50,10 @@ async def user(conn: Connection, project_id: int, external_id: str) -> tuple[Use
     def achievement(name: str, *columns: Any) -> None:
         state.achievements[name] = AchievementState(*columns)
 
-    for take in (balance, metric, streak, achievement):
-        queries.add(SQL[f"{take.__name__}s"], whose, take)
+    queries.add(SQL["balances"], whose, balance)
+    queries.add(SQL["metrics"], whose, metric)
+    queries.add(SQL["streaks"], whose, streak)
+    queries.add(SQL["achievements"], whose, achievement)
     records.of_user(queries, project_id, state)
     await queries.send(conn)
     return state, row["created_at"]
