@@ -20,6 +20,7 @@ BENCHMARKS = {
     "accept": "bench.accept",
     "signed": "bench.signed",
     "apply": "bench.drain",
+    "carriers": "bench.carriers",
     "steady": "bench.steady",
     "spend": "bench.spend",
     "daily": "bench.daily",

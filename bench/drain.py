@@ -65,9 +65,9 @@ async def watch_drain(
     return await watch_queue(bench, conn, events)
 
 
-async def watch_queue(bench: Bench, conn: Any, events: int) -> Drained:
-    """Drain what waits, `events` in all."""
-    async with bench.processes.workers() as workers:
+async def watch_queue(bench: Bench, conn: Any, events: int, **settings: Any) -> Drained:
+    """Drain what waits, `events` in all, by workers with such settings."""
+    async with bench.processes.workers(**settings) as workers:
         while (left := await waiting(conn)) > events * (1 - STARTED):  # noqa: ASYNC110 - the queue is another process's
             await asyncio.sleep(0.05)
         begun, busy = time.perf_counter(), await _busy_seconds(conn, workers)

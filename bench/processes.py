@@ -42,10 +42,16 @@ class Processes:
             yield process
 
     @asynccontextmanager
-    async def workers(self, count: int = WORKERS) -> AsyncIterator[list[psutil.Process]]:
+    async def workers(self, count: int = WORKERS, **settings: Any) -> AsyncIterator[list[psutil.Process]]:
         """Run as many workers as `questline dev` would; yields at once."""
         async with AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(self._running("work", None)) for _ in range(count)]
+            yield [await stack.enter_async_context(self._running("work", None, **settings)) for _ in range(count)]
+
+    @asynccontextmanager
+    async def relay(self, **settings: Any) -> AsyncIterator[psutil.Process]:
+        """Run a relay; yields at once."""
+        async with self._running("relay", None, **settings) as process:
+            yield process
 
     @asynccontextmanager
     async def _running(self, command: str, ready: str | None, **other: Any) -> AsyncIterator[psutil.Process]:

@@ -24,6 +24,8 @@ def test_settings_as_they_come_do_not_clash() -> None:
         ({"admin_token": "short"}, "QUESTLINE_ADMIN_TOKEN is shorter"),
         ({"outbound_private": True}, "your own network"),
         ({"trace_percent": 5}, "nothing is traced"),
+        ({"rabbitmq_url": "amqp://broker"}, "QUESTLINE_TRANSPORT is postgres, so nobody reads it"),
+        ({"transport": "rabbitmq"}, "QUESTLINE_RABBITMQ_URL is not set"),
         (
             {"rate_limits_key": RateLimits(ingest=9), "rate_limits_project": RateLimits(ingest=5)},
             "allows a key more ingest",

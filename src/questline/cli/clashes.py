@@ -30,6 +30,12 @@ def clashes(settings: Settings) -> list[str]:
         f"{name('outbound_private')} lets webhooks reach your own network; unset it unless that is meant": s.outbound_private,
         f"{name('otlp_endpoint')} is set, and OpenTelemetry is not installed: pip install 'questline[tracing]'":
             bool(s.otlp_endpoint) and find_spec("opentelemetry.sdk") is None,
+        f"{name('rabbitmq_url')} is set, and {name('transport')} is {s.transport}, so nobody reads it":
+            bool(s.rabbitmq_url) and s.transport != "rabbitmq",
+        f"{name('transport')} is rabbitmq, and {name('rabbitmq_url')} is not set: say where the broker is":
+            s.transport == "rabbitmq" and not s.rabbitmq_url,
+        f"{name('transport')} is rabbitmq, and its client is not installed: pip install 'questline[rabbitmq]'":
+            s.transport == "rabbitmq" and find_spec("aio_pika") is None,
         f"{name('trace_percent')} is set, and {name('otlp_endpoint')} is not, so nothing is traced":
             not s.otlp_endpoint and s.trace_percent != Settings().trace_percent,
     }  # fmt: skip

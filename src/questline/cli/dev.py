@@ -183,6 +183,7 @@ class Dev:
             data_dir=self.directory,
             port=self._listener.getsockname()[1],
             dev=True,
+            transport="postgres",  # everything else needs a server of its own
             admin_token=file.admin_token,
             **self._keys(),
         )

@@ -14,7 +14,7 @@ from questline.assembly import now
 from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
 from questline.settings import Settings, unknown_variables, variable_of
-from questline.store import health
+from questline.store import health, relay
 from questline.store.pool import Connection, connect
 from questline.store.roles import APP_ROLE
 
@@ -57,7 +57,7 @@ async def examine(settings: Settings) -> list[Finding]:
     try:
         took_ms = (time.perf_counter() - began) * 1000
         findings.append(Finding("good", f"PostgreSQL answers ({took_ms:.0f} ms to connect)"))
-        findings += await _database(conn)
+        findings += await _database(settings, conn)
     finally:
         await conn.close()
     if not settings.dsn:
@@ -69,17 +69,48 @@ async def _collector(endpoint: str) -> list[Finding]:
     if not endpoint:
         return []
     at = urlsplit(endpoint)
-    try:
-        async with asyncio.timeout(_REACH_SECONDS):
-            _, writer = await asyncio.open_connection(at.hostname, at.port or (443 if at.scheme == "https" else 80))
-        writer.close()
-    except (OSError, ValueError) as fault:
-        text = f"the collector of traces at {endpoint} cannot be reached ({type(fault).__name__}); events go on without traces"
+    if fault := await _unreachable(at.hostname, at.port or (443 if at.scheme == "https" else 80)):
+        text = f"the collector of traces at {endpoint} cannot be reached ({fault}); events go on without traces"
         return [Finding("doubtful", text)]
     return [Finding("good", f"the collector of traces at {endpoint} can be reached")]
 
 
-async def _database(conn: Connection) -> list[Finding]:
+async def _unreachable(host: str | None, port: int) -> str | None:
+    """Return why a place cannot be reached; None when it can."""
+    try:
+        async with asyncio.timeout(_REACH_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+    except (OSError, ValueError) as fault:
+        return type(fault).__name__
+    return None
+
+
+async def _rabbitmq(settings: Settings, conn: Connection) -> list[Finding]:
+    """Look at the broker, and at how far relays are; its URL holds a password, so only the host is shown."""
+    if settings.transport != "rabbitmq" or not settings.rabbitmq_url:
+        return []
+    at = urlsplit(settings.rabbitmq_url)
+    port = at.port or (5671 if at.scheme == "amqps" else 5672)
+    if fault := await _unreachable(at.hostname, port):
+        text = (
+            f"RabbitMQ at {at.hostname}:{port} cannot be reached ({fault}); events wait in PostgreSQL until it is back"
+        )
+        findings = [Finding("wrong", text)]
+    else:
+        findings = [Finding("good", f"RabbitMQ at {at.hostname}:{port} can be reached")]
+    carried = await relay.measure(conn)
+    ago = 0.0 if carried.oldest_at is None else (now() - carried.oldest_at).total_seconds()
+    text = (
+        f"{carried.published:,} waiting events were handed to the broker and {carried.pending:,} were not,"
+        f" {carried.failed:,} failed"
+    )
+    if ago > _LAG_SECONDS_MAX:
+        text += f"; the oldest has waited for {ago:.0f} s: start questline relay, or see its log"
+    return [*findings, Finding("doubtful" if ago > _LAG_SECONDS_MAX else "good", text)]
+
+
+async def _database(settings: Settings, conn: Connection) -> list[Finding]:
     moment = now()
     facts = await health.facts(conn, moment)
     findings = [_version(facts.server_version), _role(facts), *_clocks(facts, moment)]
@@ -90,7 +121,8 @@ async def _database(conn: Connection) -> list[Finding]:
     if facts.partitions_missing:
         names = ", ".join(facts.partitions_missing)
         findings.append(Finding("doubtful", f"partitions are missing: {names}; run questline migrate once a month"))
-    return [*findings, *_durability(facts), _connections(facts), *_workers(facts), *_waiting(facts, moment)]
+    findings += [*_durability(facts), _connections(facts), *_workers(facts), *_waiting(facts, moment)]
+    return [*findings, *await _rabbitmq(settings, conn)]
 
 
 def _version(number: int) -> Finding:

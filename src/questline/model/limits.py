@@ -105,7 +105,7 @@ RELAY_BATCH_SMALL = 50  # after fewer, a relay waits a moment for more to share 
 RELAY_WINDOW_EVENTS = 16_384  # the broker holds about so many; the others wait in PostgreSQL, where projects take turns
 RELAY_LINE_EVENTS_MIN = 64  # of one project in one partition, however many others wait
 RELAY_LINE_EVENTS_MAX = 4_096  # of one project in one partition, however few others wait
-RELAY_LEASE_SECONDS = 10.0  # what a dead relay had in flight is free after this
+RELAY_LEASE_SECONDS = 6.0  # what a dead relay had in flight is free after this
 RELAY_UNAPPLIED_SECONDS = 60.0  # what was handed over and is not applied by then is handed over again
 RELAY_CONFIRM_SECONDS = 5.0  # the broker has so long to confirm; then the connection is given up
 RELAY_MESSAGE_EVENTS = 256  # of one partition in one message
@@ -115,8 +115,10 @@ MIRROR_BATCH = 200  # dead letters told of at once
 DLQ_MESSAGES_MAX = 100_000  # kept in events.dlq; then the oldest go, which PostgreSQL still has
 RABBITMQ_PREFETCH = 16  # messages of one queue in a worker's hands
 RABBITMQ_ASSIGN_SECONDS = 0.1  # how often a worker compares the queues it consumes with the partitions it holds
-RABBITMQ_HEARTBEAT_SECONDS = 6  # a broker that says nothing for three of these is gone
-RABBITMQ_CONNECT_SECONDS = 10.0
+RABBITMQ_HEARTBEAT_SECONDS = (
+    3  # who says nothing for some of these is gone: the broker for us, a frozen worker for the broker
+)
+RABBITMQ_CONNECT_SECONDS = 5.0
 
 SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
 SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview

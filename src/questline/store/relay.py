@@ -94,12 +94,12 @@ async def still_waiting(conn: Connection, events: Sequence[WaitingEvent]) -> lis
     """
     columns = [e.partition for e in events], [e.project_id for e in events], [e.seq for e in events]
     rows = await conn.fetch(SQL["carried"], *columns, [e.user_hash for e in events])
-    brought = {event.seq: event for event in events}
+    brought = {event.id: event for event in events}
     found: list[WaitingEvent] = []
     missing: list[tuple[int, int, int]] = []
     for seq, partition, project_id, event_id in rows:
-        event = brought.get(seq)
-        if event is not None and event.id == event_id:
+        event = brought.get(event_id)
+        if event is not None and event.seq == seq:
             found.append(event)
         else:
             missing.append((partition, project_id, seq))

@@ -7,6 +7,7 @@ or never. Messages are acknowledged once all of their events are committed.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
 
 from questline.model.event import WaitingEvent
 from questline.model.state import UserState
@@ -24,21 +25,21 @@ class RabbitTransport:
         self._inbox = inbox
         self._outbox = outbox
         self._in_hand: dict[Delivery, None] = {}
-        self._of_event: dict[int, list[Delivery]] = {}  # by place in the queue
+        self._of_event: dict[UUID, list[Delivery]] = {}
 
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
         """Return events that wait, each user's in order and none left out, without removing them."""
         self._put_back()
         while deliveries := self._inbox.next(partitions, wanted):
             self._in_hand = dict.fromkeys(deliveries)
-            brought: dict[int, WaitingEvent] = {}
+            brought: dict[UUID, WaitingEvent] = {}
             for delivery in deliveries:
                 for event in delivery.events:
-                    brought[event.seq] = event
-                    self._of_event.setdefault(event.seq, []).append(delivery)
+                    brought[event.id] = event
+                    self._of_event.setdefault(event.id, []).append(delivery)
             waiting = await relay.still_waiting(conn, list(brought.values()))
             for event in waiting:
-                brought.pop(event.seq, None)
+                brought.pop(event.id, None)
             self.settled(list(brought.values()))  # the others were applied before
             if waiting:
                 return waiting
@@ -53,7 +54,7 @@ class RabbitTransport:
     def settled(self, events: Sequence[WaitingEvent]) -> None:
         """Acknowledge the messages of which every event is now committed, by this lane or by somebody else."""
         for event in events:
-            for delivery in self._of_event.pop(event.seq, ()):
+            for delivery in self._of_event.pop(event.id, ()):
                 delivery.left -= 1
                 if not delivery.left:
                     del self._in_hand[delivery]

@@ -19,9 +19,12 @@ log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """A message in a worker's hands; `left` of its events are not known to be committed."""
+    """A message in a worker's hands; `left` of its events are not known to be committed.
 
-    __slots__ = ("connection", "events", "left", "message", "partition")
+    It is over when the broker has been told, or is to be told, what became of it.
+    """
+
+    __slots__ = ("connection", "events", "is_over", "left", "message", "partition")
 
     def __init__(
         self, partition: int, connection: int, message: AbstractIncomingMessage, events: Sequence[WaitingEvent]
@@ -31,6 +34,7 @@ class Delivery:
         self.message = message
         self.events = events
         self.left = len(events)
+        self.is_over = False
 
 
 class Inbox:
@@ -44,6 +48,7 @@ class Inbox:
         self._url = url
         self._partitions = partitions
         self._waiting: dict[int, deque[Delivery]] = {}  # by partition consumed
+        self._out: dict[int, dict[Delivery, None]] = {}  # by partition, what lanes have in their hands
         self._done: deque[tuple[Delivery, bool]] = deque()  # to be acknowledged, or given back
         self._connection = 0  # counts connections: deliveries of an earlier one are void
         self._wake = asyncio.Event()
@@ -56,6 +61,7 @@ class Inbox:
             queue = turns.popleft()
             delivery = queue.popleft()
             found.append(delivery)
+            self._out[delivery.partition][delivery] = None
             wanted -= len(delivery.events)
             if queue:
                 turns.append(queue)
@@ -63,17 +69,16 @@ class Inbox:
 
     def put_back(self, delivery: Delivery) -> None:
         """Hold a message that a lane could not finish, before all others of its queue."""
-        if delivery.connection != self._connection:
-            return
-        delivery.left = len(delivery.events)
-        if delivery.partition in self._waiting:
+        if not delivery.is_over and delivery.connection == self._connection:
+            delivery.left = len(delivery.events)
+            del self._out[delivery.partition][delivery]
             self._waiting[delivery.partition].appendleft(delivery)
-        else:
-            self._end(delivery, False)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the broker forget a message."""
-        self._end(delivery, True)
+        if delivery.connection == self._connection:
+            self._out.get(delivery.partition, {}).pop(delivery, None)
+            self._end(delivery, True)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; a broker that is gone, or whose queues no relay has made yet, is waited for."""
@@ -125,12 +130,13 @@ class Inbox:
             else:
                 continue
             del consuming[partition]
-            for delivery in self._waiting.pop(partition, ()):
+            # Lanes may be applying what they hold of it. Whoever gets it next waits for their users, and finds it done.
+            for delivery in (*self._out.pop(partition), *self._waiting.pop(partition)):
                 self._end(delivery, False)
         for partition in sorted(held - consuming.keys()):
             async with asyncio.timeout(RABBITMQ_CONNECT_SECONDS):
                 queue = await channel.get_queue(QUEUES[partition], ensure=False)
-                self._waiting[partition] = deque()
+                self._waiting[partition], self._out[partition] = deque(), {}
                 consuming[partition] = queue, await queue.consume(self._receiver(partition))
 
     def _receiver(self, partition: int) -> Callable[[AbstractIncomingMessage], Coroutine[Any, Any, None]]:
@@ -170,13 +176,16 @@ class Inbox:
         self._wake.clear()
 
     def _end(self, delivery: Delivery, applied: bool) -> None:
-        self._done.append((delivery, applied))
-        self._wake.set()
+        if not delivery.is_over:
+            delivery.is_over = True
+            self._done.append((delivery, applied))
+            self._wake.set()
 
     def _drop_all(self) -> None:
         """Forget what came over a connection that is over: it comes again."""
         self._connection += 1
         self._waiting.clear()
+        self._out.clear()
         self._done.clear()
 
 

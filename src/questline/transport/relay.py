@@ -84,6 +84,7 @@ class Relay:
         self._meters = meters
         self._owners = [new_id() for _ in range(lanes)]
         self._alive_at = [0.0] * lanes  # monotonic time of the last finished round
+        self._leasing = asyncio.Lock()
         self._refusals: dict[int, int] = {}  # by partition, since its last message was confirmed
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -129,7 +130,8 @@ class Relay:
         async def work(conn: Connection, publisher: Publisher, stop: asyncio.Event) -> None:
             wait = IDLE_POLL_SECONDS
             while not stop.is_set():
-                events = await relay.lease(conn, self._owners[lane], RELAY_BATCH_EVENTS)
+                async with self._leasing:  # two at once would share out one user's events between them
+                    events = await relay.lease(conn, self._owners[lane], RELAY_BATCH_EVENTS)
                 if events:
                     await self._hand_over(conn, self._owners[lane], publisher, events)
                 self._alive_at[lane] = time.monotonic()
