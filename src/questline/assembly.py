@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from questline.api.addresses import Addresses
 from questline.api.app import build
-from questline.api.auth import KeyRing
+from questline.api.auth import Find, KeyRing
 from questline.api.hot.body import Room
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers
@@ -32,7 +32,7 @@ from questline.api.traced import Traced
 from questline.assembly_caches import open_redis
 from questline.assembly_carriers import carrier_of
 from questline.assembly_kafka import build_feed, open_log
-from questline.cache.buckets import MemoryBuckets
+from questline.cache.buckets import Buckets, MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.end_users import Lifetimes, Logins
 from questline.control.passwords import Passwords
@@ -80,7 +80,9 @@ from questline.telemetry.projects import ProjectEvents
 from questline.telemetry.tracing import Tracer, TracingMissing, open_tracer
 
 if TYPE_CHECKING:
+    from questline.assembly_shared import Shared
     from questline.cache.redis import RedisClient
+    from questline.cache.redis_buckets import RedisBuckets
 
 log = structlog.get_logger(__name__)
 
@@ -111,17 +113,16 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     tracer = _tracer(settings, "questline-api")
     projects = ProjectEvents(registry)
     meters = ProcessingMeters(registry, projects)
-    acceptor = await _acceptor(settings, pool, IngestMeters(registry, projects), tracer)
+    shared = None if redis is None else _shared(redis, pool, clock)
+    acceptor = await _acceptor(settings, pool, IngestMeters(registry, projects), tracer, shared)
     seen = SeenTypes()
     commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer)
     types = EventTypes(settings.dsn, seen)
-    counted, strangers = MemoryBuckets(RATE_BUCKETS_MAX, clock), MemoryBuckets(RATE_BUCKETS_MAX, clock)
+    counted, strangers = (_buckets(shared, name, clock) for name in ("callers", "strangers"))
     addresses = Addresses(settings.trusted_proxies)
     rates = _rates(settings, counted, strangers, addresses)
     tokens, passwords = build_tokens(settings), Passwords()
-    find = partial(control_keys.find, pool)
-    ring = KeyRing(find, tenants=_names(settings.tenants), rates=rates, users=tokens, dev=settings.dev)
-    listener = Listener(settings.dsn, ACCESS, ring.forget, ring.hears)
+    ring, listener = _ring(settings, pool, shared, rates, tokens)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     sealer = build_sealer(settings)
     lifetimes = Lifetimes(settings.user_token_seconds, settings.user_session_seconds)
@@ -130,7 +131,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), passwords, sealer, tokens,
         Logins(pool, passwords, tokens, now, lifetimes), Throttle(REGISTRATIONS_PER_MINUTE, "registration"),
         Throttle(USER_LOGINS_PER_MINUTE, "login"), normaliser, commands, ProgramCache(), now, ids.new, registry,
-        Once(pool, settings.pool_connections),
+        Once(pool, settings.pool_connections), redis_usable=None if redis is None else lambda: redis.usable,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
@@ -150,6 +151,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
         asyncio.create_task(Rankings(settings.dsn, projects).run(asyncio.Event())),
     ]
+    beside += [] if shared is None else shared.begin()
     if settings.backlog_events_max:
         beside.append(asyncio.create_task(_watch_backlog(acceptor, pool, settings.backlog_events_max)))
     try:
@@ -186,9 +188,12 @@ async def _redis(settings: Settings, registry: CollectorRegistry, pool: Pool) ->
         raise CannotStart(str(error)) from error
 
 
-async def _acceptor(settings: Settings, pool: Pool, meters: IngestMeters, tracer: Tracer | None) -> Accepting:
+async def _acceptor(
+    settings: Settings, pool: Pool, meters: IngestMeters, tracer: Tracer | None, shared: "Shared | None"
+) -> Accepting:
     if settings.transport != "kafka":
-        return Acceptor(settings.dsn, pool, meters, settings.accept_queue_bytes, tracer)
+        seen = None if shared is None else shared.seen(meters)
+        return Acceptor(settings.dsn, pool, meters, settings.accept_queue_bytes, tracer, seen)
     try:
         return LogAcceptor(await open_log(settings), pool, meters, tracer)
     except CannotStart:
@@ -196,7 +201,35 @@ async def _acceptor(settings: Settings, pool: Pool, meters: IngestMeters, tracer
         raise
 
 
-def _rates(settings: Settings, counted: MemoryBuckets, strangers: MemoryBuckets, addresses: Addresses) -> Rates:
+def _shared(redis: "RedisClient", pool: Pool, clock: Callable[[], float]) -> "Shared":
+    from questline.assembly_shared import Shared  # with the client of Redis, which need not be installed
+
+    return Shared(redis, pool, None if clock is time.monotonic else clock)
+
+
+def _buckets(shared: "Shared | None", name: str, clock: Callable[[], float]) -> "MemoryBuckets | RedisBuckets":
+    memory = MemoryBuckets(RATE_BUCKETS_MAX, clock)
+    return memory if shared is None else shared.buckets(name, memory)
+
+
+def _ring(
+    settings: Settings, pool: Pool, shared: "Shared | None", rates: Rates, tokens: UserTokens
+) -> tuple[KeyRing, Listener]:
+    """Return the ring of keys, and what tells it of revocations."""
+    find: Find = partial(control_keys.find, pool)
+    cached = None if shared is None else shared.keys(find)
+    ring = KeyRing(
+        find if cached is None else cached.find,
+        tenants=_names(settings.tenants),
+        rates=rates,
+        users=tokens,
+        dev=settings.dev,
+    )
+    told = (ring.forget, ring.hears) if shared is None or cached is None else shared.announcements(cached, ring)
+    return ring, Listener(settings.dsn, ACCESS, *told)
+
+
+def _rates(settings: Settings, counted: Buckets, strangers: Buckets, addresses: Addresses) -> Rates:
     return Rates(
         counted,
         strangers,
@@ -208,7 +241,7 @@ def _rates(settings: Settings, counted: MemoryBuckets, strangers: MemoryBuckets,
     )
 
 
-async def _share_limits(pool: Pool, process: UUID, all_buckets: Sequence[MemoryBuckets]) -> None:
+async def _share_limits(pool: Pool, process: UUID, all_buckets: "Sequence[MemoryBuckets | RedisBuckets]") -> None:
     """Announce the process, and have each limit divided by the number of those that live."""
     try:
         live = await api_processes.announce(pool, process, PROCESS_LIVES_SECONDS)
@@ -219,7 +252,7 @@ async def _share_limits(pool: Pool, process: UUID, all_buckets: Sequence[MemoryB
         buckets.processes = live
 
 
-async def _keep_sharing(pool: Pool, process: UUID, all_buckets: Sequence[MemoryBuckets]) -> None:
+async def _keep_sharing(pool: Pool, process: UUID, all_buckets: "Sequence[MemoryBuckets | RedisBuckets]") -> None:
     while True:
         await asyncio.sleep(PROCESS_ANNOUNCED_SECONDS)
         await _share_limits(pool, process, all_buckets)

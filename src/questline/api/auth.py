@@ -36,7 +36,7 @@ Find = Callable[[bytes, str | None], Awaitable[Found | None]]
 
 TOKEN_PREFIX = b"eyJ"  # of a JWT: the beginning of an object in base64
 _BASIC_BYTES_MAX = 4 * KEY_BYTES_MAX
-_CONCERNED: dict[str, Callable[[Principal], object]] = {
+CONCERNED: dict[str, Callable[[Principal], object]] = {  # by kind of announcement, whom of a principal's it is about
     "key": lambda principal: principal.key_id,
     "member": lambda principal: principal.key_id,
     "project": lambda principal: principal.project.id,
@@ -183,7 +183,7 @@ class KeyRing:
         kind, _, id_ = announced.partition(" ")
         self._news += 1
         self._unknown.clear()  # a project that is restored has keys again
-        concerned = _CONCERNED.get(kind)
+        concerned = CONCERNED.get(kind)
         if concerned is None:
             self._forget_all()
             return

@@ -48,6 +48,7 @@ class Services(msgspec.Struct, frozen=True):
     new_id: Callable[[], UUID]
     registry: CollectorRegistry
     once: Once
+    redis_usable: Callable[[], bool] | None = None  # None: it is not set
 
     async def program(self, conn: Connection, project: Project) -> Program:
         """Return the program in force, as this transaction sees it."""

@@ -20,12 +20,15 @@ def health() -> dict[str, str]:
 
 @get("/ready", tags=["system"])
 async def ready(services: Services) -> Response[Any]:
-    """Say whether each dependency can be used: 200, or 503 with what is wrong."""
+    """Say whether each dependency can be used: 200, or 503 with what is wrong. Without Redis all goes on, only slower."""
     try:
         state = await check(services.pool)
     except TRANSIENT_FAULTS as fault:
         state = {"postgres": f"unreachable: {type(fault).__name__}"}
-    if all(value == "ok" for value in state.values()):
+    is_ready = all(value == "ok" for value in state.values())
+    if services.redis_usable is not None:
+        state["redis"] = "ok" if services.redis_usable() else "degraded: it gives no answer, and is done without"
+    if is_ready:
         return Response({"status": "ready", "dependencies": state})
     problem = Problem(503, "unavailable", "a dependency is not ready", dependencies=state)
     return Response(problem.body(), status_code=503, media_type=CONTENT_TYPE, headers={"Retry-After": "1"})

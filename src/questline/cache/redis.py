@@ -33,9 +33,9 @@ log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
-_GRACE_SECONDS = 0.005
+_GRACE_SECONDS = 0.01
 _PROBE_LIVES_MS = 1_000
-_FAULTS = (RedisError, OSError, TimeoutError)
+FAULTS = (RedisError, OSError, TimeoutError)
 
 
 class Gone(Exception):
@@ -45,10 +45,17 @@ class Gone(Exception):
 class RedisClient:
     """Redis as one process sees it. `prefix` begins every key, so that installations may share a server."""
 
-    def __init__(self, url: str, meters: CacheMeters, prefix: str = "questline:") -> None:
+    def __init__(
+        self,
+        url: str,
+        meters: CacheMeters,
+        prefix: str = "questline:",
+        deadline_seconds: float | None = None,
+    ) -> None:
         """Raises ValueError for a URL that is none; nothing is connected before the first question."""
+        self._deadline_seconds = deadline_seconds or REDIS_DEADLINE_SECONDS
         self.prefix = prefix
-        self._meters = meters
+        self.meters = meters
         pool = ConnectionPool.from_url(
             url,
             protocol=2,
@@ -81,12 +88,16 @@ class RedisClient:
 
     def pubsub(self) -> PubSub:
         """Return a connection to listen on, which no deadline holds for. Its faults are told by `lost`."""
-        return self._redis.pubsub(ignore_subscribe_messages=True)
+        return self._redis.pubsub()
 
     async def ask(
-        self, use: str, question: Callable[[Redis], Awaitable[Answer]], deadline_seconds: float = REDIS_DEADLINE_SECONDS
+        self, use: str, question: Callable[[Redis], Awaitable[Answer]], deadline_seconds: float | None = None
     ) -> Answer:
-        """Return what a question is answered with; raises Gone. `use` names it in metrics, from a bounded set."""
+        """Return what a question is answered with; raises Gone. `use` names it in metrics, from a bounded set.
+
+        `deadline_seconds` is for work that nobody waits for.
+        """
+        deadline_seconds = deadline_seconds or self._deadline_seconds
         if not self._usable:
             raise Gone("the circuit breaker is open")
         started = time.perf_counter()
@@ -98,21 +109,21 @@ class RedisClient:
             if not asking.done():
                 raise TimeoutError(f"no answer within {deadline_seconds * 1000:.0f} ms")
             answer = asking.result()
-        except _FAULTS as fault:
+        except FAULTS as fault:
             self.lost(use, fault)
             raise Gone(str(fault)) from fault
         finally:
             asking.cancel()
-        self._meters.redis_seconds.labels(use).observe(time.perf_counter() - started)
+        self.meters.redis_seconds.labels(use).observe(time.perf_counter() - started)
         return answer
 
     def lost(self, use: str, fault: BaseException) -> None:
         """Open the breaker, and have Redis probed until it answers."""
-        self._meters.redis_faults.labels(use).inc()
+        self.meters.redis_faults.labels(use).inc()
         if not self._usable:
             return
         self._usable = False
-        self._meters.usable.set(0)
+        self.meters.usable.set(0)
         if time.monotonic() - self._closed_at > REDIS_STABLE_SECONDS:
             self._pause_seconds = REDIS_PROBE_SECONDS_MIN
         log.warning("redis.lost", use=use, fault=repr(fault))
@@ -141,13 +152,13 @@ class RedisClient:
                     await self._redis.set(f"{self.prefix}probe", 1, px=_PROBE_LIVES_MS)
                     started = time.perf_counter()
                     await self._redis.ping()
-            except _FAULTS:
+            except FAULTS:
                 continue
-            if time.perf_counter() - started < REDIS_DEADLINE_SECONDS:
+            if time.perf_counter() - started < self._deadline_seconds:
                 break
         self._usable = True
         self._closed_at = time.monotonic()
-        self._meters.usable.set(1)
+        self.meters.usable.set(1)
         log.info("redis.back")
         self._tell(True)
 

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-import msgspec
 import structlog
 
+from questline.ingest.acceptance import Acceptance, Status, first_of, result_of
 from questline.ingest.meters import IngestMeters
 from questline.ingest.replays import Burning
 from questline.model.event import AcceptedEvent, Nonce
@@ -33,23 +33,12 @@ from questline.store.pool import Connection, Pool, connect
 from questline.telemetry.tracing import Tracer
 from questline.transport.stall import Stall
 
+if TYPE_CHECKING:
+    from questline.ingest.seen import Seen
+
 log = structlog.get_logger(__name__)
 
-
-class Status(StrEnum):
-    ACCEPTED = "accepted"
-    LOGGED = "logged"  # durable in a log that is read later: whether it is a duplicate, nobody knows yet
-    DUPLICATE = "duplicate"
-    REUSED = "reused"  # the key belongs to an event with other content; nothing was stored
-    REPLAYED = "replayed"  # the nonce of its signature was burnt before; nothing was stored
-    FAILED = "failed"  # the database refused this event and would again: a defect of ours; nothing was stored
-
-
-class Acceptance(msgspec.Struct, frozen=True, gc=False):
-    """What became of an event; `event_id` is the original's where there is one."""
-
-    status: Status
-    event_id: UUID
+__all__ = ["Acceptance", "Acceptor", "Overloaded", "Status", "Unavailable"]
 
 
 class Overloaded(Exception):
@@ -60,6 +49,7 @@ class Unavailable(Exception):
     """The database could not be reached, so whether the event was stored is unknown. Send it again."""
 
 
+Burnt = TypeVar("Burnt")
 Waiting = tuple[AcceptedEvent, "asyncio.Future[Acceptance]", float]  # and since when, as a stopwatch counts
 Insert = Callable[[Sequence[AcceptedEvent]], Awaitable[set[UUID]]]
 
@@ -74,8 +64,10 @@ class Acceptor:
         meters: IngestMeters,
         queue_bytes_max: int = ACCEPT_QUEUE_BYTES_MAX,
         tracer: Tracer | None = None,
+        seen: "Seen | None" = None,
     ) -> None:
         """`queue_bytes_max` bounds payloads of single events that wait, and those of batches likewise."""
+        self._seen = seen
         self._dsn = dsn
         self._pool = pool
         self._meters = meters
@@ -158,13 +150,15 @@ class Acceptor:
             await self._wait_for_turn()
             try:
                 if nonce is not None:
-                    return await self._settle_signed(events, nonce)
-                return await self._settle(self._pool, self._insert_in_lanes, events)
+                    return await self._once(nonce, partial(self._settle_signed, events, nonce))
+                return await self._settle_unseen(self._pool, self._insert_in_lanes, events)
             finally:
                 self._batches.release()
         except TRANSIENT_FAULTS as fault:
             log.warning("accept.unavailable", fault=repr(fault), events=len(events))
             self._meters.turned_away.labels("unavailable").inc()
+            if self._seen is not None:
+                self._seen.doubt()
             raise Unavailable(str(fault)) from fault
         finally:
             self._batched -= len(events)
@@ -173,10 +167,16 @@ class Acceptor:
     async def burn(self, nonce: Nonce) -> None:
         """Burn the nonce of a signed request whose parts are stored one after the other; raises Replayed or Unavailable."""
         try:
-            if not await nonces.burn(self._pool, [nonce]):
-                raise Replayed
+            await self._once(nonce, partial(self._burn, nonce))
         except TRANSIENT_FAULTS as fault:
             raise Unavailable(str(fault)) from fault
+
+    async def _burn(self, nonce: Nonce) -> None:
+        if not await nonces.burn(self._pool, [nonce]):
+            raise Replayed
+
+    async def _once(self, nonce: Nonce, burn: Callable[[], Awaitable[Burnt]]) -> Burnt:
+        return await (burn() if self._seen is None else self._seen.once(nonce, burn))
 
     async def _wait_for_turn(self) -> None:
         try:
@@ -211,7 +211,7 @@ class Acceptor:
                     conn = await connect(self._dsn)
                 events = [event for event, _, _ in group]
                 burning = Burning() if any(event.nonce is not None for event in events) else None
-                results = await self._settle(conn, partial(accept.accept, conn), events, burning)
+                results = await self._settle_unseen(conn, partial(accept.accept, conn), events, burning)
             except Exception as fault:
                 log.warning("accept.unavailable", fault=repr(fault), events=len(group))
                 self._meters.turned_away.labels("unavailable").inc(len(group))
@@ -219,6 +219,8 @@ class Acceptor:
                 if conn is not None:
                     conn.terminate()
                     conn = None
+                if self._seen is not None:
+                    self._seen.doubt()
             else:
                 for (_, future, _), result in zip(group, results, strict=True):
                     if not future.done():  # its caller may have gone away
@@ -246,6 +248,14 @@ class Acceptor:
             if not await nonces.burn(conn, [nonce]):
                 raise Replayed
             return await self._settle(conn, partial(_insert_within, conn), events)
+
+    async def _settle_unseen(
+        self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent], burning: Burning | None = None
+    ) -> list[Acceptance]:
+        """Settle events of which it is not known already what became of them."""
+        if self._seen is None:
+            return await self._settle(conn, insert, events, burning)
+        return await self._seen.settle(events, lambda rest: self._settle(conn, insert, rest, burning))
 
     async def _settle(
         self, conn: Pool | Connection, insert: Insert, events: Sequence[AcceptedEvent], burning: Burning | None = None
@@ -281,31 +291,31 @@ class Acceptor:
         started = time.perf_counter()
         known: dict[accept.Key, accept.Original] = {}
         if burning is None:
-            first_of = _first_of(events)
-            new = await insert(list(first_of.values()))
+            firsts = first_of(events)
+            new = await insert(list(firsts.values()))
         else:
             claims = burning.claims(events)
             all_free = burning.is_all_free(events)  # as it is but in an attack, or when it is tried again
             live = events if all_free else [event for event in events if burning.is_free(event)]
-            first_of = _first_of(live)
-            new, burnt = await accept.accept_signed(conn, list(first_of.values()), claims)  # type: ignore[arg-type]
+            firsts = first_of(live)
+            new, burnt = await accept.accept_signed(conn, list(firsts.values()), claims)  # type: ignore[arg-type]
             burning.burnt(burnt)
             if all_free and len(burnt) == len(events):
                 burning = None
             else:
                 free = [event for event in events if burning.is_free(event)]
-                first_of = _first_of(free)
+                firsts = first_of(free)
                 replays = [(e.project_id, e.key_hash) for e in events if not burning.is_free(e)]
                 known |= await accept.originals(conn, replays)
-        while lost := [key for key, e in first_of.items() if e.id not in new and key not in known]:
+        while lost := [key for key, e in firsts.items() if e.id not in new and key not in known]:
             known |= await accept.originals(conn, lost)
-            if gone := [first_of[key] for key in lost if key not in known]:  # pruned between the two statements
+            if gone := [firsts[key] for key in lost if key not in known]:  # pruned between the two statements
                 new |= await insert(gone)
         if len(new) == len(events):
             results = [Acceptance(Status.ACCEPTED, event.id) for event in events]
             self._meters.events.labels(Status.ACCEPTED).inc(len(events))
         else:
-            results = [_result(e, first_of, new, known, burning) for e in events]
+            results = [result_of(e, firsts, new, known, burning) for e in events]
             for status, count in Counter(result.status for result in results).items():
                 self._meters.events.labels(status).inc(count)
             for result in results:
@@ -340,34 +350,6 @@ async def _insert_within(conn: Connection, events: Sequence[AcceptedEvent]) -> s
     """Store events within the caller's transaction, which outlives their failure."""
     async with conn.transaction():
         return await accept.accept(conn, events)
-
-
-def _first_of(events: Iterable[AcceptedEvent]) -> dict[accept.Key, AcceptedEvent]:
-    first_of: dict[accept.Key, AcceptedEvent] = {}
-    for event in events:
-        first_of.setdefault((event.project_id, event.key_hash), event)
-    return first_of
-
-
-def _result(
-    event: AcceptedEvent,
-    first_of: dict[accept.Key, AcceptedEvent],
-    new: set[UUID],
-    known: dict[accept.Key, accept.Original],
-    burning: Burning | None,
-) -> Acceptance:
-    key = (event.project_id, event.key_hash)
-    if burning is not None and not burning.is_free(event):
-        stored = key in known and known[key].event_id == event.id  # by an earlier try of this very request
-        return Acceptance(Status.ACCEPTED if stored else Status.REPLAYED, event.id)
-    first = first_of[key]
-    if first.id in new:
-        id_, content = first.id, first.content_hash
-    else:
-        id_, content = known[key].event_id, known[key].content_hash or event.content_hash
-    if id_ == event.id:  # also where an earlier try had stored it
-        return Acceptance(Status.ACCEPTED, id_)
-    return Acceptance(Status.DUPLICATE if content == event.content_hash else Status.REUSED, id_)
 
 
 def _fail(group: Sequence[Waiting], error: Exception) -> None:

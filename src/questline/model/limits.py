@@ -264,12 +264,24 @@ START_SECONDS_MAX = 60.0  # a process waits so long for a database that is not t
 LOG_FILE_BYTES_MAX = 16 * 1024 * 1024  # of `questline dev`; a larger one is moved aside at the next start
 
 # ── Redis
-REDIS_DEADLINE_SECONDS = 0.03  # it answers within one millisecond or two; what takes longer is slower than PostgreSQL
+REDIS_DEADLINE_SECONDS = 0.05  # it answers within a millisecond or two; what takes longer is slower than PostgreSQL
 REDIS_CONNECT_SECONDS = 0.25  # a connection, and a probe, which nobody waits for
 REDIS_ASKED_AT_ONCE = 16  # questions of one process, each with a connection of its own; more wait within their deadline
 REDIS_PROBE_SECONDS_MIN = 0.05  # after a fault it is probed so soon, then ever more rarely
 REDIS_PROBE_SECONDS_MAX = 1.0
 REDIS_STABLE_SECONDS = 10.0  # who fails again within this is probed no more often than before
+SEEN_SECONDS = 300  # a key or nonce is known to be stored for so long; much less than dedupe keys are kept at least
+HISTORY_ASKED_SECONDS = 1.0  # how often an API process asks which history of the database it is
+HISTORY_HOLDS_SECONDS = 3.0  # and for how long the answer is believed
+REVOCATIONS_REMEMBERED = (
+    1_000  # of single keys, members, projects; when more were announced, all older entries are done with
+)
+REDIS_TAKES_AT_ONCE = 200  # takes from buckets that travel together
+REDIS_ENTRIES_AT_ONCE = 500  # entries written at once
+REDIS_PUTS_WAITING_MAX = 20_000  # entries of one process on their way to it; beyond, they are dropped
+CACHE_MEMORY_ENTRIES_MAX = 20_000  # of one cache in one process, while Redis is gone
+FANOUT_WAITING_MAX = 1_000  # messages for one subscriber, or on their way to Redis; beyond, they are dropped for a gap
+FANOUT_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked whether it lives, and given up after as long
 
 # ── seasons and leagues
 LEAGUES_CHECKED_SECONDS = 5.0  # how often a worker looks for weeks that have ended
