@@ -1,21 +1,25 @@
 """The way to Redis: nobody waits long for it, and it is used again by itself."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from conftest_api import until
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from questline.cache.fanout import GAP
 from questline.cache.meters import CacheMeters
 from questline.cache.redis import Gone, RedisClient
-from questline.model.limits import REDIS_ASKED_AT_ONCE, REDIS_DEADLINE_SECONDS
-from questline.store.history import installation_of
+from questline.cache.redis_fanout import RedisFanOut
+from questline.cli.redis_findings import examine_redis
+from questline.model.limits import HISTORY_HOLDS_SECONDS, REDIS_ASKED_AT_ONCE, REDIS_DEADLINE_SECONDS
+from questline.store.history import History, installation_of
+from questline.store.pool import open_pool
 from tests.services.redis import RedisServer
 
 
@@ -125,13 +129,109 @@ async def test_a_caller_who_leaves_takes_no_connection_along(patient: RedisClien
     assert patient.usable
 
 
-async def test_each_database_has_a_name_of_its_own(any_database: Any, database: Any) -> None:
+async def test_each_database_has_a_name_and_a_history(any_database: Any, database: Any) -> None:
     names = set()
     for dsn in (any_database.app_dsn, database.app_dsn, database.owner_dsn):
-        conn = await asyncpg.connect(dsn)
-        names.add(await installation_of(conn))
-        await conn.close()
+        pool = await open_pool(dsn, max_size=1)
+        names.add(await installation_of(pool))
+        history = History(pool)
+        assert history.line is None
+        await history.ask()
+        assert history.line == "00000001"
+        await pool.close()
     assert len(names) == len({any_database.app_dsn, database.app_dsn})
+
+
+async def test_a_history_is_believed_for_a_moment_and_not_once_it_is_doubted(pool: Any) -> None:
+    now = [1000.0]
+    history = History(pool, lambda: now[0])
+    await history.ask()
+    now[0] += HISTORY_HOLDS_SECONDS - 0.1
+    assert history.line == "00000001"
+    now[0] += 0.2
+    assert history.line is None
+    await history.ask()
+    history.doubt()
+    assert history.line is None
+    await history.ask()
+    assert history.line == "00000001"
+
+
+async def test_a_moment_lies_between_what_the_server_said_before_and_after(pool: Any) -> None:
+    history = History(pool)
+    before = await pool.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    await history.ask()
+    moment = history.now()
+    after = await pool.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    assert before - 1 < moment.earliest < after
+    assert before < moment.latest < after + 1
+    assert moment.earliest < moment.latest
+
+
+async def test_who_subscribed_is_told_a_gap_when_redis_was_gone_and_hears_on(
+    patient: RedisClient, server: RedisServer
+) -> None:
+    fan_out = RedisFanOut(patient)
+    listening = asyncio.create_task(fan_out.run())
+    async with asyncio.timeout(30), fan_out.subscribed("a") as subscription:
+        assert await anext(subscription) is GAP  # of before it listened
+        fan_out.publish("a", b"1")
+        assert await anext(subscription) == b"1"
+        server.kill()
+        await until(lambda: _is(patient, False))
+        fan_out.publish("a", b"heard here alone")
+        assert await anext(subscription) == b"heard here alone"
+        server.start()
+        assert await anext(subscription) is GAP
+        await until(lambda: _is(patient, True))
+        fan_out.publish("a", b"2")
+        while (heard := await anext(subscription)) is GAP:
+            pass
+        assert heard == b"2"
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_connection_that_listens_and_is_silent_is_given_up(patient: RedisClient, server: RedisServer) -> None:
+    fan_out = RedisFanOut(patient)
+    listening = asyncio.create_task(fan_out.run())
+    async with asyncio.timeout(30), fan_out.subscribed("a") as subscription:
+        assert await anext(subscription) is GAP
+        server.freeze()
+        await until(lambda: _is(patient, False))
+        server.thaw()
+        assert await anext(subscription) is GAP
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_the_doctor_says_what_to_mend_of_redis(server: RedisServer) -> None:
+    async with Redis.from_url(server.url) as operator:
+        found = {finding.text: finding.state for finding in await examine_redis(server.url)}
+        assert found["Redis may use all memory there is: set maxmemory"] == "doubtful"
+        await operator.config_set("maxmemory", "64mb")
+        texts = [finding.text for finding in await examine_redis(server.url)]
+        assert texts[1:] == ["Redis refuses writes once it is full, by maxmemory-policy noeviction: set volatile-ttl"]
+        await operator.config_set("maxmemory-policy", "volatile-ttl")
+        assert [finding.state for finding in await examine_redis(server.url)] == ["good"]
+    server.kill()
+    (gone,) = await examine_redis(server.url.replace("127.0.0.1", ":secret@127.0.0.1"))
+    assert gone.state == "doubtful"
+    assert "secret" not in gone.text
+
+
+async def test_the_configuration_on_the_page_leaves_the_doctor_nothing_to_mend(
+    tmp_path: Path, redis_server: Any
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "redis.md").read_text(encoding="utf-8")
+    (configuration,) = re.findall(r"^```conf\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    server = RedisServer(tmp_path, dict(line.split(" ", 1) for line in configuration.splitlines()))
+    server.start()
+    try:
+        server.wait_until_ready()
+        assert [finding.state for finding in await examine_redis(server.url)] == ["good"]
+    finally:
+        server.stop()
 
 
 def test_a_url_that_is_none_is_named() -> None:
@@ -150,8 +250,9 @@ async def _ping(client: RedisClient) -> None:
     await client.ask("test", lambda redis: redis.ping())
 
 
-async def _back(client: RedisClient) -> None:
-    async def usable() -> bool:
-        return client.usable
+async def _is(client: RedisClient, usable: bool) -> bool:
+    return client.usable is usable
 
-    await until(usable)
+
+async def _back(client: RedisClient) -> None:
+    await until(lambda: _is(client, True))

@@ -3,6 +3,8 @@
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 from tests.services import Service
 
@@ -13,6 +15,11 @@ class RedisServer(Service):
     """`redis-server` on a free port, without persistence."""
 
     name = "Redis"
+
+    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
+        """`options` are further ones of its configuration."""
+        super().__init__(directory)
+        self._options = options or {}
 
     @classmethod
     def lacks(cls) -> str | None:
@@ -31,6 +38,7 @@ class RedisServer(Service):
             "dir": str(self.directory),
             "save": "",
             "appendonly": "no",
+            **self._options,
         }
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         return subprocess.Popen([_BINARY, *flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL)

@@ -36,6 +36,8 @@ def clashes(settings: Settings) -> list[str]:
             s.transport == "rabbitmq" and not s.rabbitmq_url,
         f"{name('transport')} is rabbitmq, and its client is not installed: pip install 'questline[rabbitmq]'":
             s.transport == "rabbitmq" and find_spec("aio_pika") is None,
+        f"{name('redis_url')} is set, and redis-py is not installed: pip install 'questline[redis]'":
+            bool(s.redis_url) and find_spec("redis") is None,
         f"{name('trace_percent')} is set, and {name('otlp_endpoint')} is not, so nothing is traced":
             not s.otlp_endpoint and s.trace_percent != Settings().trace_percent,
     }  # fmt: skip

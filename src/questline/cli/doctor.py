@@ -4,15 +4,15 @@ import asyncio
 import time
 from datetime import datetime
 from importlib.metadata import version
-from typing import Literal
 from urllib.parse import urlsplit
 
-import msgspec
 import psutil
 
 from questline.assembly import now
 from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
+from questline.cli.findings import Finding, State
+from questline.cli.redis_findings import examine_redis
 from questline.settings import Settings, unknown_variables, variable_of
 from questline.store import health, relay
 from questline.store.pool import Connection, connect
@@ -26,20 +26,6 @@ _EVENT_CLOCK_SECONDS_MAX = 60.0
 _REACH_SECONDS = 3.0
 _DISK_WRONG_SHARE, _DISK_DOUBTFUL_SHARE = 0.03, 0.10  # that is free
 _CONNECTIONS_SHARE = 0.8  # in use
-_MARKS = {"good": "[green]✓[/]", "doubtful": "[yellow]![/]", "wrong": "[bold red]✗[/]"}
-
-State = Literal["good", "doubtful", "wrong"]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing looked at."""
-
-    state: State
-    text: str
-
-    def render(self) -> str:
-        """Return the line for a terminal."""
-        return f"{_MARKS[self.state]} {self.text.replace('[', chr(92) + '[')}"
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -47,6 +33,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings = [Finding("doubtful", f"no setting reads {name}") for name in unknown_variables()]
     findings += [Finding("doubtful", text) for text in clashes(settings)] or [Finding("good", "no settings clash")]
     findings += await _collector(settings.otlp_endpoint)
+    findings += await examine_redis(settings.redis_url)
     try:
         began = time.perf_counter()
         conn = await connect(app_dsn(settings))
