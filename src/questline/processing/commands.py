@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,9 @@ from questline.model.event import AcceptedEvent
 from questline.model.event import waiting as waiting_event
 from questline.model.limits import (
     APPLY_TRIES_MAX,
+    COMMAND_GATHER_SECONDS,
     COMMAND_GROUP_MAX,
+    COMMAND_GROUP_MIN,
     COMMAND_LANES,
     COMMAND_QUEUE_BYTES_MAX,
     COMMAND_QUEUE_MAX,
@@ -113,6 +116,9 @@ class Commands:
         self._queued_bytes = 0
         self._stall = Stall(COMMAND_LANES, self._turn_away)
         self._acts: dict[UUID, Act] = {}  # of events in the queue or under way, few of which are administrative
+        self._turn = asyncio.Lock()  # of the one idle lane that gathers the next group
+        self._busy = 0  # lanes
+        self._waits_since = 0.0
         self._arrived = asyncio.Event()
         self._closing = False
         self._lanes: list[asyncio.Task[None]] = []
@@ -148,23 +154,48 @@ class Commands:
         future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         if act is not None:
             self._acts[event.id] = act
+        if not self._queue:
+            self._waits_since = time.monotonic()
         self._queue.append((event, future))
         self._queued_bytes += len(event.payload)
-        self._arrived.set()
+        if len(self._queue) == 1 or len(self._queue) >= self._enough:
+            self._arrived.set()
         return await future
+
+    @property
+    def _enough(self) -> int:
+        """How many commands make a group: each of its statements costs as much for one as for several."""
+        return max(1, COMMAND_GROUP_MIN * self._busy)
+
+    async def _gathered(self) -> list[Waiting]:
+        """Return the next group; none when all is closed.
+
+        One command is enough while nothing else runs. Beside groups under way a larger one is waited for, though not for
+        long: theirs may take a while.
+        """
+        async with self._turn:
+            while True:
+                seconds = None
+                if self._queue:
+                    seconds = self._waits_since + COMMAND_GATHER_SECONDS - time.monotonic()
+                    if len(self._queue) >= self._enough or self._closing or seconds <= 0:
+                        break
+                elif self._closing:
+                    return []
+                self._arrived.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._arrived.wait()
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
+            self._queued_bytes -= sum([len(event.payload) for event, _ in group])
+            self._waits_since = time.monotonic()
+            self._busy += 1
+            return group
 
     async def _serve(self, number: int, applier: Applier) -> None:
         conn: Connection | None = None
         shard = 0
-        while True:
-            if not self._queue:
-                if self._closing:
-                    break
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
-            self._queued_bytes -= sum([len(event.payload) for event, _ in group])
+        while group := await self._gathered():
             self._stall.begins(number)
             try:
                 if conn is None or conn.is_closed():
@@ -180,6 +211,8 @@ class Commands:
             for event, _ in group if self._acts else ():
                 self._acts.pop(event.id, None)
             self._stall.ends(number)
+            self._busy -= 1
+            self._arrived.set()  # fewer are enough now
         if conn is not None:
             await conn.close()
 
