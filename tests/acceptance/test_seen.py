@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.collector import Collector
+
 from .conftest import QUESTLINE, Instance, eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "watch.md"
@@ -54,6 +56,24 @@ def test_load_waits_as_long_as_the_server_says_and_then_sends_the_same_event(run
     ids = [json.loads(body)["eventId"] for body in server.bodies]
     assert ids[0] == ids[1] == ids[2] != ids[3]
     assert done.returncode == 1  # for nothing was applied
+
+
+def test_one_trace_goes_through_the_processes_of_the_api_and_of_the_workers(instance: Instance) -> None:
+    collector = Collector()
+    try:
+        instance.environment["QUESTLINE_OTLP_ENDPOINT"] = collector.url
+        instance.start()
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        event = {"type": "task_completed", "userId": "ada"}
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        assert instance.client.post("/v1/events", json=event, headers=headers).status_code == 202
+
+        told = {("questline-api", "POST /v1/events"), ("questline-api", "store"), ("questline-worker", "apply")}
+        eventually(lambda: {(s.service, s.name) for s in collector.of(trace).values()} == told)
+        spans = collector.of(trace)
+        assert {spans[name].parent for name in ("store", "apply")} == {spans["POST /v1/events"].id}
+    finally:
+        collector.close()
 
 
 def test_tail_shows_each_event_once_with_its_outcome(running: Instance) -> None:
