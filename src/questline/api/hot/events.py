@@ -272,8 +272,11 @@ async def run_command(
     With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked.
     """
     try:
-        async with asyncio.timeout(seconds):
+        if seconds is None:
             result = await runner.run(event, act)
+        else:
+            async with asyncio.timeout(seconds):
+                result = await runner.run(event, act)
     except commands.Overloaded as error:
         raise overloaded() from error
     except Replayed:
