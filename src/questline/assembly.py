@@ -29,7 +29,7 @@ from questline.api.operators import Operators, Throttle, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
 from questline.api.traced import Traced
-from questline.assembly_caches import open_redis
+from questline.assembly_caches import BoardsKept, BoardsRead, close_redis, open_redis
 from questline.assembly_carriers import carrier_of
 from questline.assembly_kafka import build_feed, open_log
 from questline.cache.buckets import Buckets, MemoryBuckets
@@ -116,7 +116,8 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     shared = None if redis is None else _shared(redis, pool, clock)
     acceptor = await _acceptor(settings, pool, IngestMeters(registry, projects), tracer, shared)
     seen = SeenTypes()
-    commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer)
+    copied = None if redis is None else BoardsRead(redis, registry)
+    commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer, None if copied is None else copied.send)
     types = EventTypes(settings.dsn, seen)
     counted, strangers = (_buckets(shared, name, clock) for name in ("callers", "strangers"))
     addresses = Addresses(settings.trusted_proxies)
@@ -131,7 +132,8 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), passwords, sealer, tokens,
         Logins(pool, passwords, tokens, now, lifetimes), Throttle(REGISTRATIONS_PER_MINUTE, "registration"),
         Throttle(USER_LOGINS_PER_MINUTE, "login"), normaliser, commands, ProgramCache(), now, ids.new, registry,
-        Once(pool, settings.pool_connections), redis_usable=None if redis is None else lambda: redis.usable,
+        Once(pool, settings.pool_connections), None if redis is None else lambda: redis.usable,
+        None if copied is None else copied.ranks,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
     items = Items(normaliser, acceptor, settings.event_bytes_max)
@@ -175,8 +177,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
             await types.run_once()
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
-        if redis is not None:
-            await redis.close()
+        await close_redis(redis, copied)
         await _part(pool)
 
 
@@ -325,7 +326,15 @@ def build_worker(settings: Settings, registry: CollectorRegistry | None = None) 
         _build_pruning(settings),
         carrier_of(settings),
         None if feed is None else Reading(feed, LogMeters(registry)),
+        _build_copies(settings, registry),
     )
+
+
+def _build_copies(settings: Settings, registry: CollectorRegistry) -> BoardsKept | None:
+    try:
+        return BoardsKept(settings, registry, now) if settings.redis_url else None
+    except SettingError as error:
+        raise CannotStart(str(error)) from error
 
 
 def _tracer(settings: Settings, service: str) -> Tracer | None:

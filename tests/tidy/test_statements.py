@@ -13,6 +13,7 @@ AGGREGATES = sorted(f.name.removesuffix(".sql") for f in FOLDER.iterdir())
 # Statements that speak of every tenant, each with its reason.
 ALL_TENANTS = {
     "backlog.counts": "counts for the operator, and shows no row",
+    "board_copies.end_forgotten": "ends what an installation gave up, and shows no row",
     "health.parked_since": "tells the operator one time, and shows no row",
     "health.stuck": "tells the operator numbers of partitions, and shows no row",
     "keys.touch": "notes the use of keys by their own ids, many projects at once",
@@ -30,6 +31,8 @@ NO_PROJECT_FIRST = {
     "accept.accept_signed": "likewise",
     "backlog.counts": "counts for the operator, and shows no row",
     "backlog.oldest": "likewise",
+    "board_copies.copies": "finds a worker its next work; each row names its project",
+    "board_copies.end_forgotten": "ends what an installation gave up, and shows no row",
     "board_rebuild.insert_periods": "numbers what the statement before it, which takes the project, gathered",
     "boards.crowds": "finds a worker its next work; each row names its project",
     "boards.global_projects": "takes the organization: such boards are its own, over projects that opted in",

@@ -37,4 +37,4 @@ async def get_leaderboard(
     query = LeaderboardQuery(name, board_scope, period_key, limit, after, user_id, around)
     if league_id is not None:
         return await cohort_page(services.pool, reader.project, program, league_id, query, services.now())
-    return await leaderboard(services.pool, reader.project, program, query, services.now())
+    return await leaderboard(services.pool, reader.project, program, query, services.now(), services.ranks)

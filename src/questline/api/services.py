@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True):
     registry: CollectorRegistry
     once: Once
     redis_usable: Callable[[], bool] | None = None  # None: it is not set
+    ranks: Any = None  # cache.ranks.Ranks, where Redis is set: its client is optional
 
     async def program(self, conn: Connection, project: Project) -> Program:
         """Return the program in force, as this transaction sees it."""

@@ -9,6 +9,7 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from questline.api.meters import ApiMeters
+from questline.cache.board_meters import BoardMeters
 from questline.cache.meters import CacheMeters
 from questline.cli.main import app
 from questline.control.schema import quest_transitions
@@ -208,6 +209,7 @@ def metrics_of(process: str) -> list[Metric]:
         projects = ProjectEvents(registry)
         ProcessingMeters(registry, projects)
         CacheMeters(registry)
+        BoardMeters(registry)
         if process == "API":
             ApiMeters(registry)
             IngestMeters(registry, projects)

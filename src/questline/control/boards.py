@@ -4,10 +4,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from questline.control.board_pages import Wanted, pages
 from questline.engine.compile import Program
 from questline.engine.seasons import span_of, stored_name
 from questline.model import calendar
@@ -18,6 +19,9 @@ from questline.model.program import Board
 from questline.store import boards as store
 from questline.store.boards import Place, RankedEntry
 from questline.store.pool import tenant_transaction
+
+if TYPE_CHECKING:
+    from questline.cache.ranks import Ranks
 
 AROUND_MAX = 100  # neighbours on each side
 
@@ -107,11 +111,17 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 async def leaderboard(
-    pool: Any, project: Project, program: Program, query: LeaderboardQuery, now: datetime
+    pool: Any,
+    project: Project,
+    program: Program,
+    query: LeaderboardQuery,
+    now: datetime,
+    ranks: "Ranks | None" = None,
 ) -> LeaderboardPage:
     """Return a page of a leaderboard as of `now` (aware; it only chooses the current period).
 
-    `pool` holds connections that may take the tenant role. Raises BoardNotFound and BoardQueryInvalid.
+    `pool` holds connections that may take the tenant role; `ranks` are copies in Redis, None without it.
+    Raises BoardNotFound and BoardQueryInvalid.
     """
     asked = _asked(program, query, now)
     name, board = asked.name, asked.board
@@ -126,19 +136,12 @@ async def leaderboard(
         apps = {project.id: project.app_id}
         if scope is BoardScope.GLOBAL:
             apps = await store.global_projects(conn, project.organization_id, name)
-        sources = await store.find_sources(conn, list(apps), asked.stored, asked.key)
-        entries: list[RankedEntry] = []
-        around: list[RankedEntry] = []
-        total = 0
-        if sources:
-            total = await store.total(conn, sources)
-            entries = await store.page_after(conn, sources, board.ties, after, query.limit + 1)
-            if query.user is not None:
-                around = await store.page_around(conn, sources, board.ties, project.id, query.user, query.around)
+        wanted = Wanted(asked.stored, asked.key, board.ties, after, query.limit + 1, query.user, query.around)
+        found = await pages(conn, ranks, project.id, list(apps), wanted)
 
-    more = len(entries) > query.limit
-    entries = entries[: query.limit]
-    own = next((e for e in around if e.project_id == project.id and e.user == query.user), None)
+    more = len(found.entries) > query.limit
+    entries = found.entries[: query.limit]
+    own = next((e for e in found.around if e.project_id == project.id and e.user == query.user), None)
     return LeaderboardPage(
         board=name,
         metric=board.ranks,
@@ -147,11 +150,11 @@ async def leaderboard(
         period_key=asked.key,
         ties=board.ties,
         decimals=board.decimals,
-        total=total,
+        total=found.total,
         entries=[_entry(entry, apps) for entry in entries],
         next_cursor=cursor_of(_place_at(entries[-1])) if more else None,
         me=None if own is None else _entry(own, apps),
-        around_me=[_entry(entry, apps) for entry in around] if query.around else [],
+        around_me=[_entry(entry, apps) for entry in found.around] if query.around else [],
     )
 
 

@@ -285,6 +285,22 @@ CACHE_MEMORY_ENTRIES_MAX = 20_000  # of one cache in one process, while Redis is
 FANOUT_WAITING_MAX = 1_000  # messages for one subscriber, or on their way to Redis; beyond, they are dropped for a gap
 FANOUT_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked whether it lives, and given up after as long
 
+# ── copies of boards in Redis
+BOARD_COPY_ENTRIES_MIN = 1_000  # a board with fewer is as fast in PostgreSQL
+BOARD_COPIES_MAX = 1_000  # those read last; a copy takes some 200 bytes an entry
+BOARD_COPY_WANTED_SECONDS = 3_600  # a board that nobody read for so long has no copy
+BOARD_COPY_LIVES_SECONDS = 3_600  # a copy that nobody looks after for so long is gone from Redis
+BOARD_COPIES_CHECKED_SECONDS = 1.0  # how often copies are compared with PostgreSQL
+BOARD_COPY_BEHIND_SECONDS = 5.0  # a copy that misses a change for so long is made again: nobody is going to send it
+BOARD_COPY_AGAIN_SECONDS = 30.0  # and no sooner than this after it was made, or ten times as long as it took
+BOARD_COPY_PAGE = 5_000  # entries read at a time to be copied
+BOARD_COPY_DEADLINE_SECONDS = 0.5  # of what keeps copies, for which nobody waits
+BOARD_PUSHED_AT_ONCE = 200  # entries of one script: Redis does nothing else for a millisecond or two
+BOARD_CHANGES_WAITING_MAX = 200_000  # entries of one process that wait to be sent; beyond, they are dropped
+BOARD_COPY_LINKS_MAX = 10_000  # changes that wait in Redis for one before them; beyond, the copy is given up
+BOARD_COPIES_FORGOTTEN_SECONDS = 86_400  # copies that nobody looked after for so long need no marks of writers any more
+BOARD_COPIES_FORGOTTEN_CHECKED_SECONDS = 3_600.0
+
 # ── seasons and leagues
 LEAGUES_CHECKED_SECONDS = 5.0  # how often a worker looks for weeks that have ended
 SEASONS_CHECKED_SECONDS = 30.0  # likewise for seasons, of which only the programs tell

@@ -17,6 +17,7 @@ from questline.engine.decide import decide
 from questline.engine.evolve import evolve
 from questline.engine.reviews import as_approved
 from questline.model import calendar
+from questline.model.board_copies import Change
 from questline.model.decision import Decision
 from questline.model.event import APPROVE, Event, WaitingEvent
 from questline.model.footprint import Footprint
@@ -25,6 +26,7 @@ from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
 from questline.processing.seen import SeenTypes
 from questline.store import boards, effects, leagues, reviews, sightings, state, stocks, system_events
+from questline.store.board_copies import Touched
 from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection
 from questline.store.standing import Standing
@@ -32,6 +34,7 @@ from questline.store.system_events import NewId, system_event
 from questline.store.users import UserKey
 
 Clock = Callable[[], datetime]
+Send = Callable[[Sequence[Change]], None]
 _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -53,19 +56,33 @@ class Verdict(msgspec.Struct, frozen=True):
 class Applier:
     """Decides and persists batches. One for each connection that writes, since a board shard has one writer."""
 
-    def __init__(self, programs: ProgramCache, clock: Clock, new_id: NewId, seen: SeenTypes | None = None) -> None:
+    def __init__(
+        self,
+        programs: ProgramCache,
+        clock: Clock,
+        new_id: NewId,
+        seen: SeenTypes | None = None,
+        send: Send | None = None,
+    ) -> None:
+        """`send` takes what was committed of boards that have a copy; it never waits."""
         self._programs = programs
         self._clock = clock
         self._new_id = new_id
         self._seen = seen or SeenTypes()
+        self._send_changes = send
+        self._changes: list[Change] = []  # of the transaction under way
 
     def now(self) -> datetime:
         """Return the time that rows written now are stamped with."""
         return self._clock()
 
     def committed(self, events: Iterable[WaitingEvent]) -> None:
-        """Count events whose batch was committed for the list of event types."""
+        """Count events whose batch was committed for the list of event types, and let its changes of boards go out."""
+        events = list(events)
         self._seen.note(events)
+        if events and self._changes and self._send_changes is not None:
+            self._send_changes(self._changes)
+            self._changes = []
 
     async def apply(
         self, conn: Connection, shard: int, events: Sequence[WaitingEvent], users: dict[UserKey, UserState]
@@ -87,7 +104,7 @@ class Applier:
         await self._see(conn, programs, decoded, users)
         known = {(user.id, currency) for user in by_id.values() for currency in user.balances}
         rows = effects.Effects(known, self._clock())
-        points, standing = boards.BoardRows(), Standing()
+        points, standing, touched = boards.BoardRows(), Standing(), Touched()
         scores = leagues.LeagueRows()
         verdicts = []
         for waiting, event in zip(events, decoded, strict=True):
@@ -101,8 +118,9 @@ class Applier:
                 scores.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result.league_points)
         await rows.write(conn)
         await standing.restore(conn, shard)
-        await boards.add_points(conn, shard, points)
-        await standing.remove(conn, shard)
+        await boards.add_points(conn, shard, points, touched)
+        await standing.remove(conn, shard, touched)
+        self._changes = await touched.changes(conn, shard) if touched and self._send_changes is not None else []
         await self._send(conn, verdicts)
         await leagues.add_scores(conn, scores)
         return verdicts

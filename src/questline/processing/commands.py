@@ -26,7 +26,7 @@ from questline.model.limits import (
     DRAIN_EVENTS_MAX,
 )
 from questline.processing.acts import completed
-from questline.processing.apply import Applier, Clock, Verdict
+from questline.processing.apply import Applier, Clock, Send, Verdict
 from questline.processing.failures import bury, message_of
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
@@ -105,11 +105,13 @@ class Commands:
         meters: ProcessingMeters,
         seen: SeenTypes | None = None,
         tracer: Tracer | None = None,
+        send: Send | None = None,
     ) -> None:
+        """`send` takes what commits changed of boards that have a copy."""
         programs = ProgramCache()
         self._dsn = dsn
         self._clock = clock
-        self._appliers = [Applier(programs, clock, new_id, seen) for _ in range(COMMAND_LANES)]
+        self._appliers = [Applier(programs, clock, new_id, seen, send) for _ in range(COMMAND_LANES)]
         self._meters = meters
         self._tracer = tracer
         self._queue: deque[Waiting] = deque()

@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from questline.model.event import Event
 from questline.model.limits import BOARD_PART_ENTRIES
+from questline.store import board_copies
 from questline.store.boards import BoardRows
 from questline.store.statements import statements
 
@@ -108,6 +109,7 @@ async def replace(conn: Connection, project_id: int, boards: Sequence[str]) -> i
     await conn.execute(SQL["hide_again"], project_id, timeout=_SECONDS_MAX)
     for name in ("delete_parts", "delete_crowds", "delete_counts"):
         await conn.execute(SQL[name], project_id, boards, timeout=_SECONDS_MAX)
+    await board_copies.end_project(conn, project_id)
     await conn.execute(SQL["insert_counts"], project_id, boards, 2 * BOARD_PART_ENTRIES, timeout=_SECONDS_MAX)
     return changed
 

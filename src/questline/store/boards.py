@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from questline.model.decision import BoardMode, BoardPoints
 from questline.model.limits import AMOUNT_MAX, BOARD_PART_ENTRIES, BOARD_SHARDS
+from questline.store.board_copies import Touched
 from questline.store.statements import statements
 
 SQL = statements("boards")
@@ -94,11 +95,11 @@ async def claim_shard(conn: Connection) -> int:
     return int(shard)
 
 
-async def add_points(conn: Connection, shard: int, rows: BoardRows) -> None:
+async def add_points(conn: Connection, shard: int, rows: BoardRows, touched: Touched | None = None) -> None:
     """Fold `rows` into entries and counts, within the caller's transaction, whose users are locked.
 
     `shard` is the writer's own, from claim_shard. Adding is order-independent: `add` and `max` end the same in any
-    order, `set` follows the engine's order.
+    order, `set` follows the engine's order. `touched` is told what changed of boards that have a copy.
     """
     if not rows:
         return
@@ -107,7 +108,7 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows) -> None:
     for (project_id, board, period, _), _row in items:
         keys.setdefault((project_id, board, period), len(keys))
     numbers = await _resolve(conn, list(keys))
-    written = await conn.fetchval(
+    written, copied, *marks = await conn.fetchrow(
         SQL["add_points"],
         [key[0] for key, _ in items],
         [numbers[keys[key[:3]]] for key, _ in items],
@@ -118,11 +119,17 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows) -> None:
         shard,
         2 * BOARD_PART_ENTRIES,
         AMOUNT_MAX,
+        numbers,
     )
     if written != len(items):
         raise EntriesMoved(
             f"{len(items)} board entries were to be written, {written} were found where they had been read"
         )
+    if copied and touched is not None:
+        for number, *mark in zip(copied, *marks, strict=True):
+            touched.mark(number, *mark)
+        on_boards = ((key[0], numbers[keys[key[:3]]], key[3]) for key, _ in items)
+        touched.add(user for user in on_boards if touched.has(user[1]))
 
 
 def merged(
@@ -181,7 +188,7 @@ async def page_after(
 ) -> list[RankedEntry]:
     """Return up to `limit` entries after a place (None: the top), ranked by `ties`: first, competition or dense."""
     place = (None, None, None) if after is None else (-after.score, after.reached_at, after.user_id)
-    return _ranked(await conn.fetch(SQL["page_after"], *_columns(sources), ties, *place, limit), ties)
+    return ranked(await conn.fetch(SQL["page_after"], *_columns(sources), ties, *place, limit), ties)
 
 
 async def page_around(
@@ -192,7 +199,33 @@ async def page_around(
     `user` is the customer's id within `project_id`.
     """
     rows = await conn.fetch(SQL["page_around"], *_columns(sources), ties, project_id, user, neighbours)
-    return _ranked(rows, ties)
+    return ranked(rows, ties)
+
+
+def ranked(rows: Sequence[Any], ties: str) -> list[RankedEntry]:
+    """Carry the first row's rank on: `before` entries precede it, `above` is what lies over its score."""
+    entries: list[RankedEntry] = []
+    rank = 0
+    for line, row in enumerate(rows):
+        if line == 0:
+            before = int(row["before"])
+            rank = 1 + (before if ties == "first" else int(row["above"]))
+        elif ties == "first":
+            rank += 1
+        elif row["score"] != entries[-1].score:
+            rank = rank + 1 if ties == "dense" else before + line + 1
+        entries.append(
+            RankedEntry(
+                rank=rank,
+                project_id=row["project_id"],
+                user_id=row["user_id"],
+                user=row["external_id"] or "",
+                display_name=row["display_name"],
+                score=row["score"],
+                reached_at=row["reached_at"],
+            )
+        )
+    return entries
 
 
 async def _resolve(conn: Connection, keys: list[tuple[int, str, str]]) -> list[int]:
@@ -208,29 +241,3 @@ async def _resolve(conn: Connection, keys: list[tuple[int, str, str]]) -> list[i
 
 def _columns(sources: Sequence[Source]) -> tuple[list[int], list[int]]:
     return [source.project_id for source in sources], [source.board_period for source in sources]
-
-
-def _ranked(rows: Sequence[Any], ties: str) -> list[RankedEntry]:
-    """Carry the first row's rank on: `before` entries precede it, `above` is what lies over its score."""
-    ranked: list[RankedEntry] = []
-    rank = 0
-    for line, row in enumerate(rows):
-        if line == 0:
-            before = int(row["before"])
-            rank = 1 + (before if ties == "first" else int(row["above"]))
-        elif ties == "first":
-            rank += 1
-        elif row["score"] != ranked[-1].score:
-            rank = rank + 1 if ties == "dense" else before + line + 1
-        ranked.append(
-            RankedEntry(
-                rank=rank,
-                project_id=row["project_id"],
-                user_id=row["user_id"],
-                user=row["external_id"] or "",
-                display_name=row["display_name"],
-                score=row["score"],
-                reached_at=row["reached_at"],
-            )
-        )
-    return ranked

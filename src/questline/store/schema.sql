@@ -1078,6 +1078,31 @@ CREATE TABLE kafka_rejects (
     rejected_at    timestamptz NOT NULL,
     CONSTRAINT kafka_rejects_pk PRIMARY KEY (topic, partition, record_offset)
 );
+-- ───────────────────────────────────────────────────────────── copies of boards
+
+-- How far each writer has changed a board that has a copy in Redis: what is copied is current where it knows all of these
+-- stamps. Written in the transaction of the change, by every writer. See docs/decisions/0024-board-copies.md.
+CREATE TABLE board_marks (
+    project_id    integer NOT NULL,
+    board_period  integer NOT NULL,
+    shard         smallint NOT NULL,                  -- the writer's
+    stamp         bigint NOT NULL,                    -- board_stamp()
+    CONSTRAINT board_marks_pk PRIMARY KEY (project_id, board_period, shard)
+) WITH (fillfactor = 50);
+
+CREATE SEQUENCE board_stamps;
+
+-- A stamp above all that were drawn before, whose last 20 bits nobody can meet again by chance.
+CREATE FUNCTION board_stamp() RETURNS bigint
+LANGUAGE sql VOLATILE
+RETURN nextval('board_stamps') * 1048576 + floor(random() * 1048576)::bigint;
+
+-- An entry as 24 bytes that sort as (lead, reached_at, user_id) do.
+CREATE FUNCTION board_place(lead bigint, reached_at timestamptz, user_id bigint) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN int8send(lead # '-9223372036854775808'::bigint)
+    || set_byte(timestamptz_send(reached_at), 0, get_byte(timestamptz_send(reached_at), 0) # 128)
+    || int8send(user_id # '-9223372036854775808'::bigint);
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -1087,6 +1112,8 @@ CREATE TABLE board_periods (
     project_id  integer NOT NULL,
     board       text COLLATE "C" NOT NULL,
     period      text COLLATE "C" NOT NULL,            -- 2026-11-21 | 2026-W47 | 2026-11 | 2026 | all-time
+    copy        uuid,                                 -- the name of its copy in Redis; NULL: it has none
+    copied_at   timestamptz,                          -- when the copy was looked after last
     CONSTRAINT board_periods_pk PRIMARY KEY (id),
     CONSTRAINT board_periods_are_unique UNIQUE (project_id, board, period)
 );
@@ -1361,6 +1388,10 @@ GRANT SELECT ON grants, badges, allowances, fulfilments, stocks, coupons TO ques
 GRANT INSERT, UPDATE ON stocks TO questline_tenant;  -- uploads of codes are the tenant's
 GRANT INSERT ON coupons TO questline_tenant;
 
+GRANT SELECT, INSERT, UPDATE, DELETE ON board_marks TO questline_service;
+GRANT SELECT ON board_marks TO questline_tenant;
+GRANT USAGE ON SEQUENCE board_stamps TO questline_service;
+
 GRANT SELECT, INSERT, UPDATE ON members, invitations TO questline_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, member_sessions TO questline_service;
 GRANT SELECT, INSERT ON audit_log TO questline_service;
@@ -1391,6 +1422,7 @@ BEGIN
         'grants', 'badges', 'allowances', 'fulfilments', 'stocks', 'coupons',
         'audit_log',
         'anonymous_links', 'anonymous_events',
+        'board_marks',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);

@@ -6,6 +6,7 @@ from asyncpg import Connection
 
 from questline.model.decision import Decision
 from questline.model.guards import BlockState
+from questline.store.board_copies import Touched, mark_users
 from questline.store.boards import STRIPE_LOCKS, stripes_of
 from questline.store.statements import statements
 
@@ -28,9 +29,11 @@ class Standing:
         """Put back what was removed of these users, in the caller's transaction, which has locked them."""
         await self._move(conn, "restore", shard, self._hidden)
 
-    async def remove(self, conn: Connection, shard: int) -> None:
-        """Take the entries of those who are to be hidden off the boards."""
+    async def remove(self, conn: Connection, shard: int, touched: Touched) -> None:
+        """Take the entries of those who are to be hidden off the boards; `touched` is told of all who were moved."""
         await self._move(conn, "remove", shard, [user for user, hidden in self._hidden.items() if hidden])
+        if self._hidden:
+            await mark_users(conn, shard, self._hidden, touched)
 
     async def _move(self, conn: Connection, statement: str, shard: int, users: Collection[tuple[int, int]]) -> None:
         if users:

@@ -24,7 +24,8 @@ SELECT pg_advisory_xact_lock($1::integer, $2::integer)
 
 -- name: add_points
 -- One row a (board period, user). The users are locked by the caller, so the rows read are the rows updated, and are
--- found again by their place in the table (ctid), which spares a descent of the index. Returns how many were written.
+-- found again by their place in the table (ctid), which spares a descent of the index. $10: the periods among them, once
+-- each. Returns how many were written, and of the periods that have a copy: number, copy, and the writer's mark before and now.
 WITH incoming AS MATERIALIZED (
     SELECT i.project_id, i.board_period, i.user_id, e.ctid AS found, e.lead AS old_lead, e.reached_at AS old_at,
         CASE
@@ -83,8 +84,19 @@ WITH incoming AS MATERIALIZED (
     INSERT INTO board_crowds (project_id, board_period, bucket, part)
     SELECT project_id, board_period, bucket, part FROM counted WHERE entries > $8::bigint ORDER BY 1, 2, 3, 4
     ON CONFLICT ON CONSTRAINT board_crowds_pk DO NOTHING
+), copied AS MATERIALIZED (
+    SELECT p.project_id, p.id, p.copy, coalesce(m.stamp, 0) AS before, board_stamp() AS stamp
+    FROM board_periods p
+    LEFT JOIN board_marks m ON m.project_id = p.project_id AND m.board_period = p.id AND m.shard = $7::smallint
+    WHERE p.id = ANY($10::integer[]) AND p.copy IS NOT NULL
+), marked AS (
+    INSERT INTO board_marks (project_id, board_period, shard, stamp)
+    SELECT project_id, id, $7::smallint, stamp FROM copied ORDER BY 1, 2
+    ON CONFLICT ON CONSTRAINT board_marks_pk DO UPDATE SET stamp = excluded.stamp
 )
-SELECT (SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted)
+SELECT (SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted),
+    array_agg(id), array_agg(copy), array_agg(before), array_agg(stamp)
+FROM copied
 
 -- name: crowds
 -- Ranges that writers reported as crowded. $1 limit.
