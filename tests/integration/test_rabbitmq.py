@@ -26,7 +26,7 @@ from tests.services.rabbitmq import RabbitMQ
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance" / "transports"))
 
-from carriages import PROGRAM, relaying
+from carriages import PROGRAM, process_of, relaying
 
 _ALL_PUBLISHED = "SELECT bool_and(relay_state = 'published') FROM outbox"
 
@@ -143,6 +143,24 @@ async def test_what_a_dead_relay_had_in_flight_is_handed_over_by_another(
         UPDATE outbox SET relay_state = 'in_flight', relay_owner = gen_random_uuid(), relay_at = now() - interval '1 minute'""")
     await carried(questline)
     assert await messages(broker) == 1
+
+
+async def test_a_relay_that_is_killed_while_it_hands_over_loses_and_doubles_nothing(
+    questline: Instance, rabbitmq: RabbitMQ
+) -> None:
+    app, owner = await questline.app(PROGRAM), questline.owner
+    async with in_order(questline, app, "ada", 40), questline.worker():
+        with process_of("relay", questline.settings) as relay:
+            await send(app, "ada", range(10))
+            await until(questline._is_drained)
+            rabbitmq.freeze()
+            await send(app, "ada", range(10, 40))
+            await until(lambda: owner.fetchval("SELECT bool_or(relay_state = 'in_flight') FROM outbox"))
+            relay.kill()
+        rabbitmq.thaw()
+        await owner.execute("UPDATE outbox SET relay_at = relay_at - interval '1 minute'")
+        async with relaying(questline.settings):
+            await until(questline._is_drained)
 
 
 async def test_what_was_handed_over_long_ago_and_is_not_applied_is_handed_over_again(

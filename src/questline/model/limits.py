@@ -121,6 +121,7 @@ RABBITMQ_HEARTBEAT_SECONDS = (
     3  # who says nothing for some of these is gone: the broker for us, a frozen worker for the broker
 )
 RABBITMQ_CONNECT_SECONDS = 5.0
+BROKER_BACKOFF_SECONDS_MAX = 2.0  # a broker that is gone is asked so often at least, by each relay and worker
 
 SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
 SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview

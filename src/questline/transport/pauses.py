@@ -14,6 +14,6 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-def backoff_seconds(tries: int) -> float:
+def backoff_seconds(tries: int, longest: float = RETRY_BACKOFF_SECONDS_MAX) -> float:
     """Return a wait that doubles with each try up to a bound, with full jitter, so that lanes do not march in step."""
-    return random.uniform(0.02, min(0.1 * 2.0**tries, RETRY_BACKOFF_SECONDS_MAX))
+    return random.uniform(0.02, min(0.1 * 2.0 ** min(tries, 30), longest))

@@ -10,7 +10,12 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from questline.model.event import WaitingEvent
-from questline.model.limits import RABBITMQ_ASSIGN_SECONDS, RABBITMQ_CONNECT_SECONDS, RABBITMQ_PREFETCH
+from questline.model.limits import (
+    BROKER_BACKOFF_SECONDS_MAX,
+    RABBITMQ_ASSIGN_SECONDS,
+    RABBITMQ_CONNECT_SECONDS,
+    RABBITMQ_PREFETCH,
+)
 from questline.transport.carried import FORM, Unreadable, events_of
 from questline.transport.pauses import backoff_seconds, pause
 from questline.transport.rabbitmq_topology import BROKER_FAULTS, QUEUES, connect
@@ -96,11 +101,11 @@ class Inbox:
                 tries += 1
                 waits = "a relay to make the queues" if isinstance(fault, ChannelNotFoundEntity) else "the broker"
                 log.warning("inbox.waiting", waits_for=waits, fault=repr(fault), tries=tries)
-                await pause(stop, backoff_seconds(tries))
+                await pause(stop, backoff_seconds(tries, BROKER_BACKOFF_SECONDS_MAX))
             except Exception:  # a defect of ours must not end the worker: it is logged, and work goes on
                 tries += 1
                 log.exception("inbox.failed", tries=tries)
-                await pause(stop, backoff_seconds(tries))
+                await pause(stop, backoff_seconds(tries, BROKER_BACKOFF_SECONDS_MAX))
 
     async def _consume(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         channel = await connection.channel(publisher_confirms=False)

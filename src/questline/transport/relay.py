@@ -18,6 +18,7 @@ import structlog
 from questline.model.event import WaitingEvent
 from questline.model.limits import (
     BACKLOG_MEASURED_SECONDS,
+    BROKER_BACKOFF_SECONDS_MAX,
     IDLE_POLL_SECONDS,
     IDLE_POLL_SECONDS_MAX,
     MIRROR_BATCH,
@@ -84,7 +85,7 @@ class Relay:
         self._meters = meters
         self._owners = [new_id() for _ in range(lanes)]
         self._alive_at = [0.0] * lanes  # monotonic time of the last finished round
-        self._leasing = asyncio.Lock()
+        self._leasing, self._opening = asyncio.Lock(), asyncio.Lock()
         self._refusals: dict[int, int] = {}  # by partition, since its last message was confirmed
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -109,7 +110,8 @@ class Relay:
             try:
                 conn = await connect(self._dsn)
                 try:
-                    publisher = await self._open_publisher()
+                    async with self._opening:  # whoever is first makes the queues
+                        publisher = await self._open_publisher()
                     try:
                         if publisher.lost:
                             await relay.forget(conn, publisher.lost)
@@ -124,7 +126,7 @@ class Relay:
                     log.warning("relay.lost_connection", part=name, fault=repr(fault), tries=tries)
                 else:  # a defect, or a broker set up otherwise: it is told of, and work goes on
                     log.exception("relay.failed", part=name, tries=tries)
-                await pause(stop, backoff_seconds(tries))
+                await pause(stop, backoff_seconds(tries, BROKER_BACKOFF_SECONDS_MAX))
 
     def _handing_over(self, lane: int) -> Callable[[Connection, Publisher, asyncio.Event], Awaitable[None]]:
         async def work(conn: Connection, publisher: Publisher, stop: asyncio.Event) -> None:

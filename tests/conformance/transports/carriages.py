@@ -1,13 +1,11 @@
 """The transports under test, each with what must run beside the API and the workers."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -113,16 +111,25 @@ class Installation:
             "UPDATE partition_leases SET expires_at = now() - interval '1 s'; UPDATE workers SET expires_at = now() - interval '1 s'"
         )
 
-    @asynccontextmanager
-    async def worker_to_be_killed(self) -> AsyncIterator["subprocess.Popen[bytes]"]:
-        """A worker in a process of its own; on leaving it is killed if it lives."""
-        process = _worker(self.questline.settings)
-        try:
+    @contextmanager
+    def worker_to_be_killed(self) -> Iterator["subprocess.Popen[bytes]"]:
+        """A worker in a process of its own."""
+        with process_of("work", self.questline.settings) as process:
             yield process
-        finally:
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+
+
+@contextmanager
+def process_of(command: str, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command of ours as a process; on leaving it is killed if it lives."""
+    quiet = subprocess.DEVNULL
+    environment = {**base_environment(), **environment_of(settings)}
+    whole = [sys.executable, "-m", "questline.cli.main", command]
+    process = subprocess.Popen(whole, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @asynccontextmanager
@@ -137,10 +144,3 @@ async def installed(name: str, request: pytest.FixtureRequest, database: Any) ->
         await questline.owner.execute(
             "DROP TRIGGER note_applied ON decisions; DROP FUNCTION note_applied; DROP TABLE applied"
         )
-
-
-def _worker(settings: Settings) -> "subprocess.Popen[bytes]":
-    quiet = subprocess.DEVNULL
-    environment = {**base_environment(), **environment_of(settings)}
-    command = [sys.executable, "-m", "questline.cli.main", "work"]
-    return subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)

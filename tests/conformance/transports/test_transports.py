@@ -1,8 +1,6 @@
 """What every transport promises, whatever carries the events: each is applied once, and a user's in their order."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,11 +119,11 @@ async def test_what_a_worker_was_killed_over_is_applied_once_by_the_next(install
         )
 
     await send_batch(app, [task(user, n) for n in range(4) for user in users])
-    async with installation.worker_to_be_killed() as worker:
+    with installation.worker_to_be_killed() as worker:
         async with owner.transaction():
             await owner.execute("LOCK TABLE transfers IN EXCLUSIVE MODE")
             await until(a_batch_waits)
-            os.kill(worker.pid, signal.SIGKILL)
+            worker.kill()
             worker.wait()
     await send_batch(app, [task(user, n) for n in range(4, 8) for user in users])
     await installation.free_partitions()
