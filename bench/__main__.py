@@ -19,6 +19,7 @@ from questline.store.embedded import EmbeddedPostgres
 BENCHMARKS = {
     "accept": "bench.accept",
     "signed": "bench.signed",
+    "seen": "bench.seen",
     "apply": "bench.drain",
     "carriers": "bench.carriers",
     "steady": "bench.steady",

@@ -64,10 +64,10 @@ async def _singles(bench: Bench, conn: Any) -> list[Figure]:
     for _ in range(bench.repeats):
         await settle(conn)
         async with _floor_server(bench) as url:
-            bare.append(await _load(bench, url))
+            bare.append(await single_events(bench, url))
         await settle(conn)
         async with bench.processes.api():
-            ours.append(await _load(bench, bench.processes.url))
+            ours.append(await single_events(bench, bench.processes.url))
         await _empty_queue(conn)
     return [
         Figure(
@@ -85,7 +85,9 @@ async def _singles(bench: Bench, conn: Any) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _load(bench: Bench, url: str) -> Load:
+async def single_events(bench: Bench, url: str) -> Load:
+    """Send new single events over 64 connections for a while, after a second to get warm."""
+
     def script() -> str:
         return _SCRIPT % (bench.state.key(1), EVENT_TYPE, bench.state.size.users, time.time_ns())
 
