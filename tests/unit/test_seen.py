@@ -33,6 +33,16 @@ def event(
     )
 
 
+class Counted(MemoryEntries):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        self.asked += 1
+        return await super().get(keys)
+
+
 class World:
     """A process, what its database answers, and what it was asked to store."""
 
@@ -41,8 +51,8 @@ class World:
         self.moments = Moments()
         self.status = Status.ACCEPTED
         self.stored: list[UUID] = []
-        entries = MemoryEntries(100, lambda: self.moments.seconds)
-        self.seen = Seen(entries, self.moments, IngestMeters(registry, ProjectEvents(registry)))  # type: ignore[arg-type]
+        self.entries = Counted(1000, lambda: self.moments.seconds)
+        self.seen = Seen(self.entries, self.moments, IngestMeters(registry, ProjectEvents(registry)))  # type: ignore[arg-type]
 
     async def settle(self, events: Sequence[AcceptedEvent]) -> list[Acceptance]:
         self.stored += [event.id for event in events]
@@ -73,6 +83,21 @@ async def test_a_key_that_was_seen_is_answered_without_a_statement(second: Accep
     id_ = second.id if status is Status.ACCEPTED else FIRST.id
     assert await world.send(second) == [Acceptance(status, id_)]
     assert world.stored == [FIRST.id, *([second.id] if status is Status.ACCEPTED else [])]
+
+
+async def test_nothing_is_looked_up_while_nothing_comes_twice_and_all_is_once_something_does() -> None:
+    world = World()
+    for n in range(200):
+        await world.send(event(n, b"%16d" % n))
+    asked = world.entries.asked
+    assert asked < 100
+    await world.send(event(201, b"x" * 16))
+    assert world.entries.asked == asked
+    world.status = Status.DUPLICATE
+    await world.send(event(202, b"%16d" % 7))
+    stored = len(world.stored)
+    assert await world.send(event(203, b"%16d" % 7)) == [Acceptance(Status.DUPLICATE, event(7).id)]
+    assert len(world.stored) == stored
 
 
 async def test_answers_stand_in_the_order_of_their_events() -> None:

@@ -3,8 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import cast
 
+import msgspec
 from redis.asyncio import Redis
 
 from questline.cache.buckets import Ask, Level, MemoryBuckets
@@ -13,47 +14,45 @@ from questline.model.limits import REDIS_TAKES_AT_ONCE
 
 _TAKE = """
 -- Take from buckets, or from none of a take where one lacks tokens: the same arithmetic as MemoryBuckets.
--- KEYS: the buckets of all takes in turn. ARGV: the time in seconds, or '' for the server's; then for each take how many
--- buckets it asks, and for each of these its rate, its room and the tokens wanted. Returns what each has left and how
--- long it is until it has what was wanted, as text. What was given to one take is gone for the next.
+-- KEYS: the buckets of all takes in turn. ARGV: the time in seconds, or '' for the server's; and in MessagePack the takes, each
+-- a list of rate, room and tokens wanted. Returns, likewise, what each bucket has left and how long it is until it has what
+-- was wanted. What was given to one take is gone for the next. A bucket is two doubles: what is left, as of when.
 local now = tonumber(ARGV[1])
 if not now then
     local time = redis.call('TIME')
     now = time[1] + time[2] / 1000000
 end
-local answer, key, position = {}, 0, 2
-while position <= #ARGV do
-    local asked, levels, short = tonumber(ARGV[position]), {}, false
-    position = position + 1
-    for n = 1, asked do
-        local rate, room, tokens = tonumber(ARGV[position]), tonumber(ARGV[position + 1]), tonumber(ARGV[position + 2])
-        position = position + 3
+local answer, key = {}, 0
+for _, asks in ipairs(cmsgpack.unpack(ARGV[2])) do
+    local levels, short = {}, false
+    for n, ask in ipairs(asks) do
+        local rate, room, tokens = unpack(ask)
         local left, at = room, now
         local held = redis.call('GET', KEYS[key + n])
         if held then
-            local split = string.find(held, ' ', 1, true)
-            left, at = tonumber(string.sub(held, 1, split - 1)), tonumber(string.sub(held, split + 1))
+            left, at = struct.unpack('>dd', held)
         end
         -- A clock that stepped back gives nothing, and takes nothing.
         left = math.min(room, left + math.max(0, now - at) * rate)
         local wait = math.max(0, (math.min(math.max(tokens, 1), room) - left) / rate)
         short = short or wait > 0
-        levels[n] = {left, wait, tokens, rate, room}
+        levels[n] = {left, wait}
     end
-    for n = 1, asked do
-        local left, wait, tokens, rate, room = unpack(levels[n])
+    for n, ask in ipairs(asks) do
+        local rate, room, tokens = unpack(ask)
+        local left, wait = unpack(levels[n])
         if tokens > 0 and not short then
             left = left - tokens
             -- Full again it is as good as forgotten.
             local milliseconds = math.ceil((room - left) / rate * 1000) + 1000
-            redis.call('SET', KEYS[key + n], string.format('%.17g %.17g', left, now), 'PX', milliseconds)
+            redis.call('SET', KEYS[key + n], struct.pack('>dd', left, now), 'PX', milliseconds)
         end
-        answer[#answer + 1] = string.format('%.17g', left)
-        answer[#answer + 1] = string.format('%.17g', wait)
+        answer[#answer + 1] = left
+        answer[#answer + 1] = wait
     end
-    key = key + asked
+    key = key + #asks
 end
-return answer
+return cmsgpack.pack(answer)
 """
 
 Take = tuple[Sequence[Ask], "asyncio.Future[list[Level]]"]
@@ -112,18 +111,16 @@ class RedisBuckets:
 
     async def _asked(self, takes: Sequence[Sequence[Ask]]) -> list[list[Level]]:
         keys = [self._prefix + _text(ask.bucket) for asks in takes for ask in asks]
-        arguments: list[Any] = ["" if self._clock is None else repr(self._clock())]
-        for asks in takes:
-            arguments.append(len(asks))
-            for ask in asks:
-                arguments += (ask.limit.per_second, ask.limit.room, ask.tokens)
+        clock = "" if self._clock is None else repr(self._clock())
+        wanted = msgspec.msgpack.encode(
+            [[(ask.limit.per_second, ask.limit.room, ask.tokens) for ask in asks] for asks in takes]
+        )
 
-        async def question(redis: Redis) -> list[bytes]:
-            found: list[bytes] = await self._script(keys=keys, args=arguments, client=redis)
-            return found
+        async def question(redis: Redis) -> bytes:
+            return cast(bytes, await self._script(keys=keys, args=[clock, wanted], client=redis))
 
-        numbers = iter(map(float, await self._client.ask("buckets", question)))
-        return [[Level(ask.limit, next(numbers), next(numbers)) for ask in asks] for asks in takes]
+        levels = iter(msgspec.msgpack.decode(await self._client.ask("buckets", question), type=list[float]))
+        return [[Level(ask.limit, next(levels), next(levels)) for ask in asks] for asks in takes]
 
 
 def _text(bucket: Hashable) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from questline.cache.fanout import MemoryFanOut, Subscription
 from questline.cache.redis import FAULTS, Gone, RedisClient
@@ -76,7 +77,9 @@ class RedisFanOut:
                 self._pubsub = pubsub
                 await self._listen(pubsub)
             except FAULTS as fault:
-                self._client.lost(_USE, fault)
+                # One that is slow to be connected may answer questions in time all the same: these find that out.
+                if self._pubsub is not None or not isinstance(fault, TimeoutError | RedisTimeoutError):
+                    self._client.lost(_USE, fault)
             finally:
                 self._pubsub = None
                 with suppress(*FAULTS):

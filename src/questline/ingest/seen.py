@@ -12,7 +12,7 @@ from questline.cache.entries import Entries
 from questline.ingest.acceptance import Acceptance, Status
 from questline.ingest.meters import IngestMeters
 from questline.model.event import AcceptedEvent, Nonce
-from questline.model.limits import SEEN_SECONDS
+from questline.model.limits import SEEN_SECONDS, SEEN_SHARE_MIN, SEEN_SHARE_WEIGHT
 from questline.store.history import History
 from questline.store.ids import milliseconds
 from questline.store.nonces import Replayed
@@ -31,18 +31,28 @@ class Seen:
         self._entries = entries
         self._history = history
         self._meters = meters
+        self._share = 1.0  # of events that were sent before, in the latest groups
 
     def doubt(self) -> None:
         """Be told that the database was lost: another may answer next, and what was noted may not be true of it."""
         self._history.doubt()
 
     async def settle(self, events: Sequence[AcceptedEvent], settle: Settle) -> list[Acceptance]:
-        """Return what became of events, in order; those that are not known here are settled by the function given."""
+        """Return what became of events, in order; those that are not known here are settled by the function given.
+
+        While hardly any event comes twice nothing is looked up, only noted, so that new ones need not wait for the cache.
+        """
         line = self._history.line
         if line is None:
             return await settle(events)
         keys = [_key(line, event) for event in events]
-        found = await self._entries.get(keys)
+        answers = await self._settle(events, keys, settle)
+        again = sum([answer.status is not Status.ACCEPTED for answer in answers])
+        self._share += SEEN_SHARE_WEIGHT * (again / len(events) - self._share)
+        return answers
+
+    async def _settle(self, events: Sequence[AcceptedEvent], keys: Sequence[bytes], settle: Settle) -> list[Acceptance]:
+        found = await self._entries.get(keys) if self._share > SEEN_SHARE_MIN else []
         known = {n: value for n, value in enumerate(found) if value is not None}
         results = {n: result for n, value in known.items() if (result := _known(events[n], value)) is not None}
         self._count(events, results)
