@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any
 
@@ -16,8 +17,12 @@ from questline.store.projects import find
 from tests.naive.open_source import longest_run
 
 from .load import PROGRAM, Book
+from .order import disorders
 
 STUCK_SECONDS = 10.0
+
+# What waits elsewhere than in PostgreSQL, asked on a connection of the owner's.
+Elsewhere = Callable[[asyncpg.Connection], Awaitable[int]]
 _SHOWN = 5
 
 _WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM retries)"
@@ -51,16 +56,34 @@ class Audit(msgspec.Struct):
     twice: int = 0
     invented: int = 0
     stuck: int = 0
+    disordered: int = 0
     findings: list[str] = []
 
 
-async def audit(conn: asyncpg.Connection, book: Book, app: str) -> Audit:
+async def nowhere(_: asyncpg.Connection) -> int:
+    """What waits beside PostgreSQL where nothing can."""
+    return 0
+
+
+async def audit(
+    conn: asyncpg.Connection, book: Book, app: str, elsewhere: Elsewhere = nowhere, stuck_seconds: float = STUCK_SECONDS
+) -> Audit:
     """Wait until nothing waits, or nothing moves any more, and look everything over."""
     found = Audit(events=len(book.acknowledged), findings=[f"an answer was wrong: {f}" for f in book.faults[:_SHOWN]])
-    found.stuck = await _stuck(conn)
+    found.stuck = await _stuck(conn, elsewhere, stuck_seconds)
     if found.stuck:
-        found.findings.append(f"{found.stuck} rows are stuck: for {STUCK_SECONDS:.0f} s nothing moved")
+        found.findings.append(f"{found.stuck} rows are stuck: for {stuck_seconds:.0f} s nothing moved")
     _compare_events(found, book, {r["external_id"]: r for r in await conn.fetch(_APPLIED, app)})
+    disordered = await disorders(conn, book)
+    found.disordered = len(disordered)
+    if disordered:
+        found.findings.append(
+            f"{len(disordered)} events were applied before an earlier one of their user: {disordered[:_SHOWN]}"
+        )
+    if rejected := await conn.fetch("SELECT record_offset, message FROM kafka_rejects"):
+        found.findings.append(
+            f"{len(rejected)} records were rejected, though every event was good: {rejected[:_SHOWN]}"
+        )
     if dead := await conn.fetchval("SELECT count(*) FROM dead_letters"):
         found.findings.append(f"{dead} dead letters, though every event was good")
     if unequal := await conn.fetch(UNEQUAL):
@@ -120,13 +143,13 @@ def _last_run(days: set[int]) -> int:
     return run
 
 
-async def _stuck(conn: asyncpg.Connection) -> int:
-    """Return 0 as soon as nothing waits, or how many rows wait when none has moved for a while."""
+async def _stuck(conn: asyncpg.Connection, elsewhere: Elsewhere, seconds: float) -> int:
+    """Return 0 as soon as nothing waits, or how many rows and records wait when none has moved for a while."""
     least, since = math.inf, time.monotonic()
-    while waiting := int(await conn.fetchval(_WAITING)):
+    while waiting := await elsewhere(conn) + int(await conn.fetchval(_WAITING)):
         if waiting < least:
             least, since = waiting, time.monotonic()
-        elif time.monotonic() - since > STUCK_SECONDS:
+        elif time.monotonic() - since > seconds:
             return waiting
         await asyncio.sleep(0.05)
     return 0

@@ -1,15 +1,25 @@
-"""A process of ours with something done to it before it begins: a defect, or a clock that can be stepped."""
+"""A process of ours with something done to it before it begins: a defect, other limits, or a clock that can be stepped."""
 
 import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from questline.cli.main import app
+from questline.model import limits
 
+from .carrier_defects import KAFKA_DEFECTS, RABBITMQ_DEFECTS
 from .defects import DEFECTS, VARIABLE
 
+LIMITS = "QL_HARNESS_LIMITS"  # as NAME=seconds,NAME=seconds
 CLOCK = "QL_HARNESS_CLOCK"  # a file with the seconds by which the processes' clock is wrong
+
+
+def set_limits(text: str) -> None:
+    """Let times be shorter than in earnest, before anything has read them."""
+    for part in text.split(","):
+        name, _, seconds = part.partition("=")
+        given = type(getattr(limits, name))(float(seconds))
+        setattr(limits, name, given)
 
 
 def step_clock(file: Path) -> None:
@@ -34,8 +44,12 @@ def step_clock(file: Path) -> None:
 
 
 if __name__ == "__main__":
+    if changed := os.environ.get(LIMITS):
+        set_limits(changed)
+    from questline.cli.main import app  # which reads the limits
+
     if defect := os.environ.get(VARIABLE):
-        DEFECTS[defect]()
+        (DEFECTS | RABBITMQ_DEFECTS | KAFKA_DEFECTS)[defect]()
     if clock := os.environ.get(CLOCK):
         step_clock(Path(clock))
     app()

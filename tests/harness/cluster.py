@@ -1,7 +1,4 @@
-"""The processes of an installation, each of which can be killed and frozen, with doors before the API and PostgreSQL.
-
-A carrier (a broker, a cache) that a later installation has is one more `Part`: started, killed and frozen like the others.
-"""
+"""The processes of an installation, each of which can be killed and frozen, with doors before its servers."""
 
 import asyncio
 import contextlib
@@ -9,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -30,7 +26,10 @@ from questline.settings import Settings, base_environment, environment_of
 from questline.store.embedded import EmbeddedPostgres, EmbeddedStartFailed, ensure_database
 from questline.store.migrate import migrate
 from questline.store.roles import APP_ROLE, ensure_app_role
+from tests.services import Service, free_port
 
+from .carriers import Carriers
+from .child import LIMITS
 from .defects import VARIABLE
 from .door import Door
 
@@ -106,12 +105,17 @@ class Cluster:
         database: str,
         *,
         workers: int = 2,
+        carriers: Carriers | None = None,
         defect: str = "",
         settings: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
-        """`server` is started already. `settings` are those of the processes; `defect` names one of tests/harness/defects.py."""
+        """`server` and `carriers` are started already; `settings` are those of the processes.
+
+        `defect` names one of tests/harness/defects.py.
+        """
         self.server = server
+        self.carriers = carriers or Carriers()
         self.owner_dsn = server.dsn(database)
         self._database = database
         self._workers = workers
@@ -119,9 +123,10 @@ class Cluster:
         self._settings = settings or {}
         self._environment = environment or {}
         self._directory = Path(tempfile.mkdtemp(prefix="ql-harness-"))
-        self._inner_port, self._outer_port = _free_port(), _free_port()
+        self._inner_port, self._outer_port = free_port(), free_port()
         self.store_door = Door.of_socket(self._directory / ".s.PGSQL.5432", server.socket_directory / ".s.PGSQL.5432")
         self.front_door = Door.of_port(self._outer_port, self._inner_port)
+        self.carrier_doors = self.carriers.doors()
         self.parts: dict[str, Part] = {}
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._file: DevFile | None = None
@@ -140,10 +145,11 @@ class Cluster:
     def start(self) -> None:
         """Make the database and start everything; returns when the API is ready."""
         self._file = asyncio.run(self._prepare())
-        self.store_door.open()
-        self.front_door.open()
-        self.parts = {"postgres": Postgres(self.server)}
-        for name, command in [("api", "serve"), *((f"worker-{n + 1}", "work") for n in range(self._workers))]:
+        for door in self._doors():
+            door.open()
+        self.parts = {"postgres": Postgres(self.server), **self.carriers.services}
+        workers = [(f"worker-{n + 1}", "work") for n in range(self._workers)]
+        for name, command in [("api", "serve"), *self.carriers.beside, *workers]:
             self.parts[name] = Server(name, self._child(name, command))
         for part in self.parts.values():
             if not part.pids():
@@ -152,14 +158,25 @@ class Cluster:
         self.tend_until(self._is_dealt, READY_SECONDS_MAX, "each worker holds partitions")
 
     def stop(self) -> None:
-        """Stop everything but PostgreSQL, which is its owner's."""
+        """Stop everything but PostgreSQL and the carriers, which are their owners'."""
         self.thaw_all()
         for part in self.parts.values():
             if isinstance(part, Server):
                 part.stop()
-        self.front_door.close()
-        self.store_door.close()
+        for door in self._doors():
+            door.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def join(self, name: str) -> None:
+        """Start one more worker."""
+        self.parts[name] = Server(name, self._child(name, "work"))
+        self.parts[name].start()
+
+    def leave(self, name: str) -> None:
+        """Kill a worker that joined, and do not start it again."""
+        part = self.parts.pop(name)
+        assert isinstance(part, Server)
+        part.stop()
 
     def tend(self) -> None:
         """Start again what has ended, and end the faults whose time is over."""
@@ -195,7 +212,10 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """Kill a part as it stands (SIGKILL)."""
-        if pids := self.parts[name].pids():
+        part = self.parts[name]
+        if isinstance(part, Service):
+            part.kill()
+        elif pids := part.pids():
             _send(pids[:1], signal.SIGKILL)
 
     def kill_backend(self, chance: random.Random) -> None:
@@ -227,6 +247,14 @@ class Cluster:
         """A connection of the owner's, past the door."""
         return await asyncpg.connect(self.owner_dsn)
 
+    def group_size(self) -> int:
+        """Return how many workers the log's partitions are dealt to."""
+        return self.carriers.group_size(self._database)
+
+    async def waiting_elsewhere(self, conn: asyncpg.Connection) -> int:
+        """Return how much waits in the carriers of which PostgreSQL does not know yet."""
+        return await self.carriers.waiting(conn, self._database)
+
     async def _prepare(self) -> DevFile:
         await ensure_database(self.server.dsn("postgres"), self._database)
         await migrate(self.owner_dsn, now())
@@ -235,21 +263,23 @@ class Cluster:
 
     def _child(self, name: str, command: str) -> Child:
         settings = msgspec.structs.replace(
-            Settings(**self._settings),
+            Settings(**self._settings | self.carriers.settings(self._database, self.carrier_doors)),
             dsn=f"postgresql://{APP_ROLE}@/{self._database}?host={self._directory}&port=5432",
             port=self._inner_port,
             dev=True,
             log_level="warning",
             admin_token=self.file.admin_token,
         )
-        environment = base_environment() | environment_of(settings) | self._environment
+        ours = self._environment | ({LIMITS: self.carriers.limits} if self.carriers.limits else {})
+        environment = base_environment() | environment_of(settings) | ours
         module = "questline.cli.main"
-        if (
-            self._defect or self._environment
-        ):  # the processes begin in a module of ours that does something to them first
+        if self._defect or ours:  # the processes begin in a module of ours that does something to them first
             module = "tests.harness.child"
             environment |= {"PYTHONPATH": str(ROOT), VARIABLE: self._defect}
         return Child(name, [sys.executable, "-m", module, command], environment, self._directory / f"{name}.log")
+
+    def _doors(self) -> list[Door]:
+        return [self.store_door, self.front_door, *self.carrier_doors.values()]
 
     def _is_dealt(self) -> bool:
         return asyncio.run(self._holders()) == self._workers
@@ -272,9 +302,3 @@ def _send(pids: list[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -21,7 +21,7 @@ def ack_before_commit() -> None:
             await asyncio.sleep(0.2)
             await stored(self, event)
 
-        _keep(store())
+        keep(store())
         return Acceptance(Status.ACCEPTED, event.id)
 
     Acceptor.accept_one = accept_one  # type: ignore[method-assign]
@@ -35,10 +35,10 @@ def effect_outside_transaction() -> None:
     write, apply_once = boards.add_points, Lane._apply_once
     owed: ContextVar[list[Any] | None] = ContextVar("owed", default=None)
 
-    async def add_points(conn: Any, shard: int, rows: Any) -> None:
+    async def add_points(conn: Any, shard: int, *rows: Any) -> None:
         waiting = owed.get()
         if waiting is None:  # a command, which is applied as ever
-            await write(conn, shard, rows)
+            await write(conn, shard, *rows)
         else:
             waiting.append(rows)
 
@@ -48,7 +48,7 @@ def effect_outside_transaction() -> None:
         await apply_once(self, conn, shard, batch)
         await asyncio.sleep(0.2)
         for rows in waiting:
-            await write(conn, shard, rows)
+            await write(conn, shard, *rows)
 
     boards.add_points = add_points
     Lane._apply_once = _apply_once  # type: ignore[method-assign]
@@ -65,7 +65,7 @@ def dedupe_skipped() -> None:
     """Each delivery of an event has a key of its own."""
     from questline.store import accept
 
-    columns = accept._columns
+    columns = accept.columns_of
 
     def keyed_at_random(events: Any) -> list[list[Any]]:
         found = columns(events)
@@ -73,7 +73,7 @@ def dedupe_skipped() -> None:
         found[14] = []
         return found
 
-    accept._columns = keyed_at_random
+    accept.columns_of = keyed_at_random
 
 
 def queue_emptied_first() -> None:
@@ -102,7 +102,8 @@ DEFECTS: dict[str, Callable[[], None]] = {
 }
 
 
-def _keep(work: Any) -> None:
+def keep(work: Any) -> None:
+    """Let something go on behind its caller."""
     task = asyncio.ensure_future(work)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

@@ -29,7 +29,8 @@ class _Passage:
 class Door:
     """Passes connections on, in a thread of its own. Its methods may be called from any thread."""
 
-    def __init__(self, listen: Listen, dial: Dial) -> None:
+    def __init__(self, listen: Listen, dial: Dial, port: int = 0) -> None:
+        self.port = port  # where it is entered, unless by a socket
         self._listen = listen
         self._dial = dial
         self._loop = asyncio.new_event_loop()
@@ -53,6 +54,7 @@ class Door:
         return cls(
             lambda passed: asyncio.start_server(passed, "127.0.0.1", outer),
             lambda: asyncio.open_connection("127.0.0.1", inner),
+            outer,
         )
 
     def open(self) -> None:
@@ -126,6 +128,8 @@ class Door:
                 self._pump(passage, reader, inner_writer, is_answer=False),
                 self._pump(passage, inner_reader, writer, is_answer=True),
             )
+        except asyncio.CancelledError:  # the door is closed
+            return
         finally:
             self._passages.remove(passage)
             passage.cut()

@@ -11,10 +11,12 @@ import msgspec
 
 from questline.store.embedded import EmbeddedPostgres
 
-from .audit import Audit, audit
+from .audit import STUCK_SECONDS, Audit, audit
+from .carriers import Carriers
 from .cluster import Cluster
-from .faults import FAULTS, dealt
+from .faults import ALL, FAULTS, dealt
 from .load import PROGRAM, Book, Load
+from .order import record
 
 _PROGRESS_SECONDS_MAX = 90.0
 _OVERLAP = 0.25  # of the faults come right behind the one before, while that is being recovered from
@@ -35,7 +37,7 @@ class Report(msgspec.Struct):
         found = self.audit
         lines = [
             f"seed {self.seed}: {self.rounds} rounds in {self.seconds:.0f} s, {found.events} events acknowledged, "
-            f"{found.lost} lost, {found.twice} twice, {found.invented} invented, {found.stuck} stuck",
+            f"{found.lost} lost, {found.twice} twice, {found.invented} invented, {found.disordered} out of order, {found.stuck} stuck",
             "  faults: " + ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items())),
             "  requests: " + ", ".join(f"{name} {count}" for name, count in sorted(self.requests.items())),
         ]
@@ -50,33 +52,37 @@ def run(
     rounds: int,
     seconds: float = 0.0,
     faults: Sequence[str] = tuple(FAULTS),
+    carriers: Carriers | None = None,
     defect: str = "",
+    stuck_seconds: float = STUCK_SECONDS,
 ) -> Report:
     """Run so many rounds, and go on for so many seconds if that is longer; return what was found.
 
     A round is a fault after some progress, at a moment that the seed chooses. Call it from the main thread.
     """
     chance, began = random.Random(seed), time.monotonic()
-    cluster, book = Cluster(server, database, defect=defect), Book(datetime.now(UTC))
+    cluster = Cluster(server, database, carriers=carriers, defect=defect)
+    book = Book(datetime.now(UTC))
     done: Counter[str] = Counter()
     try:
         cluster.start()
         _give_program(cluster)
-        load = Load(cluster.url, cluster.file.secret_key, seed, book)
+        asyncio.run(_record(cluster))
+        load = Load(cluster.url, cluster.file.secret_key, seed, book, log_first=cluster.carriers.is_log_first)
         load.start()
         try:
             for name in dealt(chance, faults):
                 if done.total() >= rounds and time.monotonic() - began >= seconds:
                     break
                 _make_progress(cluster, book, chance)
-                FAULTS[name](cluster, chance)
+                ALL[name](cluster, chance)
                 done[name] += 1
             cluster.wait_until_ready()
         finally:
             load.ask_to_stop()
             cluster.tend_until(load.has_stopped, _PROGRESS_SECONDS_MAX + 30, "every sender is answered")
         cluster.wait_until_ready()
-        found = asyncio.run(_audit(cluster, book))
+        found = asyncio.run(_audit(cluster, book, stuck_seconds))
     finally:
         cluster.stop()
     return Report(seed, done.total(), dict(done), dict(book.requests), time.monotonic() - began, found)
@@ -88,6 +94,14 @@ def _give_program(cluster: Cluster) -> None:
         assert answer.status_code == 200, answer.text
 
 
+async def _record(cluster: Cluster) -> None:
+    conn = await cluster.owner()
+    try:
+        await record(conn)
+    finally:
+        await conn.close()
+
+
 def _make_progress(cluster: Cluster, book: Book, chance: random.Random) -> None:
     """Let the load go on until so many more events are acknowledged, then for a moment that meets none of them."""
     goal = len(book.acknowledged) + (0 if chance.random() < _OVERLAP else chance.randrange(20, 250))
@@ -95,9 +109,9 @@ def _make_progress(cluster: Cluster, book: Book, chance: random.Random) -> None:
     cluster.tend_for(chance.uniform(0.0, 0.15))
 
 
-async def _audit(cluster: Cluster, book: Book) -> Audit:
+async def _audit(cluster: Cluster, book: Book, stuck_seconds: float) -> Audit:
     conn = await cluster.owner()
     try:
-        return await audit(conn, book, cluster.file.project)
+        return await audit(conn, book, cluster.file.project, cluster.waiting_elsewhere, stuck_seconds)
     finally:
         await conn.close()

@@ -18,7 +18,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={logs}
@@ -48,9 +48,10 @@ class Kafka(Service):
 
     name = "Kafka"
 
-    def __init__(self, directory: Path, *, quick: bool = True) -> None:
-        """`quick`: starts soon, and computes slowly."""
+    def __init__(self, directory: Path, *, quick: bool = True, advertised_port: int | None = None) -> None:
+        """`quick`: starts soon, and computes slowly. `advertised_port`: where clients are sent, else to its own."""
         super().__init__(directory)
+        self._advertised = advertised_port or self.port
         self._controller_port = free_port()
         self._java = ["java", *_HEAP, *(_QUICK if quick else ()), _LOGGING, "-cp", str(jars() / "*")]
 
@@ -70,7 +71,8 @@ class Kafka(Service):
     def _launch(self, log: int) -> "subprocess.Popen[bytes]":
         properties, logs = self.directory / "server.properties", self.directory / "logs"
         if not (logs / "meta.properties").exists():
-            properties.write_text(_PROPERTIES.format(port=self.port, controller=self._controller_port, logs=logs))
+            ports = {"port": self.port, "advertised": self._advertised, "controller": self._controller_port}
+            properties.write_text(_PROPERTIES.format(**ports, logs=logs))
             format_ = [*self._java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
             subprocess.run(format_, stdout=log, stderr=log, check=True)
         return subprocess.Popen([*self._java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
