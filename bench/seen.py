@@ -3,13 +3,16 @@
 Redis runs on the same machine here and takes its part of the processors; where it has its own, it costs less.
 """
 
+import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import msgspec
+import psutil
 
 from bench.accept import CONNECTIONS, single_events
 from bench.frame import Bench, Figure
@@ -30,31 +33,39 @@ end
 """
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """A load, and what processors spent on it."""
+
+    load: Load
+    processor_seconds: float
+
+
 async def run(bench: Bench) -> Sequence[Figure]:
     """Measure both kinds of events without Redis and with it, in turn."""
     lacks = RedisServer.lacks()
     if lacks is not None:
         print(f"skip seen: {lacks} is missing")
         return []
-    again: dict[bool, list[Load]] = {False: [], True: []}
-    new: dict[bool, list[Load]] = {False: [], True: []}
+    again: dict[bool, list[Measured]] = {False: [], True: []}
+    new: dict[bool, list[Measured]] = {False: [], True: []}
     conn = await asyncpg.connect(bench.state.owner_dsn)
     try:
         async with _redis() as url:
             for _ in range(bench.repeats):
                 for with_redis in (False, True):
                     await settle(conn)
-                    async with bench.processes.api(redis_url=url if with_redis else ""):
-                        new[with_redis].append(await single_events(bench, bench.processes.url))
-                        again[with_redis].append(await _duplicates(bench))
+                    async with bench.processes.api(redis_url=url if with_redis else "") as api:
+                        watched = [api, psutil.Process(os.getpid())]
+                        for loads, send in ((new, _new), (again, _duplicates)):
+                            loads[with_redis].append(await _measured(send(bench), watched))
                     await conn.execute("TRUNCATE outbox")
     finally:
         await conn.close()
     return [
         Figure(
-            "seen", f"{what}, 64 connections, with Redis", "events/s", [load.per_second for load in loads[True]],
-            floor_what="without it", floor_runs=[load.per_second for load in loads[False]],
-            note=f"p99 {_p99(loads[True]):.1f} ms, without Redis {_p99(loads[False]):.1f}",
+            "seen", f"{what}, 64 connections, with Redis", "events/s", [run.load.per_second for run in loads[True]],
+            floor_what="without it", floor_runs=[run.load.per_second for run in loads[False]],
+            note=f"{_told(loads[True])}; without Redis {_told(loads[False])}",
         )
         for what, loads in (("single duplicates", again), ("single new events", new))
     ]  # fmt: skip
@@ -66,8 +77,30 @@ async def _duplicates(bench: Bench) -> Load:
     return await wrk(bench.processes.url, script, connections=CONNECTIONS, seconds=bench.seconds)
 
 
-def _p99(loads: Sequence[Load]) -> float:
-    return sorted(load.p99_ms for load in loads)[len(loads) // 2]
+async def _new(bench: Bench) -> Load:
+    return await single_events(bench, bench.processes.url)
+
+
+async def _measured(sending: Awaitable[Load], watched: Sequence[psutil.Process]) -> Measured:
+    """Return a load, and the processor time of these processes and all below them, PostgreSQL and Redis among them."""
+    before = _processor_seconds(watched)
+    load = await sending
+    return Measured(load, _processor_seconds(watched) - before)
+
+
+def _processor_seconds(watched: Sequence[psutil.Process]) -> float:
+    """Sum up what servers have used; load generators are left out."""
+    everybody = {below.pid: below for process in watched for below in (process, *process.children(recursive=True))}
+    everybody.pop(os.getpid(), None)
+    return sum(sum(process.cpu_times()[:2]) for process in everybody.values() if process.name() != "wrk")
+
+
+def _told(runs: Sequence[Measured]) -> str:
+    middle = sorted(runs, key=lambda run: run.processor_seconds / run.load.requests)[len(runs) // 2]
+    # The second before, to get warm, is in the time and not in the requests, alike with Redis and without.
+    return (
+        f"p99 {middle.load.p99_ms:.1f} ms, {middle.processor_seconds / middle.load.requests * 1e6:.0f} µs of processors"
+    )
 
 
 @asynccontextmanager
