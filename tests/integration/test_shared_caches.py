@@ -12,6 +12,7 @@ import httpx
 import pytest
 from conftest_api import SECRET_KEYS, App, Instance, until
 from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
 from test_signed_events import headers as signed
 from test_signed_events import signed_app
 
@@ -130,7 +131,14 @@ async def test_a_key_is_known_to_the_other_process_until_it_is_revoked_anywhere(
         await _seen(one, two, await questline.app())
         made = (await app.post("/v1/keys", json={"type": "secret", "role": "INGEST"})).json()
         key = {"X-API-Key": made["key"]}
-        assert (await one.post("/v1/events", json=EVENT, headers=key)).status_code == 202
+        async with Redis.from_url(redis_server.url) as redis:
+            kept = len(await redis.keys("*:keys:*"))
+            assert (await one.post("/v1/events", json=EVENT, headers=key)).status_code == 202
+
+            async def is_kept() -> bool:
+                return len(await redis.keys("*:keys:*")) > kept
+
+            await until(is_kept)
         hits = await metric(two, "questline_cache_looked_up_total", cache="keys", result="hit")
         assert (await two.post("/v1/events", json=EVENT, headers=key)).status_code == 202
         assert await metric(two, "questline_cache_looked_up_total", cache="keys", result="hit") == hits + 1
