@@ -22,6 +22,7 @@ BENCHMARKS = {
     "seen": "bench.seen",
     "apply": "bench.drain",
     "carriers": "bench.carriers",
+    "kafka": "bench.log_first",
     "steady": "bench.steady",
     "spend": "bench.spend",
     "daily": "bench.daily",

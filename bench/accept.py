@@ -68,7 +68,7 @@ async def _singles(bench: Bench, conn: Any) -> list[Figure]:
         await settle(conn)
         async with bench.processes.api():
             ours.append(await single_events(bench, bench.processes.url))
-        await _empty_queue(conn)
+        await empty_queue(conn)
     return [
         Figure(
             "accept", "single events, 64 connections", "events/s", [load.per_second for load in ours], reach=10_000,
@@ -115,7 +115,7 @@ async def _floor_server(bench: Bench) -> AsyncIterator[str]:
         await asyncio.to_thread(process.wait)
 
 
-async def _empty_queue(conn: Any) -> None:
+async def empty_queue(conn: Any) -> None:
     """Forget what waits: the other benchmarks begin with an empty queue."""
     await conn.execute("TRUNCATE outbox")
 
@@ -134,7 +134,7 @@ async def _streams(bench: Bench, conn: Any) -> list[Figure]:
                     _write_lines(file, STREAM_EVENTS, bench.state.size.users, 0)
                     seconds = await _send(bench, file, query, STREAM_EVENTS)
                 rates.append(STREAM_EVENTS / seconds)
-        await _empty_queue(conn)
+        await empty_queue(conn)
     what = "bare unnest insert of the same rows of the same tables, 1,000 a statement, one connection"
     return [
         Figure(
@@ -163,7 +163,7 @@ async def _large(bench: Bench, conn: Any) -> Figure:
                 peak = max(peak, process.memory_info().rss)
                 await asyncio.sleep(0.02)
             seconds = sending.result()
-    await _empty_queue(conn)
+    await empty_queue(conn)
     note = f"{size / 1e9:.2f} GB of {events:,} events in {seconds:.0f} s"
     return Figure(
         "accept", "memory growth of the API on a stream of 1 GB", "MB", [(peak - before) / 1e6], reach=64,

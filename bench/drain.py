@@ -70,14 +70,14 @@ async def watch_queue(bench: Bench, conn: Any, events: int, **settings: Any) -> 
     async with bench.processes.workers(**settings) as workers:
         while (left := await waiting(conn)) > events * (1 - STARTED):  # noqa: ASYNC110 - the queue is another process's
             await asyncio.sleep(0.05)
-        begun, busy = time.perf_counter(), await _busy_seconds(conn, workers)
+        begun, busy = time.perf_counter(), await busy_seconds(conn, workers)
         await all_applied(conn)
         seconds = time.perf_counter() - begun
-        busy = await _busy_seconds(conn, workers) - busy
+        busy = await busy_seconds(conn, workers) - busy
         return Drained(left / seconds, busy / left * 1e6)
 
 
-async def _busy_seconds(conn: Any, workers: Sequence[psutil.Process]) -> float:
+async def busy_seconds(conn: Any, workers: Sequence[psutil.Process]) -> float:
     """Processor time of the workers and of the backends that serve them."""
     rows = await conn.fetch(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = $1", APP_ROLE

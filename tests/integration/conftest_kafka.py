@@ -9,13 +9,18 @@ from typing import Any
 import asyncpg
 import httpx
 from confluent_kafka import Producer
-from conftest_api import SECRET_KEYS, TOKEN_KEYS, Instance, until
+from conftest_api import SECRET_KEYS, TOKEN_KEYS, App, Instance, until
 
 from questline.assembly import running_api
 from questline.settings import Settings
 from questline.store import kafka_offsets
 from questline.transport.kafka_topic import Standing, Topic, Unreachable, standing
 
+# A step gives one coin, so that the balance after each tells which step it was.
+TRAIL: dict[str, Any] = {
+    "currencies": {"coins": {"kind": "currency"}},
+    "rules": {"step": {"on": "step", "award": {"coins": 1}}},
+}
 _topics = itertools.count(1)
 
 
@@ -70,3 +75,19 @@ async def logged_instance(database: Any, servers: str, **settings: Any) -> Async
             owner = await asyncpg.connect(database.owner_dsn)
             yield Logged(chosen, http, owner, app)
             await owner.close()
+
+
+async def order_of(questline: Logged, app: App, user: str) -> list[tuple[int, int]]:
+    """What a user had after each step, and the step's number, in the order of what they had."""
+    rows = await questline.owner.fetch(
+        """SELECT (d.trace #>> '{balances,coins}')::integer AS had, (e.payload ->> 'n')::integer AS n
+           FROM projects p JOIN events e ON e.project_id = p.id AND e.type = 'step' AND e.external_user = $2
+           JOIN decisions d ON d.project_id = e.project_id AND d.event_id = e.id
+           WHERE p.app_id = $1 ORDER BY had""", app.app_id, user,
+    )  # fmt: skip
+    return [(row["had"], row["n"]) for row in rows]
+
+
+def in_order(steps: int) -> list[tuple[int, int]]:
+    """What order_of says where each step was applied once, in the order of their numbers."""
+    return [(n + 1, n) for n in range(steps)]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from questline.assembly import now
+from questline.cli import lag
 from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
 from questline.cli.findings import Finding, State
@@ -24,6 +25,7 @@ _PARKED_SECONDS_MAX = 3_600.0
 _CLOCK_SECONDS_MAX = 1.0
 _EVENT_CLOCK_SECONDS_MAX = 60.0
 _REACH_SECONDS = 3.0
+_REPLICAS_LEAST = 2
 _DISK_WRONG_SHARE, _DISK_DOUBTFUL_SHARE = 0.03, 0.10  # that is free
 _CONNECTIONS_SHARE = 0.8  # in use
 
@@ -45,6 +47,7 @@ async def examine(settings: Settings) -> list[Finding]:
         took_ms = (time.perf_counter() - began) * 1000
         findings.append(Finding("good", f"PostgreSQL answers ({took_ms:.0f} ms to connect)"))
         findings += await _database(settings, conn)
+        findings += await _log(settings)
     finally:
         await conn.close()
     if not settings.dsn:
@@ -192,6 +195,26 @@ def _waiting(facts: health.Facts, moment: datetime) -> list[Finding]:
         text = f"{backlog.parked_users:,} users are parked behind an event that is tried again, the first for {parked:.0f} s"
         findings.append(Finding("doubtful" if parked > _PARKED_SECONDS_MAX else "good", text))
     return [*findings, Finding("good", f"the database holds {facts.database_bytes / 2**20:,.0f} MB")]
+
+
+async def _log(settings: Settings) -> list[Finding]:
+    """Look at the log where it carries events, or where it is set and may still hold some."""
+    if not settings.kafka_servers:
+        return []
+    try:
+        found = await lag.measure(settings)
+    except Exception as fault:  # whatever the client finds wrong with brokers, topic or options
+        return [Finding("wrong" if settings.transport == "kafka" else "doubtful", f"Kafka cannot be used: {fault}")]
+    findings = [Finding("good", f"{found.logged:,} records wait in Kafka's log")]
+    if settings.transport != "kafka" and found.logged:
+        text = f"{found.logged:,} records wait in Kafka's log, and {variable_of('transport')} is {settings.transport}: run a"
+        findings = [Finding("wrong", f"{text} worker with kafka until nothing is left")]
+    if found.rejected:
+        findings.append(Finding("doubtful", f"{found.rejected:,} records were no events: see the table kafka_rejects"))
+    if found.replicas < _REPLICAS_LEAST:
+        text = "the topic has one copy of each record: a broker that loses its disk or its power loses what was acknowledged"
+        findings.append(Finding("doubtful", text))
+    return findings
 
 
 def _disk(directory: str) -> Finding:

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, program, replay, retention, secrets, tail
+from questline.cli import achievements, audit, boards, dlq, keys, lag, program, replay, retention, secrets, tail
 from questline.cli import load as load_events
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
@@ -29,6 +29,7 @@ app.command()(program.plan)
 app.command()(program.template)
 app.command()(load_events.load)
 app.command()(tail.tail)
+app.command()(lag.lag)
 app.command()(replay.replay)
 app.command()(retention.prune)
 app.command()(retention.archive)

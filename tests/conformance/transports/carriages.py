@@ -1,6 +1,7 @@
 """The transports under test, each with what must run beside the API and the workers."""
 
 import asyncio
+import itertools
 import subprocess
 import sys
 from collections import defaultdict
@@ -64,13 +65,19 @@ async def relaying(settings: Settings) -> AsyncIterator[None]:
         await task
 
 
+_topics = itertools.count(1)
+
 CARRIAGES = {
     "postgres": Carriage(),
     "rabbitmq": Carriage(
         "rabbitmq", lambda broker: {"transport": "rabbitmq", "rabbitmq_url": broker.url}, relaying
     ),
+    "kafka": Carriage(
+        "kafka", lambda broker: {"transport": "kafka", "kafka_servers": broker.url, "kafka_topic": f"suite.{next(_topics)}"}
+    ),
 }  # fmt: skip
 
+QUEUED = [name for name in CARRIAGES if name != "kafka"]  # a command finds there what was acknowledged before it
 BROKERS = [name for name, carriage in CARRIAGES.items() if carriage.broker]
 
 

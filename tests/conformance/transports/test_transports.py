@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from carriages import BROKERS, Installation
+from carriages import BROKERS, QUEUED, Installation
 from conftest_api import App, until
 from poison import Poison
 
@@ -198,6 +198,7 @@ async def test_a_parked_user_s_later_events_wait_in_order_and_nobody_else_s_do(
     assert await installation.applied(app) == {**due(["ada"], 9), **others}
 
 
+@pytest.mark.parametrize("installation", QUEUED, indirect=True, scope="module")
 async def test_a_command_comes_after_all_that_was_acknowledged_before_it(installation: Installation) -> None:
     app = await installation.app()
     async with installation.questline.worker():

@@ -1,0 +1,305 @@
+"""Kafka as the carrier when something fails: brokers, PostgreSQL, an API, a worker that another one has replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from conftest_api import App, until
+from conftest_kafka import TRAIL, Logged, in_order, logged_instance, order_of
+from prometheus_client import CollectorRegistry
+
+from questline.assembly import CannotStart, build_worker, running_api
+from questline.processing.log_lane import LogLane
+from questline.settings import Settings
+from questline.store import kafka_offsets
+from questline.transport import kafka_feed, kafka_log
+from questline.transport.kafka_topic import admin_of
+from tests.conftest import missing_part
+from tests.services.kafka import Kafka
+
+USERS = [f"u{n}" for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A broker that these tests kill and freeze."""
+    lacks = Kafka.lacks()
+    if lacks is not None:
+        missing_part(lacks)
+    server = Kafka(tmp_path_factory.mktemp("broker"))
+    server.start()
+    server.wait_until_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+async def questline(database: Any, broker: Kafka) -> AsyncIterator[Logged]:
+    async with logged_instance(database, broker.url) as instance:
+        yield instance
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults are noticed sooner than they need to be in earnest."""
+    monkeypatch.setattr(kafka_log, "KAFKA_DELIVERY_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_feed, "KAFKA_HANDOVER_SECONDS", 0.2)
+    monkeypatch.setattr(kafka_feed, "KAFKA_SESSION_SECONDS", 2.0)
+
+
+async def send_steps(app: App, steps: int, first: int = 0) -> None:
+    """Send steps of every user in one batch after the other, each user's in order."""
+    for n in range(first, first + steps):
+        body = [{"type": "step", "userId": user, "eventId": f"{user}-{n}", "payload": {"n": n}} for user in USERS]
+        answer = await app.post("/v1/events/batch", json=body)
+        assert answer.status_code == 202, answer.text
+
+
+async def all_in_order(questline: Logged, app: App, steps: int) -> bool:
+    """Whether each user's steps were applied once, in order."""
+    return all([await order_of(questline, app, user) == in_order(steps) for user in USERS])
+
+
+async def applied(questline: Logged, app: App) -> int:
+    return await questline.owner.fetchval(
+        "SELECT count(*) FROM decisions WHERE project_id = (SELECT id FROM projects WHERE app_id = $1)", app.app_id
+    )
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    return registry.get_sample_value(name, labels) or 0.0
+
+
+async def test_workers_that_come_and_go_leave_every_event_applied_once_and_in_order(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await send_steps(app, 20)
+    async with questline.worker():
+        await until(lambda: _at_least(questline, app, 1))
+        async with questline.worker():
+            await send_steps(app, 10, first=20)
+            async with questline.worker():
+                await send_steps(app, 10, first=30)
+            await send_steps(app, 10, first=40)
+        await until(questline.is_settled)
+    assert await all_in_order(questline, app, 50)
+
+
+async def test_a_worker_that_was_replaced_while_it_worked_changes_nothing(
+    questline: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await questline.app(TRAIL)
+    held, go_on, replaced = asyncio.Event(), asyncio.Event(), CollectorRegistry()
+    advance = LogLane._advance
+    zombies: list[LogLane] = []
+
+    async def slow(self: LogLane, conn: Any, batch: Any) -> None:
+        if not zombies or self._feed is zombies[0]._feed:
+            zombies.append(self)
+            held.set()
+            await go_on.wait()
+        await advance(self, conn, batch)
+
+    monkeypatch.setattr(LogLane, "_advance", slow)
+    stop = asyncio.Event()
+    first = asyncio.create_task(build_worker(questline.settings, replaced).run(stop))
+    await send_steps(app, 10)
+    await held.wait()
+    async with questline.worker():
+        # The newcomer gets half of the partitions, and settles what the first one has in hand of them.
+        await until(lambda: _has_lost_some(zombies[0]))
+        await until(lambda: _others_are_settled(questline, zombies[0]))
+        go_on.set()
+        await until(questline.is_settled)
+    stop.set()
+    await first
+    assert await all_in_order(questline, app, 10)
+    assert sample(replaced, "questline_kafka_batches_superseded_total") >= 1
+
+
+async def test_connections_to_postgres_cut_in_mid_batch_double_nothing(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await send_steps(app, 40)
+    cuts = 0
+    async with questline.worker():
+        while not await questline.is_settled():
+            cuts += await questline.owner.fetchval(
+                """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE usename = 'questline_app' AND datname = current_database() AND xact_start IS NOT NULL"""
+            )
+            await until(lambda: _is_connected(questline))
+    assert cuts > 0
+    assert await all_in_order(questline, app, 40)
+
+
+async def test_while_postgres_does_not_answer_events_are_accepted(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await send_steps(app, 1)  # the key is known
+    await questline.owner.execute("BEGIN; LOCK TABLE events, dedupe_keys, outbox, api_keys IN ACCESS EXCLUSIVE MODE")
+    try:
+        await asyncio.wait_for(send_steps(app, 4, first=1), 5)
+    finally:
+        await questline.owner.execute("ROLLBACK")
+    await questline.settle()
+    assert await all_in_order(questline, app, 5)
+
+
+async def test_an_answer_that_was_lost_after_the_event_was_written_doubles_nothing(
+    questline: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await questline.app(TRAIL)
+    append = kafka_log.KafkaLog.append
+
+    async def unanswered(self: kafka_log.KafkaLog, event: Any) -> None:
+        await append(self, event)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(kafka_log.KafkaLog, "append", unanswered)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(app.send("step", "ada", {"n": 0}, eventId="0"), 0.3)
+    monkeypatch.undo()
+    assert (await app.send("step", "ada", {"n": 0}, eventId="0")).status_code == 202
+    registry = CollectorRegistry()
+    stop = asyncio.Event()
+    worker = asyncio.create_task(build_worker(questline.settings, registry).run(stop))
+    await until(questline.is_settled)
+    stop.set()
+    await worker
+    assert await order_of(questline, app, "ada") == in_order(1)
+    assert sample(registry, "questline_kafka_records_total", end="duplicate") == 1
+
+
+async def test_without_a_broker_events_are_turned_away_at_once_and_taken_again_when_it_is_back(
+    database: Any, questline: Logged, broker: Kafka
+) -> None:
+    async with logged_instance(database, broker.url) as fresh:
+        app = await fresh.app(TRAIL)
+        assert (await app.send("step", "ada", {"n": 0})).status_code == 202
+        async with fresh.worker():
+            await until(fresh.is_settled)
+            broker.kill()
+            for codes in ({"unavailable"}, {"unavailable", "overloaded"}):  # few try then whether it is back
+                answers = await asyncio.gather(*(app.send("step", "x", {"n": n}, eventId=f"x{n}") for n in range(100)))
+                assert {(a.status_code, a.headers["retry-after"]) for a in answers} == {(503, "1")}
+                assert {a.json()["code"] for a in answers} == codes
+            broker.start()
+            await until(lambda: _is_accepted(app, "ada", 1))
+            broker.wait_until_ready()
+            await until(fresh.is_settled)
+        assert await order_of(fresh, app, "ada") == in_order(2)
+
+
+async def test_a_frozen_broker_loses_and_doubles_nothing(questline: Logged, broker: Kafka) -> None:
+    app = await questline.app(TRAIL)
+    async with questline.worker():
+        await send_steps(app, 5)
+        broker.freeze()
+        doubtful = await app.send("step", "ada", {"n": 0}, eventId="0")
+        broker.thaw()
+        assert doubtful.status_code == 503
+        await until(lambda: _is_accepted(app, "ada", 0, "0"))
+        await until(questline.is_settled)
+    assert await all_in_order(questline, app, 5)
+    assert await order_of(questline, app, "ada") == in_order(1)
+
+
+async def test_records_that_kafka_deleted_before_they_were_read_are_told_of(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await questline.settle()
+    questline.write(b"{}", 7)
+    questline.write(b"{}", 7)
+    end = (await questline.standing()).ends[7]
+    admin = admin_of(questline.topic)
+    for future in admin.delete_records([TopicPartition(questline.topic.name, 7, end)]).values():
+        future.result(10)
+    questline.write(b"{}", 7)
+    registry, stop = CollectorRegistry(), asyncio.Event()
+    worker = asyncio.create_task(build_worker(questline.settings, registry).run(stop))
+    await until(questline.is_settled)
+    stop.set()
+    await worker
+    assert sample(registry, "questline_kafka_records_missing_total") == 2
+    await send_steps(app, 1)
+    await questline.settle()
+    assert await all_in_order(questline, app, 1)
+
+
+async def test_contests_wait_until_the_log_was_taken_in_up_to_their_end(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await questline.settle()
+    await send_steps(app, 1)
+    ended = await questline.owner.fetchval("SELECT clock_timestamp()")
+    topic = questline.topic.name
+    assert await kafka_offsets.waits_from_before(questline.owner, topic, ended)
+    async with questline.worker():
+        await until(lambda: _is_past(questline, ended))
+    assert await all_in_order(questline, app, 1)
+
+
+async def test_a_topic_of_another_shape_stops_a_process_with_what_to_do(
+    questline: Logged, database: Any, broker: Kafka
+) -> None:
+    admin = admin_of(questline.topic)
+    for future in admin.create_topics([kafka_topic_of("odd", 3)]).values():
+        future.result(10)
+    settings = Settings(dsn=database.app_dsn, dev=True, transport="kafka", kafka_servers=broker.url, kafka_topic="odd")
+    with pytest.raises(CannotStart, match="QUESTLINE_KAFKA_TOPIC cannot be used: the topic 'odd' has 3 partitions"):
+        async with running_api(settings):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "QUESTLINE_KAFKA_SERVERS is not set"),
+        (
+            {"kafka_servers": "x:1", "kafka_options": "nonsense"},
+            "QUESTLINE_KAFKA_OPTIONS cannot be used: use name=value",
+        ),
+        ({"kafka_servers": "x:1", "kafka_options": "no.such=1"}, "QUESTLINE_KAFKA_OPTIONS cannot be used: No such"),
+    ],
+)
+async def test_settings_that_cannot_be_are_named(database: Any, settings: dict[str, str], told: str) -> None:
+    with pytest.raises(CannotStart, match=told):
+        async with running_api(Settings(dsn=database.app_dsn, dev=True, transport="kafka", **settings)):  # type: ignore[arg-type]
+            pass
+
+
+def kafka_topic_of(name: str, partitions: int) -> Any:
+    from confluent_kafka.admin import NewTopic
+
+    return NewTopic(name, partitions, 1)
+
+
+async def _at_least(questline: Logged, app: App, events: int) -> bool:
+    return await applied(questline, app) >= events
+
+
+async def _has_lost_some(lane: LogLane) -> bool:
+    return len(lane._feed._positions) == 32
+
+
+async def _others_are_settled(questline: Logged, lane: LogLane) -> bool:
+    """Whether the newcomer has settled all partitions that it got."""
+    taken, ends = await kafka_offsets.read(questline.owner, questline.topic.name), (await questline.standing()).ends
+    return all(taken[number] >= ends[number] for number in ends.keys() - lane._feed._positions.keys())
+
+
+async def _is_connected(questline: Logged) -> bool:
+    return (
+        await questline.owner.fetchval(
+            """SELECT EXISTS (SELECT FROM pg_stat_activity
+           WHERE usename = 'questline_app' AND datname = current_database() AND xact_start IS NOT NULL)"""
+        )
+        or await questline.is_settled()
+    )
+
+
+async def _is_accepted(app: App, user: str, n: int, event_id: str | None = None) -> bool:
+    given = {} if event_id is None else {"eventId": event_id}
+    return (await app.send("step", user, {"n": n}, **given)).status_code == 202
+
+
+async def _is_past(questline: Logged, at: Any) -> bool:
+    return not await kafka_offsets.waits_from_before(questline.owner, questline.topic.name, at)
