@@ -1,18 +1,31 @@
-"""Ranks: top 50, one user's rank and around-me on boards of a million users, in shapes of scores that hurt."""
+"""Ranks: top 50, one user's rank and around-me on boards of a million users, in shapes of scores that hurt.
+
+By PostgreSQL alone, and by copies of the same boards in Redis, in turn within one run.
+"""
 
 import random
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
+from prometheus_client import CollectorRegistry
 
-from bench.frame import Bench, Figure
+from bench.frame import ROOT, Bench, Figure
+from questline.cache.board_meters import BoardMeters
+from questline.cache.meters import CacheMeters
+from questline.cache.ranks import Ranks
+from questline.cache.redis import RedisClient
 from questline.control.boards import LeaderboardQuery, leaderboard
 from questline.engine.compile import Program, compile_program
 from questline.model.principal import Project
+from questline.outward.board_copies import BoardCopies
 from questline.store import boards
 from questline.store.embedded import ensure_database
 from questline.store.migrate import migrate
@@ -47,31 +60,78 @@ async def run(bench: Bench) -> Sequence[Figure]:
     project = Project(1, 1, "ranks", "Ranks", "UTC", 1)
     programs = {ties: _program(ties) for ties in TIES}
     figures = []
-    for what, query in (
-        ("top 50", {"limit": 50}),
-        ("rank", {"limit": 1, "user": ""}),
-        ("around-me (5 above, 5 below)", {"limit": 1, "user": "", "around": 5}),
-    ):
-        for kind, reach in ((TIES[:2], 50.0), (TIES[2:], None)):
-            if what == "top 50" and reach is None:
-                continue
-            worst = [
-                max([await _p99(pool, project, programs[ties], shape, query) for shape in SHAPES for ties in kind])
-                for _ in range(bench.repeats)
-            ]
-            figures.append(
-                Figure(
-                    name="ranks",
-                    what=f"{what} at {USERS:,} users, ties {' and '.join(kind)}, p99 of the worst of 5 shapes",
-                    unit="ms",
-                    runs=worst,
-                    reach=reach,
-                    more_is_better=False,
-                    note="" if reach else "counts the different scores above; see docs/explanation/boards.md",
-                )
-            )
+    async with _copies(bench.server.dsn(DATABASE, APP_ROLE), pool, project, programs["dense"]) as ranks:
+        for what, query in (
+            ("top 50", {"limit": 50}),
+            ("rank", {"limit": 1, "user": ""}),
+            ("around-me (5 above, 5 below)", {"limit": 1, "user": "", "around": 5}),
+        ):
+            for kind, reach in ((TIES[:2], 50.0), (TIES[2:], None)):
+                if what == "top 50" and reach is None:
+                    continue
+                worst: dict[str, list[float]] = {by: [] for by in ranks}
+                for _ in range(bench.repeats):
+                    for by, copies in ranks.items():
+                        times = [
+                            await _p99(pool, project, programs[t], shape, query, copies)
+                            for shape in SHAPES
+                            for t in kind
+                        ]
+                        worst[by].append(max(times))
+                figures += [_figure(what, kind, by, runs, reach) for by, runs in worst.items()]
     await pool.close()
     return figures
+
+
+def _figure(what: str, kind: Sequence[str], by: str, runs: list[float], reach: float | None) -> Figure:
+    by_redis = by == "Redis"
+    note = "" if reach or by_redis else "counts the different scores above; see docs/explanation/boards.md"
+    return Figure(
+        name="ranks",
+        what=f"{what} at {USERS:,} users, ties {' and '.join(kind)}, by {by}, p99 of the worst of 5 shapes",
+        unit="ms",
+        runs=runs,
+        reach=5.0 if by_redis else reach,
+        more_is_better=False,
+        note=note,
+    )
+
+
+@asynccontextmanager
+async def _copies(dsn: str, pool: Any, project: Project, program: Program) -> AsyncIterator[dict[str, Ranks | None]]:
+    """Yield who ranks: PostgreSQL, and copies of all boards in a Redis of their own, where there is one."""
+    sys.path.insert(0, str(ROOT))
+    from tests.services.redis import RedisServer
+
+    if lacks := RedisServer.lacks():
+        print(f"without Redis: {lacks}", flush=True)
+        yield {"PostgreSQL": None}
+        return
+    with tempfile.TemporaryDirectory(prefix="ql-redis-") as directory:
+        server = RedisServer(Path(directory))
+        server.start()
+        server.wait_until_ready()
+        client, meters = RedisClient(server.url, CacheMeters(CollectorRegistry())), BoardMeters(CollectorRegistry())
+        ranks = Ranks(client, meters)
+        keeper = BoardCopies(dsn, ranks, meters, lambda: datetime.now(UTC))
+        try:
+            started = time.perf_counter()
+            for shape in SHAPES:
+                await leaderboard(pool, project, program, LeaderboardQuery(metric=shape), NOW, ranks)
+            await keeper.run_once()
+            took = time.perf_counter() - started
+            used = (await client.ask("bench", lambda redis: redis.info("memory")))["used_memory"]
+            entries = USERS * len(SHAPES)
+            print(
+                f"copied {entries:,} entries in {took:.0f} s; {used / entries:.0f} bytes an entry, as dense", flush=True
+            )
+            yield {"PostgreSQL": None, "Redis": ranks}
+            by = {kind: int(meters.reads.labels(kind)._value.get()) for kind in ("copy", "postgres")}
+            print(f"of the reads by Redis, copies answered {by['copy']:,}, PostgreSQL {by['postgres'] - len(SHAPES):,}")
+        finally:
+            await keeper.close()
+            await client.close()
+            server.stop()
 
 
 def _program(ties: str) -> Program:
@@ -80,14 +140,16 @@ def _program(ties: str) -> Program:
     return compile_program({"currencies": {"xp": {"kind": "xp"}}, "boards": boards_}, 1)
 
 
-async def _p99(pool: Any, project: Project, program: Program, shape: str, query: dict[str, Any]) -> float:
+async def _p99(
+    pool: Any, project: Project, program: Program, shape: str, query: dict[str, Any], ranks: Ranks | None
+) -> float:
     spent = []
     for _ in range(READS):
         asked = LeaderboardQuery(metric=shape, **query)
         if asked.user is not None:
             asked = msgspec.structs.replace(asked, user=f"user-{random.randint(1, USERS)}")
         started = time.perf_counter()
-        await leaderboard(pool, project, program, asked, NOW)
+        await leaderboard(pool, project, program, asked, NOW, ranks)
         spent.append((time.perf_counter() - started) * 1000)
     return sorted(spent)[int(READS * 0.99)]
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -34,6 +35,21 @@ PACE = Pace(entries_min=1, behind_seconds=5.0, again_seconds=0.0)
 USERS = 12
 LONG = 1_000.0  # seconds of the projector's clock, after which nothing is waited for
 _projects = itertools.count(1)
+
+SHARDS, SOMEBODY = st.integers(0, 2), st.integers(0, USERS - 1)
+SCORES = st.one_of(
+    st.integers(1, 3), st.integers(-200, 200), st.integers(-(2**62), 2**62), st.sampled_from([2**53, 2**53 + 1])
+)
+ENTRIES = st.lists(st.tuples(SOMEBODY, SCORES, st.integers(0, 4)), min_size=1, max_size=8)
+TRAFFIC = st.one_of(
+    st.tuples(st.just("points"), SHARDS, st.sampled_from(BoardMode), ENTRIES),
+    st.tuples(st.just("points"), SHARDS, st.sampled_from(BoardMode), ENTRIES),
+    st.tuples(st.just("hide"), SHARDS, SOMEBODY, st.booleans()),
+    st.tuples(st.just("deliver"), st.integers(0, 9)),
+    st.tuples(st.just("deliver"), st.integers(0, 9)),
+    st.tuples(st.just("repeat"), st.integers(0, 9)),
+)
+FAULTS = st.one_of(st.tuples(st.just("lose"), st.integers(0, 9)), st.just(("look",)))
 
 
 class CopyOfBoards(Ranks):

@@ -11,15 +11,18 @@ import asyncpg
 import httpx
 import pytest
 from conftest_api import Instance, until
-from conftest_boards import NOW, PACE, USERS, World, add, fragile, own_redis, points, world
+from conftest_boards import FAULTS, NOW, PACE, TRAFFIC, USERS, World, add, fragile, own_redis, points, world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from questline.assembly import running_api
 from questline.cache import ranks as cache_ranks
+from questline.control import board_rebuild
+from questline.engine.compile import compile_program
 from questline.model.decision import BoardMode
 from questline.model.limits import BOARD_COPIES_FORGOTTEN_SECONDS, BOARD_COPY_ENTRIES_MIN, BOARD_COPY_WANTED_SECONDS
+from questline.model.principal import Project
 from questline.outward import board_copies as outward
 from questline.outward.board_changes import BoardChanges
 from questline.outward.board_copies import BoardCopies, Pace
@@ -41,22 +44,6 @@ async def questline_on(settings: Settings, database: Any) -> AsyncIterator[Insta
             owner = await asyncpg.connect(database.owner_dsn)
             yield Instance(settings, http, owner, app)
             await owner.close()
-
-
-SHARDS, SOMEBODY = st.integers(0, 2), st.integers(0, USERS - 1)
-SCORES = st.one_of(
-    st.integers(1, 3), st.integers(-200, 200), st.integers(-(2**62), 2**62), st.sampled_from([2**53, 2**53 + 1])
-)
-ENTRIES = st.lists(st.tuples(SOMEBODY, SCORES, st.integers(0, 4)), min_size=1, max_size=8)
-TRAFFIC = st.one_of(
-    st.tuples(st.just("points"), SHARDS, st.sampled_from(BoardMode), ENTRIES),
-    st.tuples(st.just("points"), SHARDS, st.sampled_from(BoardMode), ENTRIES),
-    st.tuples(st.just("hide"), SHARDS, SOMEBODY, st.booleans()),
-    st.tuples(st.just("deliver"), st.integers(0, 9)),
-    st.tuples(st.just("deliver"), st.integers(0, 9)),
-    st.tuples(st.just("repeat"), st.integers(0, 9)),
-)
-FAULTS = st.one_of(st.tuples(st.just("lose"), st.integers(0, 9)), st.just(("look",)))
 
 
 @given(
@@ -302,6 +289,19 @@ async def test_a_board_that_nobody_reads_any_more_has_no_copy_and_no_marks_are_w
         assert [name async for name in redis.scan_iter("*board:*")] == []
     assert await world.write(0, add(1)) == []
     await world.compare_all()
+
+
+async def test_a_rebuild_goes_past_the_marks_and_so_ends_the_copies(world: World) -> None:
+    await world.write(0, add(1, 2, 3))
+    await world.copied()
+    program = compile_program({"currencies": {"XP": {"kind": "xp"}}, "boards": {"xp": {"currency": "XP"}}}, 1)
+    project = Project(world.project, 1, "copied", "Copied", "UTC", 1)
+    assert await board_rebuild.rebuild(world.conn, project, program) == 3, "nothing was ever issued"
+    assert not await world.is_by_copy()
+    assert (await world.read(world.ranks)).total == 0
+    await world.write(0, add(4, 5))
+    await world.look()
+    assert await world.is_by_copy()
 
 
 async def test_a_small_board_is_left_to_postgresql(world: World) -> None:
