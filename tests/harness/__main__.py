@@ -8,7 +8,7 @@ from pathlib import Path
 
 from questline.store.embedded import EmbeddedPostgres
 
-from .carrier_defects import KAFKA_DEFECTS, RABBITMQ_DEFECTS
+from . import carrier_defects
 from .carriers import TRANSPORTS, lacking, started
 from .defects import DEFECTS
 from .faults import ALL, names_for
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--fault", action="append", choices=ALL, help="only this one; may be given again")
     parser.add_argument(
         "--defect",
-        choices=[*DEFECTS, *RABBITMQ_DEFECTS, *KAFKA_DEFECTS],
+        choices=[*DEFECTS, *carrier_defects.DEFECTS],
         default="",
         help="plant a defect, to see it caught",
     )

@@ -20,12 +20,16 @@ from .load import PROGRAM, Book
 from .order import disorders
 
 STUCK_SECONDS = 10.0
+STUCK_WITH_CARRIERS_SECONDS = (
+    20.0  # who was cut off from a broker tries again for some seconds, on a busy machine for more
+)
 
 # What waits elsewhere than in PostgreSQL, asked on a connection of the owner's.
 Elsewhere = Callable[[asyncpg.Connection], Awaitable[int]]
 _SHOWN = 5
 
 _WAITING = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM retries)"
+_STATES = "SELECT relay_state, count(*), (now() - max(relay_at))::text FROM outbox GROUP BY 1"
 _STANDINGS = """
     SELECT u.external_id AS user,
         coalesce((SELECT amount FROM balances b WHERE (b.project_id, b.user_id, b.currency) = (u.project_id, u.id, 'XP')), 0) AS "XP",
@@ -72,7 +76,10 @@ async def audit(
     found = Audit(events=len(book.acknowledged), findings=[f"an answer was wrong: {f}" for f in book.faults[:_SHOWN]])
     found.stuck = await _stuck(conn, elsewhere, stuck_seconds)
     if found.stuck:
-        found.findings.append(f"{found.stuck} rows are stuck: for {stuck_seconds:.0f} s nothing moved")
+        states = [tuple(row) for row in await conn.fetch(_STATES)]
+        found.findings.append(
+            f"{found.stuck} rows are stuck: for {stuck_seconds:.0f} s nothing moved; (relay state, rows, since) {states}"
+        )
     _compare_events(found, book, {r["external_id"]: r for r in await conn.fetch(_APPLIED, app)})
     disordered = await disorders(conn, book)
     found.disordered = len(disordered)

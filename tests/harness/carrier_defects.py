@@ -74,6 +74,26 @@ def offsets_moved_first() -> None:
     LogLane._advance = _advance  # type: ignore[method-assign]
 
 
+def noted_before_stored() -> None:
+    """A new event's key is put into Redis before the event is stored."""
+    from questline.ingest import seen
+    from questline.ingest.acceptance import Acceptance, Status
+
+    settle = seen.Seen._settle
+
+    async def noting(self: Any, events: Any, keys: Any, then: Any) -> Any:
+        async def note_and_settle(new: Any) -> Any:
+            by_id = {event.id: key for event, key in zip(events, keys, strict=True)}
+            accepted = [Acceptance(Status.ACCEPTED, event.id) for event in new]
+            self._entries.put(seen._news(new, [by_id[event.id] for event in new], accepted), seen.SEEN_SECONDS)
+            return await then(new)
+
+        self._share = 1.0
+        return await settle(self, events, keys, note_and_settle)
+
+    seen.Seen._settle = noting  # type: ignore[method-assign]
+
+
 RABBITMQ_DEFECTS: dict[str, Callable[[], None]] = {
     "acked-on-arrival": acked_on_arrival,
     "earlier-rows-overlooked": earlier_rows_overlooked,
@@ -82,3 +102,7 @@ KAFKA_DEFECTS: dict[str, Callable[[], None]] = {
     "answered-before-the-log": answered_before_the_log,
     "offsets-moved-first": offsets_moved_first,
 }
+REDIS_DEFECTS: dict[str, Callable[[], None]] = {
+    "noted-before-stored": noted_before_stored,
+}
+DEFECTS = RABBITMQ_DEFECTS | KAFKA_DEFECTS | REDIS_DEFECTS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from questline.model import limits
 
-from .carrier_defects import KAFKA_DEFECTS, RABBITMQ_DEFECTS
+from . import carrier_defects
 from .defects import DEFECTS, VARIABLE
 
 LIMITS = "QL_HARNESS_LIMITS"  # as NAME=seconds,NAME=seconds
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     from questline.cli.main import app  # which reads the limits
 
     if defect := os.environ.get(VARIABLE):
-        (DEFECTS | RABBITMQ_DEFECTS | KAFKA_DEFECTS)[defect]()
+        (DEFECTS | carrier_defects.DEFECTS)[defect]()
     if clock := os.environ.get(CLOCK):
         step_clock(Path(clock))
     app()

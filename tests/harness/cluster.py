@@ -122,9 +122,9 @@ class Cluster:
         self._defect = defect
         self._settings = settings or {}
         self._environment = environment or {}
-        self._directory = Path(tempfile.mkdtemp(prefix="ql-harness-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="ql-harness-"))
         self._inner_port, self._outer_port = free_port(), free_port()
-        self.store_door = Door.of_socket(self._directory / ".s.PGSQL.5432", server.socket_directory / ".s.PGSQL.5432")
+        self.store_door = Door.of_socket(self.directory / ".s.PGSQL.5432", server.socket_directory / ".s.PGSQL.5432")
         self.front_door = Door.of_port(self._outer_port, self._inner_port)
         self.carrier_doors = self.carriers.doors()
         self.parts: dict[str, Part] = {}
@@ -157,7 +157,7 @@ class Cluster:
         self.wait_until_ready()
         self.tend_until(self._is_dealt, READY_SECONDS_MAX, "each worker holds partitions")
 
-    def stop(self) -> None:
+    def stop(self, *, keep_logs: bool = False) -> None:
         """Stop everything but PostgreSQL and the carriers, which are their owners'."""
         self.thaw_all()
         for part in self.parts.values():
@@ -165,7 +165,8 @@ class Cluster:
                 part.stop()
         for door in self._doors():
             door.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if not keep_logs:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def join(self, name: str) -> None:
         """Start one more worker."""
@@ -196,7 +197,7 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}: not within {seconds:.0f} s; logs in {self._directory}")
+                raise TimeoutError(f"{what}: not within {seconds:.0f} s; logs in {self.directory}")
             self.tend()
             time.sleep(_TEND_SECONDS)
 
@@ -209,6 +210,14 @@ class Cluster:
         """End every fault, and return when the API answers that it is ready."""
         self.thaw_all()
         self.tend_until(self._is_ready, READY_SECONDS_MAX, "the API is ready")
+
+    def wait_until_carried(self) -> None:
+        """End every fault, and return when the carriers answer: a broker may take as long to start as what is stuck is given."""
+        self.thaw_all()
+        services = self.carriers.services.values()
+        self.tend_until(
+            lambda: all(service.is_ready() for service in services), READY_SECONDS_MAX, "the carriers are ready"
+        )
 
     def kill(self, name: str) -> None:
         """Kill a part as it stands (SIGKILL)."""
@@ -259,12 +268,12 @@ class Cluster:
         await ensure_database(self.server.dsn("postgres"), self._database)
         await migrate(self.owner_dsn, now())
         await ensure_app_role(self.owner_dsn)
-        return await bootstrap(self.server.dsn(self._database, APP_ROLE), self._directory / "dev.json", self.url)
+        return await bootstrap(self.server.dsn(self._database, APP_ROLE), self.directory / "dev.json", self.url)
 
     def _child(self, name: str, command: str) -> Child:
         settings = msgspec.structs.replace(
             Settings(**self._settings | self.carriers.settings(self._database, self.carrier_doors)),
-            dsn=f"postgresql://{APP_ROLE}@/{self._database}?host={self._directory}&port=5432",
+            dsn=f"postgresql://{APP_ROLE}@/{self._database}?host={self.directory}&port=5432",
             port=self._inner_port,
             dev=True,
             log_level="warning",
@@ -276,7 +285,7 @@ class Cluster:
         if self._defect or ours:  # the processes begin in a module of ours that does something to them first
             module = "tests.harness.child"
             environment |= {"PYTHONPATH": str(ROOT), VARIABLE: self._defect}
-        return Child(name, [sys.executable, "-m", module, command], environment, self._directory / f"{name}.log")
+        return Child(name, [sys.executable, "-m", module, command], environment, self.directory / f"{name}.log")
 
     def _doors(self) -> list[Door]:
         return [self.store_door, self.front_door, *self.carrier_doors.values()]

@@ -118,7 +118,7 @@ class Door:
         try:
             await self._flow.wait()
             inner_reader, inner_writer = await self._dial()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # cancelled: the door is closed
             writer.transport.abort()
             return
         passage = _Passage(writer, inner_writer)

@@ -10,6 +10,7 @@ from .mid_batch import in_mid_batch, with_messages_on_their_way
 _SHORT_SECONDS = (0.05, 0.3, 1.0)
 _LONGER_THAN_A_LEASE_SECONDS = 7.0  # the worker that goes on then has been replaced meanwhile
 _LONGER_THAN_SHORT_TIMES_SECONDS = 3.5  # the same, where times are those of carriers.SHORT_TIMES
+_ON_THE_WAY_SECONDS = 0.3
 _JOINS_SECONDS_MAX = 20.0
 
 Fault = Callable[[Cluster, random.Random], None]
@@ -88,6 +89,15 @@ def _freeze_in_mid_batch(cluster: Cluster, chance: random.Random) -> None:
     cluster.tend_for(seconds)
 
 
+def _kill_api_on_the_way(cluster: Cluster, chance: random.Random) -> None:
+    """The API dies after it has begun to store events, and before PostgreSQL has heard of it."""
+    cluster.store_door.freeze()
+    cluster.tend_for(_ON_THE_WAY_SECONDS)
+    cluster.kill("api")
+    cluster.store_door.cut(chance, 1.0)
+    cluster.store_door.thaw()
+
+
 def _rebalance(cluster: Cluster, chance: random.Random) -> None:
     """A third worker joins while batches are half applied, whose partitions it gets; then it dies in mid-batch itself."""
     with in_mid_batch(cluster):
@@ -136,7 +146,7 @@ _OF_TRANSPORT: dict[str, dict[str, Fault]] = {
         "freeze a worker in mid-batch beyond its session": _freeze_in_mid_batch,
     },
 }
-_OF_REDIS = _of_server("redis")
+_OF_REDIS = {**_of_server("redis"), "kill api with statements on their way": _kill_api_on_the_way}
 
 ALL: dict[str, Fault] = {
     **FAULTS,

@@ -11,7 +11,7 @@ import msgspec
 
 from questline.store.embedded import EmbeddedPostgres
 
-from .audit import STUCK_SECONDS, Audit, audit
+from .audit import STUCK_SECONDS, STUCK_WITH_CARRIERS_SECONDS, Audit, audit
 from .carriers import Carriers
 from .cluster import Cluster
 from .faults import ALL, FAULTS, dealt
@@ -54,7 +54,7 @@ def run(
     faults: Sequence[str] = tuple(FAULTS),
     carriers: Carriers | None = None,
     defect: str = "",
-    stuck_seconds: float = STUCK_SECONDS,
+    stuck_seconds: float | None = None,
 ) -> Report:
     """Run so many rounds, and go on for so many seconds if that is longer; return what was found.
 
@@ -64,6 +64,7 @@ def run(
     cluster = Cluster(server, database, carriers=carriers, defect=defect)
     book = Book(datetime.now(UTC))
     done: Counter[str] = Counter()
+    found = Audit()
     try:
         cluster.start()
         _give_program(cluster)
@@ -82,9 +83,13 @@ def run(
             load.ask_to_stop()
             cluster.tend_until(load.has_stopped, _PROGRESS_SECONDS_MAX + 30, "every sender is answered")
         cluster.wait_until_ready()
-        found = asyncio.run(_audit(cluster, book, stuck_seconds))
+        cluster.wait_until_carried()
+        usual = STUCK_WITH_CARRIERS_SECONDS if cluster.carriers.services else STUCK_SECONDS
+        found = asyncio.run(_audit(cluster, book, stuck_seconds or usual))
+        if found.findings and not defect:
+            found.findings.append(f"the logs of the processes are in {cluster.directory}")
     finally:
-        cluster.stop()
+        cluster.stop(keep_logs=bool(found.findings) and not defect)
     return Report(seed, done.total(), dict(done), dict(book.requests), time.monotonic() - began, found)
 
 

@@ -50,6 +50,10 @@ class Service:
                 raise RuntimeError(f"{self.name} did not get ready:\n{log[-4000:]}")
             time.sleep(_LOOK_AGAIN_SECONDS)
 
+    def is_ready(self) -> bool:
+        """Tell whether it answers now."""
+        return self._answers()
+
     def pids(self) -> list[int]:
         """Return its processes, the one to kill first."""
         if self._process is None or self._process.poll() is not None:

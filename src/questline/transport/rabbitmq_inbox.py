@@ -108,8 +108,9 @@ class Inbox:
                 await pause(stop, backoff_seconds(tries, BROKER_BACKOFF_SECONDS_MAX))
 
     async def _consume(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=RABBITMQ_PREFETCH)
+        async with asyncio.timeout(RABBITMQ_CONNECT_SECONDS):
+            channel = await connection.channel(publisher_confirms=False)
+            await channel.set_qos(prefetch_count=RABBITMQ_PREFETCH)
         consuming: dict[int, tuple[AbstractQueue, str]] = {}
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
@@ -165,10 +166,11 @@ class Inbox:
 
     async def _settle(self) -> None:
         """Tell the broker of messages that lanes are through with."""
-        while self._done:
-            delivery, applied = self._done.popleft()
-            if delivery.connection == self._connection:
-                await (delivery.message.ack() if applied else delivery.message.nack(requeue=True))
+        async with asyncio.timeout(RABBITMQ_CONNECT_SECONDS):
+            while self._done:
+                delivery, applied = self._done.popleft()
+                if delivery.connection == self._connection:
+                    await (delivery.message.ack() if applied else delivery.message.nack(requeue=True))
 
     async def _pause(self) -> None:
         """Wait until there is something to settle, or for a moment."""

@@ -8,7 +8,7 @@ from aio_pika import Message as Envelope
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from questline.model.limits import RELAY_CONFIRM_SECONDS
+from questline.model.limits import RABBITMQ_CONNECT_SECONDS, RELAY_CONFIRM_SECONDS
 from questline.transport.carried import FORM, Message
 from questline.transport.rabbitmq_topology import BROKER_FAULTS, DLQ, QUEUES, connect, declare
 from questline.transport.relay import Refusal
@@ -29,10 +29,11 @@ class RabbitPublisher:
         """Connect and declare what is missing; raises one of BROKER_FAULTS, or TopologyMismatch."""
         connection = await connect(url)
         try:
-            lost = await declare(connection)
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            async with asyncio.timeout(RABBITMQ_CONNECT_SECONDS):  # nobody else opens one meanwhile
+                lost = await declare(connection)
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         except BaseException:
-            await connection.close()
+            await _leave(connection)
             raise
         return cls(connection, channel, lost)
 
@@ -51,11 +52,7 @@ class RabbitPublisher:
 
     async def close(self) -> None:
         """Leave; a broker that does not answer is left all the same."""
-        try:
-            async with asyncio.timeout(RELAY_CONFIRM_SECONDS):
-                await self._connection.close()
-        except BROKER_FAULTS:
-            return
+        await _leave(self._connection)
 
     async def _publish(self, queue: str, form: str, body: bytes) -> Refusal | None:
         kind = "application/json" if queue == DLQ else "application/msgpack"
@@ -70,3 +67,11 @@ class RabbitPublisher:
         except BROKER_FAULTS:
             return Refusal.LOST
         return None
+
+
+async def _leave(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(RELAY_CONFIRM_SECONDS):
+            await connection.close()
+    except BROKER_FAULTS:
+        return
