@@ -343,7 +343,7 @@ def under(monkeypatch: pytest.MonkeyPatch, running: Callable[[], Scheduler]) -> 
     watch = SimpleNamespace(monotonic=lambda: running().now, perf_counter_ns=lambda: 0, perf_counter=lambda: 0.0)
     for module in (lane, partitions, stall, commands):
         monkeypatch.setattr(module, "asyncio", waits)
-    for module in (lane, partitions, stall):
+    for module in (lane, partitions, stall, commands):
         monkeypatch.setattr(module, "time", watch)
-    for module in (lane, partitions):
+    for module in (lane, partitions, commands):
         monkeypatch.setattr(module, "pause", lambda stop, seconds: running().pause(stop, seconds))

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -38,7 +37,7 @@ from questline.store.nonces import Replayed
 from questline.store.pool import Connection, connect
 from questline.store.system_events import NewId
 from questline.telemetry.tracing import Tracer
-from questline.transport.pauses import backoff_seconds
+from questline.transport.pauses import backoff_seconds, pause
 from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
@@ -177,17 +176,17 @@ class Commands:
         """
         async with self._turn:
             while True:
-                seconds = None
-                if self._queue:
-                    seconds = self._waits_since + COMMAND_GATHER_SECONDS - time.monotonic()
-                    if len(self._queue) >= self._enough or self._closing or seconds <= 0:
-                        break
-                elif self._closing:
-                    return []
+                if not self._queue:
+                    if self._closing:
+                        return []
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                    continue
+                seconds = self._waits_since + COMMAND_GATHER_SECONDS - time.monotonic()
+                if len(self._queue) >= self._enough or self._closing or seconds <= 0:
+                    break
                 self._arrived.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self._arrived.wait()
+                await pause(self._arrived, seconds)
             group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
             self._queued_bytes -= sum([len(event.payload) for event, _ in group])
             self._waits_since = time.monotonic()

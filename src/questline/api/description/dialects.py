@@ -11,6 +11,17 @@ Json = dict[str, Any]
 
 STRUCTS = (Tracked, TrackedBatch)
 
+
+def or_null(properties: Json) -> Json:
+    """Return properties that may be null as well, which says as little as leaving them out."""
+    return {name: _nullable(schema) for name, schema in properties.items()}
+
+
+def _nullable(schema: Json) -> Json:
+    types = schema.get("type", [])
+    return schema | {"type": [*([types] if isinstance(types, str) else types), "null"]} if types else schema
+
+
 SCHEMAS: Json = {
     "CloudEvent": {
         "type": "object",
@@ -28,21 +39,23 @@ SCHEMAS: Json = {
     "Message": {
         "type": "object",
         "description": "A message of Segment's; which fields it has is told by its type.",
-        "properties": {
-            "type": {"description": f"In a batch one of {', '.join(KINDS)}; elsewhere the path says it."},
-            "userId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
-            "anonymousId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
-            "previousId": {"type": "string"},
-            "groupId": {"type": "string"},
-            "event": {"type": "string", "maxLength": EVENT_TYPE_CHARS_MAX},
-            "name": {"type": "string"},
-            "properties": {"type": "object"},
-            "traits": {"type": "object"},
-            "context": {"type": "object"},
-            "messageId": {"type": "string", "maxLength": KEY_CHARS_MAX},
-            "timestamp": {"type": "string"},
-            "sentAt": {"type": "string"},
-        },
+        "properties": or_null(
+            {
+                "type": {"description": f"In a batch one of {', '.join(KINDS)}; elsewhere the path says it."},
+                "userId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
+                "anonymousId": {"type": "string", "maxLength": USER_ID_CHARS_MAX},
+                "previousId": {"type": "string"},
+                "groupId": {"type": "string"},
+                "event": {"type": "string", "maxLength": EVENT_TYPE_CHARS_MAX},
+                "name": {"type": "string"},
+                "properties": {"type": "object"},
+                "traits": {"type": "object"},
+                "context": {"type": "object"},
+                "messageId": {"type": "string", "maxLength": KEY_CHARS_MAX},
+                "timestamp": {"type": "string"},
+                "sentAt": {"type": "string"},
+            }
+        ),
     },
     "MessageBatch": {
         "type": "object",

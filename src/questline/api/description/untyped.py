@@ -51,22 +51,29 @@ def _object(properties: Json, *optional: str) -> Json:
     return {"type": "object", "required": [p for p in properties if p not in optional], "properties": properties}
 
 
-_EVENT = {
+_EVENT: Json = {
     "type": "object",
     "required": ["type", "userId"],
-    "properties": {
+    "properties": dialects.or_null(
+        {
+            "payload": {"type": "object"},
+            "occurredAt": {
+                "type": ["string", "integer"],
+                "description": "RFC 3339, or epoch milliseconds; default: now.",
+            },
+            "eventId": {**_KEY, "description": "Your id of the event; also its dedupe key where no other is given."},
+            "idempotencyKey": _KEY,
+            "source": _SHORT,
+            "schemaVersion": _VERSION_TEXT,
+            "specVersion": _VERSION_TEXT,
+            "partitionKey": _SHORT,
+            "correlationId": _SHORT,
+            "context": {"type": "object", "description": "The circumstances; rules read them as event.context."},
+        }
+    )
+    | {
         "type": {"type": "string", "minLength": 1, "maxLength": EVENT_TYPE_CHARS_MAX, "pattern": "^[^$]"},
         "userId": {"type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX},
-        "payload": {"type": "object"},
-        "occurredAt": {"type": ["string", "integer"], "description": "RFC 3339, or epoch milliseconds; default: now."},
-        "eventId": {**_KEY, "description": "Your id of the event; also its dedupe key where no other is given."},
-        "idempotencyKey": _KEY,
-        "source": _SHORT,
-        "schemaVersion": _VERSION_TEXT,
-        "specVersion": _VERSION_TEXT,
-        "partitionKey": _SHORT,
-        "correlationId": _SHORT,
-        "context": {"type": "object", "description": "The circumstances; rules read them as event.context."},
     },
 }
 _ANSWERED_FOR_ITSELF = {"anyOf": [ref("Event"), {"description": "Whatever else it is, it is rejected for itself."}]}
