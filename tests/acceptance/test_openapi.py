@@ -18,7 +18,7 @@ from questline.api.description.untyped import SECTIONS
 from .conftest import Instance
 
 HERE = Path(__file__).parent
-SECONDS = os.environ.get("SCHEMATHESIS_SECONDS", "75")
+SECONDS = os.environ.get("SCHEMATHESIS_SECONDS", "50")
 SEED = os.environ.get("SCHEMATHESIS_SEED")
 # The document's own examples, as one program: what the requests name exists.
 PROGRAM = {section: {NAMES[name]: DEFINITIONS[name]} for section, name in SECTIONS.items()}
