@@ -15,6 +15,7 @@ from bench.traffic import project_of, waiting
 
 RATE = 1_000
 CONNECTIONS = 16
+WARM_UP_SECONDS = 5.0  # each connection plans each of its statements once
 WATCHED_EVERY = 40  # of the events, one is watched until it shows
 
 
@@ -53,7 +54,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     slowest, middle, left = [], [], []
     async with bench.processes.api(), bench.processes.workers():
-        await _play(bench, 1.0)
+        await _play(bench, WARM_UP_SECONDS)
         for _ in range(bench.repeats):
             seen = sorted(await _play(bench, max(bench.seconds, 5.0)))
             left.append(float(await waiting(conn)))
