@@ -13,7 +13,7 @@ dev: .venv/.installed  ## PostgreSQL, API and worker; DEMO=1 plays a sample prog
 	@exec $(BIN)/questline dev $(if $(PORT),--port $(PORT)) $(if $(filter 1 true yes,$(DEMO)),--demo)
 
 test: lint types contracts audit  ## everything that .ci/run checks; JOBS=1 runs one test at a time
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.tested
 	@$(BIN)/ruff check .

@@ -2,16 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from questline.api.addresses import Addresses
 from questline.api.app import build
@@ -25,13 +23,15 @@ from questline.api.hot.segment import SegmentHandlers
 from questline.api.hot.spend import SpendHandler
 from questline.api.hot.stream import StreamHandler
 from questline.api.keyed import Once
-from questline.api.operators import Operators, Throttle, weakness_of
+from questline.api.mints import Mints
+from questline.api.operators import Operators, weakness_of
 from questline.api.rates import Rates
 from questline.api.services import Services
+from questline.api.throttles import TRIES, throttles_over
 from questline.api.traced import Traced
-from questline.assembly_caches import BoardsKept, BoardsRead, close_redis, open_redis
-from questline.assembly_carriers import carrier_of
-from questline.assembly_kafka import build_feed, open_log
+from questline.assembly_caches import BoardsRead, close_redis, open_redis
+from questline.assembly_kafka import open_log
+from questline.assembly_worker import build_sealer, build_tracer, build_worker, new_registry, now
 from questline.cache.buckets import Buckets, MemoryBuckets
 from questline.control import keys as control_keys
 from questline.control.end_users import Lifetimes, Logins
@@ -47,42 +47,35 @@ from questline.ingest.signatures import Signatures
 from questline.model.limits import (
     BACKLOG_CHECKED_SECONDS,
     KEY_USE_NOTED_SECONDS,
-    LOGINS_PER_MINUTE,
-    MEMBER_REQUESTS_PER_MINUTE,
     PROCESS_ANNOUNCED_SECONDS,
     PROCESS_LIVES_SECONDS,
     RATE_BUCKETS_MAX,
-    REGISTRATIONS_PER_MINUTE,
     REQUEST_BODY_BYTES_MAX,
     SHUTDOWN_SECONDS_MAX,
     START_SECONDS_MAX,
-    USER_LOGINS_PER_MINUTE,
 )
-from questline.processing.archive import Archive, ArchiveFailed
 from questline.processing.commands import Commands
 from questline.processing.event_types import EventTypes
-from questline.processing.log_lane import Reading
-from questline.processing.meters import BacklogMeters, LogMeters, ProcessingMeters
+from questline.processing.meters import ProcessingMeters
 from questline.processing.programs import ProgramCache
-from questline.processing.pruning import Pruning
 from questline.processing.rankings import Rankings
-from questline.processing.schedule import Schedule
 from questline.processing.seen import SeenTypes
-from questline.processing.worker import Worker
-from questline.settings import CannotStart, SettingError, Settings, retention_of, variable_of
+from questline.settings import CannotStart, SettingError, Settings, variable_of
 from questline.store import api_processes, keys, outbox
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
-from questline.store.pool import Pool, open_pool
-from questline.store.sealing import Sealer, keys_of
+from questline.store.pool import Pool, close_pool, open_pool
+from questline.store.sealing import keys_of
 from questline.telemetry.projects import ProjectEvents
-from questline.telemetry.tracing import Tracer, TracingMissing, open_tracer
+from questline.telemetry.tracing import Tracer
 
 if TYPE_CHECKING:
     from questline.assembly_shared import Shared
     from questline.cache.redis import RedisClient
     from questline.cache.redis_buckets import RedisBuckets
+
+__all__ = ["build_sealer", "build_tokens", "build_tracer", "build_worker", "new_registry", "now", "running_api"]
 
 log = structlog.get_logger(__name__)
 
@@ -91,11 +84,6 @@ _REACH_AGAIN_SECONDS = 0.25
 
 def _names(listed: str) -> frozenset[str]:
     return frozenset(name.strip() for name in listed.split(",") if name.strip())
-
-
-def now() -> datetime:
-    """Return the time: the one clock of events, handed to all who need it."""
-    return datetime.now(UTC)
 
 
 @asynccontextmanager
@@ -107,10 +95,10 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     if not settings.dev and (weakness := weakness_of(settings.admin_token)):
         raise CannotStart(f"{variable_of('admin_token')} {weakness}")
     pool = await _reach(settings)
-    registry = _registry()
+    registry = new_registry()
     redis = await _redis(settings, registry, pool)
     ids = EventIds()
-    tracer = _tracer(settings, "questline-api")
+    tracer = build_tracer(settings, "questline-api")
     projects = ProjectEvents(registry)
     meters = ProcessingMeters(registry, projects)
     shared = None if redis is None else _shared(redis, pool, clock)
@@ -119,20 +107,20 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     copied = None if redis is None else BoardsRead(redis, registry)
     commands = Commands(settings.dsn, now, ids.new, meters, seen, tracer, None if copied is None else copied.send)
     types = EventTypes(settings.dsn, seen)
-    counted, strangers = (_buckets(shared, name, clock) for name in ("callers", "strangers"))
+    counted = {name: _buckets(shared, name, clock) for name in ("callers", "strangers", *TRIES)}
+    throttles = throttles_over(counted)
     addresses = Addresses(settings.trusted_proxies)
-    rates = _rates(settings, counted, strangers, addresses)
+    rates = _rates(settings, counted["callers"], counted["strangers"], addresses)
     tokens, passwords = build_tokens(settings), Passwords()
     ring, listener = _ring(settings, pool, shared, rates, tokens)
     normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
     sealer = build_sealer(settings)
     lifetimes = Lifetimes(settings.user_token_seconds, settings.user_session_seconds)
     services = Services(
-        settings, pool, ring, rates, addresses, Operators(settings.admin_token),
-        Throttle(LOGINS_PER_MINUTE, "login"), Throttle(MEMBER_REQUESTS_PER_MINUTE, "management"), passwords, sealer, tokens,
-        Logins(pool, passwords, tokens, now, lifetimes), Throttle(REGISTRATIONS_PER_MINUTE, "registration"),
-        Throttle(USER_LOGINS_PER_MINUTE, "login"), normaliser, commands, ProgramCache(), now, ids.new, registry,
-        Once(pool, settings.pool_connections), None if redis is None else lambda: redis.usable,
+        settings, pool, ring, rates, addresses, Operators(settings.admin_token, throttles.operators),
+        throttles, passwords, sealer, tokens, Logins(pool, passwords, tokens, now, lifetimes),
+        normaliser, commands, ProgramCache(), now, ids.new, registry,
+        Once(pool, settings.pool_connections), Mints(), None if redis is None else lambda: redis.usable,
         None if copied is None else copied.ranks,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
@@ -145,12 +133,12 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     acceptor.start()
     commands.start()
     process = ids.new()
-    await _share_limits(pool, process, (counted, strangers))
+    await _share_limits(pool, process, counted.values())
     beside = [
         asyncio.create_task(_note_key_use(ring, pool)),
         asyncio.create_task(listener.run()),
         asyncio.create_task(types.run(asyncio.Event())),
-        asyncio.create_task(_keep_sharing(pool, process, (counted, strangers))),
+        asyncio.create_task(_keep_sharing(pool, process, counted.values())),
         asyncio.create_task(Rankings(settings.dsn, projects).run(asyncio.Event())),
     ]
     beside += [] if shared is None else shared.begin()
@@ -178,7 +166,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
         await close_redis(redis, copied)
-        await _part(pool)
+        await close_pool(pool, SHUTDOWN_SECONDS_MAX)
 
 
 async def _redis(settings: Settings, registry: CollectorRegistry, pool: Pool) -> "RedisClient | None":
@@ -242,7 +230,7 @@ def _rates(settings: Settings, counted: Buckets, strangers: Buckets, addresses: 
     )
 
 
-async def _share_limits(pool: Pool, process: UUID, all_buckets: "Sequence[MemoryBuckets | RedisBuckets]") -> None:
+async def _share_limits(pool: Pool, process: UUID, all_buckets: "Iterable[MemoryBuckets | RedisBuckets]") -> None:
     """Announce the process, and have each limit divided by the number of those that live."""
     try:
         live = await api_processes.announce(pool, process, PROCESS_LIVES_SECONDS)
@@ -253,7 +241,7 @@ async def _share_limits(pool: Pool, process: UUID, all_buckets: "Sequence[Memory
         buckets.processes = live
 
 
-async def _keep_sharing(pool: Pool, process: UUID, all_buckets: "Sequence[MemoryBuckets | RedisBuckets]") -> None:
+async def _keep_sharing(pool: Pool, process: UUID, all_buckets: "Iterable[MemoryBuckets | RedisBuckets]") -> None:
     while True:
         await asyncio.sleep(PROCESS_ANNOUNCED_SECONDS)
         await _share_limits(pool, process, all_buckets)
@@ -275,14 +263,6 @@ def build_tokens(settings: Settings) -> UserTokens:
         raise CannotStart(f"{setting} cannot be used: {error}") from None
 
 
-def build_sealer(settings: Settings) -> Sealer:
-    """Return what secrets are sealed with; raises CannotStart for keys that are none."""
-    try:
-        return Sealer(keys_of(settings.secret_keys))
-    except ValueError as error:
-        raise CannotStart(f"{variable_of('secret_keys')} cannot be used: {error}") from None
-
-
 async def _reach(settings: Settings) -> Pool:
     """Open the pool; a server that is still starting is waited for."""
     deadline = time.monotonic() + START_SECONDS_MAX
@@ -296,77 +276,6 @@ async def _reach(settings: Settings) -> Pool:
                 raise CannotStart(f"PostgreSQL cannot be reached: {fault}") from fault
             log.warning("api.waiting_for_postgres", fault=repr(fault))
             await asyncio.sleep(_REACH_AGAIN_SECONDS)
-
-
-async def _part(pool: Pool) -> None:
-    """Close the pool; connections that somebody still holds after a while are cut."""
-    try:
-        async with asyncio.timeout(SHUTDOWN_SECONDS_MAX):
-            await pool.close()
-    except TimeoutError:
-        pool.terminate()
-
-
-def build_worker(settings: Settings, registry: CollectorRegistry | None = None) -> Worker:
-    """Return a worker that is ready to run."""
-    registry = registry or _registry()
-    meters = ProcessingMeters(registry, ProjectEvents(registry))
-    tracer = _tracer(settings, "questline-worker")
-    schedule = Schedule(settings.retry_seconds, settings.retry_jitter_percent)
-    feed = build_feed(settings, registry, now)
-    return Worker(
-        settings.dsn,
-        now,
-        EventIds().new,
-        meters,
-        BacklogMeters(registry),
-        schedule,
-        settings.lanes,
-        tracer,
-        _build_pruning(settings),
-        carrier_of(settings),
-        None if feed is None else Reading(feed, LogMeters(registry)),
-        _build_copies(settings, registry),
-    )
-
-
-def _build_copies(settings: Settings, registry: CollectorRegistry) -> BoardsKept | None:
-    try:
-        return BoardsKept(settings, registry, now) if settings.redis_url else None
-    except SettingError as error:
-        raise CannotStart(str(error)) from error
-
-
-def _tracer(settings: Settings, service: str) -> Tracer | None:
-    try:
-        return open_tracer(settings.otlp_endpoint, settings.trace_percent, service, now)
-    except TracingMissing as error:
-        raise CannotStart(
-            f"{variable_of('otlp_endpoint')} is set, and OpenTelemetry is not installed: pip install 'questline[tracing]'"
-        ) from error
-
-
-def _build_pruning(settings: Settings) -> Pruning | None:
-    retention = retention_of(settings)
-    if not retention or not settings.prune_every_hours:
-        return None
-    try:
-        archive = Archive(Path(settings.archive_dir)) if settings.archive_dir else None
-    except ArchiveFailed as error:
-        raise CannotStart(str(error)) from error
-    owner = settings.owner_dsn or settings.dsn
-    return Pruning(owner, now, EventIds().new, retention, archive, settings.prune_every_hours)
-
-
-def new_registry() -> CollectorRegistry:
-    """Return a registry of metrics for one process."""
-    return _registry()
-
-
-def _registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    return registry
 
 
 async def _watch_backlog(acceptor: Accepting, pool: Pool, events_max: int) -> Any:

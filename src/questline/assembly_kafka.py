@@ -31,7 +31,9 @@ def topic_of(settings: Settings) -> "Topic":
         given = options_of(settings.kafka_options)
     except ValueError as error:
         raise CannotStart(f"{options} cannot be used: {error}") from None
-    return Topic(settings.kafka_servers, settings.kafka_topic, given, settings.event_bytes_max)
+    return Topic(
+        settings.kafka_servers, settings.kafka_topic, given, settings.event_bytes_max, settings.kafka_partitions
+    )
 
 
 async def open_log(settings: Settings) -> "KafkaLog":
@@ -44,7 +46,8 @@ async def open_log(settings: Settings) -> "KafkaLog":
     try:
         await opened.open()
     except WrongTopic as error:
-        raise CannotStart(f"{variable_of('kafka_topic')} cannot be used: {error}") from None
+        named = f"{variable_of('kafka_topic')} and {variable_of('kafka_partitions')}"
+        raise CannotStart(f"{named} cannot be used together: {error}") from None
     except ValueError as error:
         raise CannotStart(f"{variable_of('kafka_options')} cannot be used: {error}") from None
     return opened

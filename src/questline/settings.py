@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_servers: str = ""
     kafka_topic: str = "questline.events"
     kafka_options: str = ""
+    kafka_partitions: int = limits.KAFKA_PARTITIONS
     retry_seconds: tuple[int, ...] = limits.RETRY_SECONDS
     retry_jitter_percent: int = limits.RETRY_JITTER_PERCENT
     event_future_seconds: int = limits.EVENT_FUTURE_SECONDS_MAX
@@ -94,7 +95,8 @@ DESCRIPTIONS: dict[str, Description] = {
     "host": Description("The address the API and the worker's page of health listen on."),
     "port": Description("The port the API listens on; 0: any that is free.", "port"),
     "worker_port": Description(
-        "The port a worker answers /health, /ready and /metrics on; 0: any that is free, which it logs.", "port"
+        "The port a worker, a relay or a deliverer answers /health, /ready and /metrics on; 0: any that is free, which it logs.",
+        "port",
     ),
     "workers": Description(
         "Worker processes that `questline dev` starts; 0: one for each processor, 4 at most.", "processes"
@@ -147,6 +149,12 @@ DESCRIPTIONS: dict[str, Description] = {
     "kafka_topic": Description("The topic that holds the log; its workers' group has the same name."),
     "kafka_options": Description(
         "Options of librdkafka, such as `security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=…,sasl.password=…`."
+    ),
+    "kafka_partitions": Description(
+        "Partitions of the topic, each read by one worker at a time: not to be changed while it holds records, for a user's"
+        " must not move. A process that finds another number says so and carries nothing.",
+        "partitions",
+        1,
     ),
     "retry_seconds": Description(
         "How long an event that failed waits before each further try; then it is a dead letter.", "seconds"

@@ -45,7 +45,7 @@ class Instance:
         self.directory = directory
         self.data = directory / ".questline"
         self.output = directory / "output.txt"
-        self.environment: dict[str, str] = {}
+        self.environment = {"QUESTLINE_WORKERS": "1"}  # where more prove nothing, they only take longer to start
         self.process: subprocess.Popen[bytes] | None = None
         self._client: httpx.Client | None = None
 

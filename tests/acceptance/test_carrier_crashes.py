@@ -48,17 +48,27 @@ FAULTS = {
 
 # By what each defect is caught, and by which of its signs.
 Sign = Callable[[Audit], int]
+
+
+def _lost_or_told_wrongly(found: Audit) -> bool:
+    """Whether an event is lost, or its sender was told that it is a duplicate of what nobody has."""
+    return bool(found.lost) or any(finding.startswith("an answer was wrong") for finding in found.findings)
+
+
 CAUGHT: dict[str, dict[str, tuple[str, Sign]]] = {
     "rabbitmq": {
         "acked-on-arrival": ("kill worker-1 in mid-batch", lambda found: found.stuck),
         "earlier-rows-overlooked": ("kill relay-1 with messages on their way", lambda found: found.disordered),
-        "noted-before-stored": ("kill api with statements on their way", lambda found: found.lost),
+        "noted-before-stored": ("kill api with statements on their way", _lost_or_told_wrongly),
     },
     "kafka": {
         "answered-before-the-log": ("kill api", lambda found: found.lost),
         "offsets-moved-first": ("kill worker-1 in mid-batch", lambda found: found.lost),
     },
 }
+
+
+ROUNDS_TO_CATCH = {"noted-before-stored": 6, "answered-before-the-log": 4}  # in some rounds no event is on its way
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +112,8 @@ def test_what_was_acknowledged_is_applied_once_and_in_order(server: EmbeddedPost
 def test_the_harness_catches(server: EmbeddedPostgres, carriers: Carriers, defect: str) -> None:
     fault, is_caught = CAUGHT[carriers.transport][defect]
     report = run(
-        server, defect.replace("-", "_"), seed=SEED, rounds=1, faults=[fault], carriers=carriers, defect=defect,
-        stuck_seconds=STUCK_SECONDS,
+        server, defect.replace("-", "_"), seed=SEED, rounds=ROUNDS_TO_CATCH.get(defect, 1), faults=[fault],
+        carriers=carriers, defect=defect, stuck_seconds=STUCK_SECONDS,
     )  # fmt: skip
     assert is_caught(report.audit), report.render()
 

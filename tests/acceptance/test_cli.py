@@ -114,6 +114,22 @@ def test_a_key_is_made_shown_once_listed_and_revoked(running: Instance) -> None:
     eventually(lambda: httpx.get(f"{url}/v1/program", headers={"X-API-Key": key}).status_code == 401, 2)
 
 
+def test_an_operator_makes_a_member_a_way_back(running: Instance) -> None:
+    operator = running.dev_file["adminToken"]
+    with httpx.Client(base_url=running.dev_file["url"], headers={"X-Admin-Token": operator}, timeout=20) as http:
+        invited = http.post("/v1/organizations/default/invitations", json={"email": "ada@example.com"}).json()
+        account = {"token": invited["token"], "name": "Ada", "password": "correct horse battery"}
+        assert http.post("/v1/invitations/accept", json=account).status_code == 201
+        made = running.run("members", "reset-password", "ada@example.com", "--token", operator)
+        assert made.returncode == 0, made.stderr
+        body = {"token": made.stdout.splitlines()[-1], "newPassword": "staple of some length"}
+        assert http.post("/v1/members/reset", json=body).status_code == 204
+        login = {"email": "ada@example.com", "password": body["newPassword"]}
+        assert http.post("/v1/members/login", json=login).status_code == 200
+    assert running.run("members", "reset-password", "eve@example.com", "--token", operator).returncode == 1
+    assert running.run("members", "reset-password", "ada@example.com").returncode == 1  # a key is no operator's token
+
+
 def test_a_key_is_narrowed_and_rotated_and_the_audit_log_tells_of_it(running: Instance) -> None:
     made = running.run("keys", "create", "--scope", "events:write", "--expires", "2035-01-01", "--name", "narrow")
     key_id = re.search(r"id ([0-9a-f-]{36})", made.stdout)

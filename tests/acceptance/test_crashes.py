@@ -9,21 +9,28 @@ import pytest
 
 from questline.store.embedded import EmbeddedPostgres
 from tests.harness.audit import Audit
+from tests.harness.carriers import Carriers
 from tests.harness.defects import DEFECTS
-from tests.harness.faults import FAULTS
+from tests.harness.faults import FAULTS, KILLS
 from tests.harness.run import run
 
-ROUNDS = int(os.environ.get("QL_TEST_CRASH_ROUNDS", len(FAULTS)))  # by default each fault once
+ROUNDS = int(
+    os.environ.get("QL_TEST_CRASH_ROUNDS", "20")
+)  # each kills, while one of the other faults is recovered from
 SECONDS = float(os.environ.get("QL_TEST_CRASH_SECONDS", "0"))
 SEED = int(os.environ.get("QL_TEST_SEED", "20261121"))
 
-# By what each defect is caught, and by which of its signs.
+# Of defects alone, which are to be seen soon: whoever is dead is replaced long before anything counts as stuck.
+LIMITS = "LEASE_SECONDS=2,LEASE_RENEW_SECONDS=0.5"
+STUCK_SECONDS = 5.0
+
+# By what each defect is caught, done how often, and by which of its signs.
 CAUGHT = {
-    "ack-before-commit": ("kill api", lambda found: found.lost),
-    "effect-outside-transaction": ("kill worker-1", lambda found: "board entries" in " ".join(found.findings)),
-    "lease-never-recovered": ("kill worker-1", lambda found: found.stuck),
-    "dedupe-skipped": ("lose the clients' answers", lambda found: found.twice),
-    "queue-emptied-first": ("kill worker-1", lambda found: found.lost),
+    "ack-before-commit": ("kill api", 1, lambda found: found.lost),
+    "effect-outside-transaction": ("kill worker-1", 3, lambda found: "board entries" in " ".join(found.findings)),
+    "lease-never-recovered": ("kill worker-1", 1, lambda found: found.stuck),
+    "dedupe-skipped": ("lose the clients' answers", 3, lambda found: found.twice),
+    "queue-emptied-first": ("kill worker-1", 3, lambda found: found.lost),
 }
 
 
@@ -40,7 +47,8 @@ def server() -> Iterator[EmbeddedPostgres]:
 @pytest.mark.tells
 @pytest.mark.timeout(0)  # it has deadlines of its own, and may be asked to run for hours
 def test_what_was_acknowledged_is_applied_once_whatever_is_killed_frozen_or_cut(server: EmbeddedPostgres) -> None:
-    report = run(server, "crashes", seed=SEED, rounds=ROUNDS, seconds=SECONDS)
+    others = [name for name in FAULTS if name not in KILLS]
+    report = run(server, "crashes", seed=SEED, rounds=ROUNDS, seconds=SECONDS, faults=KILLS, beside=others)
     print(report.render())
     assert report.audit == Audit(events=report.audit.events), report.render()
     assert report.audit.events > ROUNDS
@@ -48,8 +56,11 @@ def test_what_was_acknowledged_is_applied_once_whatever_is_killed_frozen_or_cut(
 
 @pytest.mark.parametrize("defect", CAUGHT)
 def test_the_harness_catches(server: EmbeddedPostgres, defect: str) -> None:
-    fault, is_caught = CAUGHT[defect]
-    report = run(server, defect.replace("-", "_"), seed=SEED, rounds=3, faults=[fault], defect=defect)
+    fault, rounds, is_caught = CAUGHT[defect]
+    report = run(
+        server, defect.replace("-", "_"), seed=SEED, rounds=rounds, faults=[fault], carriers=Carriers(limits=LIMITS),
+        defect=defect, stuck_seconds=STUCK_SECONDS,
+    )  # fmt: skip
     assert is_caught(report.audit), report.render()
 
 

@@ -13,6 +13,7 @@ from .conftest import Instance, eventually
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/dead-letters-and-replay.md"
 PROGRAM = "currencies:\n  coins: {kind: currency}\nrules:\n  task: {on: task, award: {coins: 1}}\n"
+METRIC = "metrics:\n  tasks: {on: task, count: true}\n"
 REFUSE = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '23514'; END $$;
@@ -62,6 +63,9 @@ def test_the_commands_of_the_page_do_what_it_says(running: Instance) -> None:
             in_database(running, "DROP TRIGGER IF EXISTS refuse ON transfers; DROP FUNCTION IF EXISTS refuse")
             (running.directory / "program.yaml").write_text(PROGRAM.replace("coins: 1}", "coins: 3}"))
             assert running.run("apply", "program.yaml").returncode == 0
+        if name == "replay backfill":
+            (running.directory / "program.yaml").write_text(PROGRAM + METRIC)
+            assert running.run("apply", "program.yaml").returncode == 0
         done = running.run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         said[name] = done.stdout
@@ -71,6 +75,8 @@ def test_the_commands_of_the_page_do_what_it_says(running: Instance) -> None:
     assert said["dlq discard"].strip() == "1 discarded"
     assert "0 of 2 events would be put back" in said["replay republish"]
     assert said["replay reprocess"].strip().endswith("1 events were compensated")
+    assert said["replay backfill"].strip().endswith("1 events were counted")
+    assert running.client.get("/v1/users/ada/profile").json()["metrics"] == [{"metric": "tasks", "value": 1}]
     assert running.client.get("/v1/users/ada/profile").json()["balances"][0]["amount"] == 3
     assert "bob" in running.run("dlq", "list", "--discarded", "--token", running.dev_file["adminToken"]).stdout
     assert running.run("dlq", "list", "--token", "guess").returncode == 1

@@ -37,9 +37,10 @@ def test_no_log_holds_a_secret_of_a_request(running: Instance) -> None:
         json.dumps({"type": "t", "userId": "u", "payload": {"card": of["event"]}}), "{" + of["body"], of["body"],
         json.dumps({"id": "leaky", "name": "n", "webhookUrl": f"https://a:{of['webhook']}@h/", "webhookSecret": of["webhook"]}),
         json.dumps({"email": "a@b.c", "password": of["password"], "name": "n"}), json.dumps({"id": of["body"], "attributes": {"pw": of["body"]}}),
+        json.dumps({"token": of["token"], "newPassword": of["password"]}),
     ]  # fmt: skip
     paths = ["/v1/events", "/v1/events/batch", "/v1/ingest/stream", "/v1/apps", "/v1/users", "/v1/program", "/v1/currency/spend",
-             "/v1/members/login", "/v1/nothing", "/v1/keys"]  # fmt: skip
+             "/v1/members/login", "/v1/members/reset", "/v1/auth/reset", "/v1/nothing", "/v1/keys"]  # fmt: skip
     statuses = set()
     with httpx.Client(base_url=url, timeout=20) as client:
         for sent in headers:

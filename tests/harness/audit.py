@@ -16,6 +16,7 @@ from questline.engine.compile import compile_program
 from questline.store.projects import find
 from tests.naive.open_source import longest_run
 
+from .drain import Drain
 from .load import PROGRAM, Book
 from .order import disorders
 
@@ -72,13 +73,15 @@ async def nowhere(_: asyncpg.Connection) -> int:
 async def audit(
     conn: asyncpg.Connection, book: Book, app: str, elsewhere: Elsewhere = nowhere, stuck_seconds: float = STUCK_SECONDS
 ) -> Audit:
-    """Wait until nothing waits, or nothing moves any more, and look everything over."""
+    """Wait until nothing waits, or for as long as that should take, and look everything over."""
     found = Audit(events=len(book.acknowledged), findings=[f"an answer was wrong: {f}" for f in book.faults[:_SHOWN]])
-    found.stuck = await _stuck(conn, elsewhere, stuck_seconds)
+    drain = Drain(stuck_seconds, time.monotonic())
+    found.stuck = await _stuck(conn, elsewhere, drain)
     if found.stuck:
         states = [tuple(row) for row in await conn.fetch(_STATES)]
         found.findings.append(
-            f"{found.stuck} rows are stuck: for {stuck_seconds:.0f} s nothing moved; (relay state, rows, since) {states}"
+            f"{found.stuck} rows are stuck: for {stuck_seconds:.0f} s nothing moved, or not all was done after"
+            f" {drain.seconds_max:.0f} s; (relay state, rows, since) {states}"
         )
     _compare_events(found, book, {r["external_id"]: r for r in await conn.fetch(_APPLIED, app)})
     disordered = await disorders(conn, book)
@@ -150,13 +153,10 @@ def _last_run(days: set[int]) -> int:
     return run
 
 
-async def _stuck(conn: asyncpg.Connection, elsewhere: Elsewhere, seconds: float) -> int:
-    """Return 0 as soon as nothing waits, or how many rows and records wait when none has moved for a while."""
-    least, since = math.inf, time.monotonic()
+async def _stuck(conn: asyncpg.Connection, elsewhere: Elsewhere, drain: Drain) -> int:
+    """Return 0 as soon as nothing waits, or how many rows and records wait when that has lasted too long."""
     while waiting := await elsewhere(conn) + int(await conn.fetchval(_WAITING)):
-        if waiting < least:
-            least, since = waiting, time.monotonic()
-        elif time.monotonic() - since > seconds:
+        if drain.is_stuck(waiting, time.monotonic()):
             return waiting
         await asyncio.sleep(0.05)
     return 0

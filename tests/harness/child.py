@@ -24,7 +24,7 @@ def set_limits(text: str) -> None:
 
 def step_clock(file: Path) -> None:
     """Let the processes read their clock as somebody steps it. Stopwatches, as on a real machine, go on evenly."""
-    from questline import assembly
+    from questline import assembly_worker
     from questline.store import ids
 
     read, wait = time.time_ns, [0.0, 0.0]  # how wrong it was at the last look, and when that was
@@ -39,7 +39,8 @@ def step_clock(file: Path) -> None:
         def time_ns() -> int:
             return read() + int(wrong_seconds() * 1e9)
 
-    assembly.now = lambda: datetime.now(UTC) + timedelta(seconds=wrong_seconds())
+    # The API and the commands take it from there, when they are imported.
+    assembly_worker.now = lambda: datetime.now(UTC) + timedelta(seconds=wrong_seconds())
     ids.time = Stepped  # type: ignore[assignment]
 
 

@@ -18,7 +18,7 @@ def ack_before_commit() -> None:
 
     async def accept_one(self: Acceptor, event: Any) -> Acceptance:
         async def store() -> None:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1.0)
             await stored(self, event)
 
         keep(store())

@@ -1,6 +1,7 @@
 """A run of the crash harness: load, faults by the seed, and the books audited at the end."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from .load import PROGRAM, Book, Load
 from .order import record
 
 _PROGRESS_SECONDS_MAX = 90.0
+_BESIDE_SECONDS_MAX = 0.3
 _OVERLAP = 0.25  # of the faults come right behind the one before, while that is being recovered from
 
 
@@ -52,18 +54,21 @@ def run(
     rounds: int,
     seconds: float = 0.0,
     faults: Sequence[str] = tuple(FAULTS),
+    beside: Sequence[str] = (),
     carriers: Carriers | None = None,
     defect: str = "",
     stuck_seconds: float | None = None,
 ) -> Report:
     """Run so many rounds, and go on for so many seconds if that is longer; return what was found.
 
-    A round is a fault after some progress, at a moment that the seed chooses. Call it from the main thread.
+    A round is a fault after some progress, at a moment that the seed chooses, and may meet one of those `beside`, which is a
+    moment older. Call it from the main thread.
     """
     chance, began = random.Random(seed), time.monotonic()
     cluster = Cluster(server, database, carriers=carriers, defect=defect)
     book = Book(datetime.now(UTC))
     done: Counter[str] = Counter()
+    rounds_done = 0
     found = Audit()
     try:
         cluster.start()
@@ -72,12 +77,18 @@ def run(
         load = Load(cluster.url, cluster.file.secret_key, seed, book, log_first=cluster.carriers.is_log_first)
         load.start()
         try:
-            for name in dealt(chance, faults):
-                if done.total() >= rounds and time.monotonic() - began >= seconds:
+            others = dealt(chance, beside) if beside else itertools.repeat("")
+            for name, other in zip(dealt(chance, faults), others, strict=False):
+                if rounds_done >= rounds and time.monotonic() - began >= seconds:
                     break
                 _make_progress(cluster, book, chance)
+                if other:
+                    ALL[other](cluster, chance)
+                    done[other] += 1
+                    cluster.tend_for(chance.uniform(0.0, _BESIDE_SECONDS_MAX))
                 ALL[name](cluster, chance)
                 done[name] += 1
+                rounds_done += 1
             cluster.wait_until_ready()
         finally:
             load.ask_to_stop()
@@ -90,7 +101,7 @@ def run(
             found.findings.append(f"the logs of the processes are in {cluster.directory}")
     finally:
         cluster.stop(keep_logs=bool(found.findings) and not defect)
-    return Report(seed, done.total(), dict(done), dict(book.requests), time.monotonic() - began, found)
+    return Report(seed, rounds_done, dict(done), dict(book.requests), time.monotonic() - began, found)
 
 
 def _give_program(cluster: Cluster) -> None:
@@ -109,7 +120,7 @@ async def _record(cluster: Cluster) -> None:
 
 def _make_progress(cluster: Cluster, book: Book, chance: random.Random) -> None:
     """Let the load go on until so many more events are acknowledged, then for a moment that meets none of them."""
-    goal = len(book.acknowledged) + (0 if chance.random() < _OVERLAP else chance.randrange(20, 250))
+    goal = len(book.acknowledged) + (0 if chance.random() < _OVERLAP else chance.randrange(10, 120))
     cluster.tend_until(lambda: len(book.acknowledged) >= goal, _PROGRESS_SECONDS_MAX, "the load makes progress")
     cluster.tend_for(chance.uniform(0.0, 0.15))
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import itertools
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,8 @@ from questline.assembly import build_worker, running_api
 from questline.settings import Settings
 
 _apps = itertools.count(1)
-DEADLINE_SECONDS = 120.0
+_addresses = itertools.count(1)
+DEADLINE_SECONDS = 240.0
 TOKEN_KEYS = base64.b64encode(b"t" * 32).decode()
 SECRET_KEYS = base64.b64encode(b"k" * 32).decode()
 
@@ -101,11 +101,43 @@ class App:
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    """Wait until a condition holds, with a deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not await holds():
-        assert time.monotonic() < deadline, "the condition did not come to hold in time"
-        await asyncio.sleep(0.02)
+    """Wait until a condition holds, with a deadline for that and for finding it out."""
+    async with within(DEADLINE_SECONDS, getattr(holds, "__qualname__", repr(holds))):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def within(seconds: float, what: str) -> AsyncIterator[None]:
+    """Give the block so long; who waits in vain is told for what."""
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            yield
+    except TimeoutError:
+        assert not deadline.expired(), f"waited in vain for {seconds:.0f} s: {what}"
+        raise
+
+
+def client_of(questline: "Instance") -> httpx.AsyncClient:
+    """A client at an address of its own, by which logins are bounded."""
+    n = next(_addresses)
+    transport = httpx.ASGITransport(app=questline.asgi, client=(f"10.7.{n // 250}.{n % 250 + 1}", 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120)
+
+
+@asynccontextmanager
+async def several_wait_for(owner: asyncpg.Connection, statement: str, count: int = 4) -> AsyncIterator[None]:
+    """Hold what a statement locks until so many of those that the block begins wait for it."""
+
+    async def wait() -> bool:
+        return await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") >= count
+
+    async with owner.transaction():
+        await owner.execute(statement)
+        yield
+        await until(wait)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from questline.store.board_copies import Touched
 from questline.store.boards import BoardRows, Place
 from questline.store.pool import connect
 from questline.store.standing import Standing
+from tests.services import running
 from tests.services.redis import RedisServer
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -195,11 +196,8 @@ async def world(database: Any, redis_server: RedisServer) -> AsyncIterator[World
 
 @pytest.fixture
 async def own_redis(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[RedisServer]:
-    own = RedisServer(tmp_path)
-    own.start()
-    own.wait_until_ready()
-    yield own
-    own.stop()
+    with running(RedisServer(tmp_path)) as own:
+        yield own
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The API on a port, for clients that are not ours; and a door before it that loses answers."""
 
 import asyncio
+import fcntl
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ import uvicorn
 from tests.conftest import missing_part
 
 NODE = Path(__file__).parents[1] / "node"
+_INSTALLED = NODE / "node_modules" / ".installed"  # what broke off half-way has none
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +25,13 @@ def node() -> str:
     found, npm = shutil.which("node"), shutil.which("npm")
     if found is None or npm is None:
         missing_part("Node.js (apt-get install nodejs npm)")
-    if not (NODE / "node_modules" / "@segment" / "analytics-node").exists():
-        command = [str(npm), "install", "--no-package-lock", "--no-fund", "--no-audit"]
-        if subprocess.run(command, cwd=NODE, capture_output=True, check=False).returncode:
-            missing_part("@segment/analytics-node (npm install in tests/node)")
+    with (NODE / "package.json").open() as package:
+        fcntl.flock(package, fcntl.LOCK_EX)  # tests run side by side, and two installations at once spoil each other's
+        if not _INSTALLED.exists():
+            command = [str(npm), "install", "--no-package-lock", "--no-fund", "--no-audit"]
+            if subprocess.run(command, cwd=NODE, capture_output=True, check=False).returncode:
+                missing_part("@segment/analytics-node (npm install in tests/node)")
+            _INSTALLED.touch()
     return str(found)
 
 

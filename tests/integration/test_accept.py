@@ -2,12 +2,22 @@
 
 import gzip
 import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import httpx
+import msgspec
 import pytest
-from conftest_api import PROGRAM, Instance
+from conftest_api import PROGRAM, App, Instance
 
-from questline.model.limits import STREAM_GROUP_EVENTS
+from questline.ingest.envelope import Normaliser
+from questline.model.event import AcceptedEvent, Nonce
+from questline.model.limits import ACCEPT_LANE_EVENTS_MIN, STREAM_GROUP_EVENTS
+from questline.model.principal import Project
+from questline.store import accept, commands, logged
+from questline.store.ids import EventIds
 
 USER = {"userId": "ada"}
 
@@ -53,6 +63,83 @@ async def test_an_event_is_found_by_our_id_the_customers_and_its_key(questline: 
     id_ = (await app.send("t", "u", eventId="mine", idempotencyKey="k:1")).json()["eventId"]
     for name in (id_, "mine", "k:1"):
         assert (await app.get(f"/v1/events/{name}")).json()["id"] == id_
+
+
+async def in_turn(app: App, events: list[dict[str, Any]]) -> list[str]:
+    return [_answered(await app.post("/v1/events", json=event)) for event in events]
+
+
+async def in_a_batch(app: App, events: list[dict[str, Any]]) -> list[str]:
+    answer = await app.post("/v1/events/batch", json=events)
+    return [result["status"] for result in answer.json()["results"]]
+
+
+async def in_a_batch_of_two_lanes(app: App, events: list[dict[str, Any]]) -> list[str]:
+    others = [{"type": "other", "userId": f"other-{n}"} for n in range(ACCEPT_LANE_EVENTS_MIN)]
+    return (await in_a_batch(app, [*events, *others]))[: len(events)]
+
+
+async def in_a_stream(app: App, events: list[dict[str, Any]]) -> list[str]:
+    lines = "\n".join(json.dumps(event) for event in events)
+    answer = await app.post("/v1/ingest/stream", content=lines, headers={"content-type": "application/x-ndjson"})
+    return [json.loads(line)["status"] for line in answer.text.splitlines()[:-1]]
+
+
+def _answered(answer: httpx.Response) -> str:
+    if answer.status_code == 409:
+        return "rejected"
+    return "duplicate" if answer.json()["duplicate"] else "accepted"
+
+
+@pytest.mark.parametrize("send", [in_turn, in_a_batch, in_a_batch_of_two_lanes, in_a_stream])
+async def test_an_event_that_is_sent_under_two_names_counts_once_however_it_is_grouped(
+    questline: Instance, send: Callable[[App, list[dict[str, Any]]], Awaitable[list[str]]]
+) -> None:
+    app = await questline.app(PROGRAM)
+    sent = [
+        ("ada", "e1", "k1", "accepted"),
+        ("ada", "e1", None, "duplicate"),
+        ("ada", "e1", None, "duplicate"),
+        ("ada", "e2", None, "accepted"),
+        ("ada", "e2", "k2", "accepted"),  # a key of its own: it is another event, and its id is taken
+        ("ada", "e3", "k3", "accepted"),
+        ("bob", "e3", None, "rejected"),
+        ("cyd", "e3", None, "rejected"),
+        ("dan", "e3", None, "rejected"),
+    ]
+    events = [
+        {"type": "task", "userId": user, "eventId": id_} | ({"idempotencyKey": key} if key else {})
+        for user, id_, key, _ in sent
+    ]
+    assert await send(app, events) == [status for *_, status in sent]
+    await questline.drain()
+    assert await app.balance("ada", "XP") == 4 * 40
+    listed = (await app.get("/v1/events?type=task")).json()["items"]
+    assert sorted(event["userId"] for event in listed) == ["ada"] * 4
+
+
+async def signed(conn: Any, events: list[AcceptedEvent]) -> set[UUID]:
+    nonces = [Nonce(e.project_id, e.id.bytes, e.received_at) for e in events]
+    events = [msgspec.structs.replace(e, nonce=nonce) for e, nonce in zip(events, nonces, strict=True)]
+    new, burnt = await accept.accept_signed(conn, events, nonces)
+    assert len(burnt) == len(events)
+    return new
+
+
+@pytest.mark.parametrize("store", [accept.accept, signed, commands.accept, logged.store])
+async def test_events_that_arrive_together_and_share_a_name_are_stored_as_those_that_come_one_by_one(
+    questline: Instance, store: Callable[[Any, list[AcceptedEvent]], Awaitable[set[UUID]]]
+) -> None:
+    app = await questline.app()
+    id_ = await questline.owner.fetchval("SELECT id FROM projects WHERE app_id = $1", app.app_id)
+    project = Project(id_, 1, app.app_id, app.app_id, "UTC", 0)
+    normaliser = Normaliser(EventIds().new, lambda: datetime.now(UTC), 300)
+    names = [{"eventId": "e", "idempotencyKey": "k"}, {"eventId": "e"}, {"eventId": "f"}]
+    read = [normaliser.from_json(msgspec.json.encode({"type": "t", **USER, **name}), project) for name in names]
+    events = [event for event in read if isinstance(event, AcceptedEvent)]
+    async with questline.owner.transaction():
+        new = await store(questline.owner, events)
+    assert [event.id in new for event in events] == [True, False, True]
 
 
 async def test_the_header_key_counts_over_the_body(questline: Instance) -> None:

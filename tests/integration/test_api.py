@@ -40,6 +40,8 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/v1/coupons/spring", None, {"ADMIN", "READONLY"}),
     ("POST", "/v1/users/u/block", {"reason": "r"}, {"ADMIN"}),
     ("POST", "/v1/users/u/unblock", {"reason": "r"}, {"ADMIN"}),
+    ("POST", "/v1/users/u/password-reset", None, {"ADMIN"}),
+    ("POST", "/v1/users/password-reset", {"email": "u@example.com"}, {"ADMIN"}),
     ("GET", "/v1/reviews", None, {"ADMIN", "READONLY"}),
     ("POST", "/v1/reviews/gone/approve", {}, {"ADMIN"}),
     ("POST", "/v1/reviews/gone/deny", {}, {"ADMIN"}),

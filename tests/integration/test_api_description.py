@@ -29,8 +29,11 @@ PUBLIC = [
     "/v1/auth/login",
     "/v1/auth/refresh",
     "/v1/auth/logout",
+    "/v1/auth/password",
+    "/v1/auth/reset",
     "/v1/me",
     "/v1/invitations/accept",
+    "/v1/members/reset",
     "/v1/program/schema",
     "/health",
     "/ready",
@@ -231,6 +234,7 @@ async def _filled(app: App, path: str) -> str:
         "incident": "outage-1",
         "organization": "default",
         "memberId": str(UUID(int=1)),
+        "member": "nobody@example.com",
         "invitationId": str(UUID(int=1)),
     }
     if "{name}" in path:

@@ -16,7 +16,10 @@ WHOLE: dict[str, Any] = {
     **PROGRAM,
     "rewards": {"welcome": {"type": "currency", "currency": "coins", "value": 5, "grant": "claim"}},
     "rules": {**PROGRAM["rules"], "hello": {"on": "hello", "rewards": [{"reward": "welcome"}]}},
-    "store": {"mug": {"title": "Mug", "price": {"coins": 5}, "fulfilment": "manual"}},
+    "store": {
+        "mug": {"title": "Mug", "price": {"coins": 5}, "fulfilment": "manual"},
+        "ticket": {"title": "Ticket", "price": {"coins": 5}, "fulfilment": "webhook"},
+    },
     "guards": {
         "held": {
             "kind": "rate",
@@ -40,12 +43,16 @@ ACTS: list[tuple[str, str, str, Any, str, dict[str, Any]]] = [
     ("key.revoke",           "DELETE", "/v1/keys/{key}",                           None,                              "key {key}",         {}),
     ("user.block",           "POST",   "/v1/users/ada/block",                      {"reason": "r"},                   "user ada",          {"status": "processed"}),
     ("user.unblock",         "POST",   "/v1/users/ada/unblock",                    {"reason": "r"},                   "user ada",          {"status": "processed"}),
+    ("user.mint_token",      "POST",   "/v1/users/ada/token",                      {"expiresIn": 60},                 "user ada",          {"expiresIn": 60}),
+    ("user.issue_reset",     "POST",   "/v1/users/ada/password-reset",             None,                              "user ada",          {}),
+    ("user.issue_reset",     "POST",   "/v1/users/password-reset",                 {"email": "ada@example.com"},      "user ada",          {}),
     ("review.approve",       "POST",   "/v1/reviews/risky-2/approve",              {},                                "event *",           {"status": "processed"}),
     ("review.deny",          "POST",   "/v1/reviews/risky-2/deny",                 {},                                "event *",           {"status": "processed"}),
     ("streak.restore",       "POST",   "/v1/users/ada/streaks/daily/restore",      {"reason": "ill", "from": "2020-01-01", "until": "2020-01-02"}, "user ada", {}),
     ("grant.revoke",         "POST",   "/v1/rewards/{grant}/revoke",               {},                                "grant {grant}",     {"status": "processed"}),
     ("fulfilment.complete",  "POST",   "/v1/fulfilments/{fulfilment}/complete",    {},                                "fulfilment {fulfilment}", {"status": "processed"}),
     ("fulfilment.fail",      "POST",   "/v1/fulfilments/{fulfilment}/fail",        {},                                "fulfilment {fulfilment}", {"status": "processed"}),
+    ("fulfilment.deliver",   "POST",   "/v1/fulfilments/{message}/deliver",        None,                              "fulfilment {message}", {}),
     ("coupons.upload",       "POST",   "/v1/coupons/spring",                       ["A-1", "A-2"],                    "pool spring",       {"codes": 2, "new": 2, "total": 2}),
     ("dead_letters.retry",   "POST",   "/v1/admin/dlq/retry",                      {},                                "dead-letters *",    {"events": 1}),
     ("dead_letters.discard", "POST",   "/v1/admin/dlq/discard",                    {"reason": "a test"},              "dead-letters *",    {"events": 1, "reason": "a test"}),
@@ -66,16 +73,29 @@ async def prepared(questline: Instance) -> tuple[App, dict[str, str]]:
     for n in (1, 2):
         await app.send("risky", "ada", eventId=f"risky-{n}", **waited)
     ids["grant"] = (await app.get("/v1/users/ada/rewards")).json()["items"][0]["grant"]
-    redeemed = await app.post("/v1/store/mug/redeem", json={"userId": "ada"})
-    assert redeemed.status_code == 200, redeemed.text
+    for item in ("mug", "ticket"):
+        redeemed = await app.post(f"/v1/store/{item}/redeem", json={"userId": "ada"})
+        assert redeemed.status_code == 200, redeemed.text
     await questline.owner.execute(
         "INSERT INTO dead_letters (project_id, event_id, user_hash, reason, message, attempts, failed_at) "
         "SELECT project_id, e.id, 0, 'STORE_ERROR', '', 1, now() FROM events e JOIN projects p ON p.id = project_id "
         "WHERE p.app_id = $1 AND type = 'gift'",
         app.app_id,
     )
-    ids["fulfilment"] = (await app.get("/v1/fulfilments")).json()["items"][0]["fulfilment"]
+    await give_login(questline, app, "ada")
+    of_item = {one["item"]: one["fulfilment"] for one in (await app.get("/v1/fulfilments")).json()["items"]}
+    ids |= {"fulfilment": of_item["mug"], "message": of_item["ticket"]}
     return app, ids
+
+
+async def give_login(questline: Instance, app: App, user: str) -> None:
+    """Let a user log in by their id at example.com, with a password that nobody knows."""
+    await questline.owner.execute(
+        """INSERT INTO credentials (project_id, login, user_id, password_hash)
+           SELECT u.project_id, u.external_id || '@example.com', u.id, 'none' FROM users u JOIN projects p ON p.id = u.project_id
+           WHERE p.app_id = $1 AND u.external_id = $2""",
+        app.app_id, user,
+    )  # fmt: skip
 
 
 async def acts(app: App, **query: Any) -> list[dict[str, Any]]:
@@ -150,6 +170,7 @@ async def test_a_repeat_under_the_same_key_is_no_second_act(questline: Instance)
         ("PUT", "/v1/rules/task", RULE, "/v1/program"),
         ("POST", "/v1/users/ada/block", {"reason": "r"}, "/v1/users/ada/profile"),
         ("POST", "/v1/coupons/spring", ["A"], "/v1/stocks"),
+        ("POST", "/v1/users/new/token", {}, "/v1/users/ada/profile"),
     ],
 )
 async def test_what_cannot_be_written_down_is_not_done(
@@ -167,6 +188,34 @@ async def test_what_cannot_be_written_down_is_not_done(
 
 def _undated(value: Any) -> Any:
     return [{**k, "lastUsedAt": None} for k in value["items"]] if "lastUsedAt" in str(value) else value
+
+
+async def test_who_has_tokens_made_for_a_user_is_told_once_a_day_and_place(questline: Instance) -> None:
+    app = await questline.app()
+    other = (await app.post("/v1/keys", json={"role": "ADMIN", "scopes": ["tokens:write"]})).json()
+    elsewhere = httpx.ASGITransport(app=questline.asgi, client=("192.0.2.7", 1))
+    for _ in range(3):
+        for user in ("ada", "grace@example.com"):
+            assert (await app.post(f"/v1/users/{user}/token", json={})).status_code == 201
+        assert (await app.post("/v1/users/ada/token", json={}, key=other["key"])).status_code == 201
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://t") as http:
+            answer = await http.post("/v1/users/ada/token", json={}, headers={"X-API-Key": app.key})
+            assert answer.status_code == 201
+    told = [(act["actor"], act["target"]["id"], act["address"]) for act in await acts(app, action="user.mint_token")]
+    mine = told[-1][0]
+    assert sorted(told) == sorted(
+        [
+            (mine, "ada", "127.0.0.1"),
+            (mine, "ada", "192.0.2.7"),
+            (mine, "grace@example.com", "127.0.0.1"),
+            (f"key:{other['id']}", "ada", "127.0.0.1"),
+        ]
+    )
+    assert [act["target"]["id"] for act in await acts(app, targetKind="user", target="grace@example.com")] == [
+        "grace@example.com"
+    ]
+    stored = await questline.owner.fetch("SELECT audit_log::text FROM audit_log")
+    assert not any("grace@example.com" in row[0] for row in stored)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])
@@ -238,9 +287,28 @@ async def test_the_log_is_read_by_pages_and_exported_whole(questline: Instance) 
     assert len(await acts(app, action="test.1", limit=200)) == 200
     assert [act["target"]["id"] for act in await acts(app, target="17")] == ["17"]
     assert await acts(app, until="2020-01-01T00:00:00Z") == []
-    assert (await app.get("/v1/audit?since=2020-01-01T00:00:00")).json()["parameter"] == "since"
     reader = (await app.post("/v1/keys", json={"role": "READONLY"})).json()["key"]
     assert (await app.get("/v1/audit", key=reader)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("since", "2020-01-01T00:00:00"),  # without a zone
+        ("since", "yesterday"),
+        ("until", "5.8e16"),
+        ("until", "253402300800"),  # the first second of the year 10000
+        ("until", "nan"),
+        ("since", ""),
+        ("targetKind", "k" * 300),
+        ("actor", "a" * 300),
+    ],
+)
+async def test_a_choice_that_cannot_be_is_refused_by_its_name(questline: Instance, parameter: str, value: str) -> None:
+    app = await questline.app()
+    answer = await app.get("/v1/audit", params={parameter: value})
+    assert (answer.status_code, answer.json()["parameter"]) == (400, parameter)
+    assert answer.json()["detail"].startswith(f"{parameter} ")
 
 
 async def test_who_creates_a_project_is_written_down(questline: Instance) -> None:

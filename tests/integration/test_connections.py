@@ -83,9 +83,16 @@ class Client:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not self.reader.at_eof():
                 self.send(data)
-                with contextlib.suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+                try:
                     async with asyncio.timeout(0.05):
                         await self.reader.readexactly(2**19)
+                except TimeoutError:
+                    continue
+                except (
+                    ConnectionError,
+                    asyncio.IncompleteReadError,
+                ):  # a reset connection is at no end, and never will be
+                    return
 
     async def ask_until_cut(self) -> None:
         """Send line ends, which no server answers, until there is nobody to send them to."""

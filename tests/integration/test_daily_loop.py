@@ -109,3 +109,17 @@ async def test_a_check_in_sent_as_an_event_is_the_same_check_in(questline: Insta
     await questline.drain()
     assert (await app.post("/v1/check-in", json=USER)).status_code == 409
     assert await app.balance("ada", "loyalty") == 5
+
+
+async def test_a_user_who_changes_their_zone_checks_in_no_second_time(questline: Instance) -> None:
+    app = await start(questline)
+    token = (await app.post("/v1/users/ada/token", json={})).json()["accessToken"]
+    mine = {"Authorization": f"Bearer {token}"}
+    found = []
+    for zone in ("Pacific/Kiritimati", "UTC", "Etc/GMT+12"):
+        change = {"type": "$profile_update", "userId": "ada", "payload": {"timezone": zone}}
+        assert (await questline.http.post("/v1/events", json=change, headers=mine)).status_code == 202
+        await questline.drain()
+        answer = await questline.http.post("/v1/check-in", json={"userId": "ada"}, headers=mine)
+        found.append(answer.json().get("code", "taken"))
+    assert found == ["taken", "already-checked-in", "already-checked-in"]

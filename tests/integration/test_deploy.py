@@ -43,6 +43,18 @@ def test_each_dependency_is_a_service_and_each_profile_starts_what_its_transport
     assert started == {"rabbitmq": {"rabbitmq", "relay"}, "kafka": {"kafka"}, "redis": {"redis"}}
 
 
+def test_a_broker_finds_its_data_again_in_a_new_container() -> None:
+    kafka, rabbitmq = COMPOSE["services"]["kafka"], COMPOSE["services"]["rabbitmq"]
+    assert f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}" in kafka["volumes"]
+    assert rabbitmq["hostname"] == "rabbitmq"
+
+
+def test_one_service_builds_the_image_and_each_of_its_processes_hears_when_to_stop() -> None:
+    services = COMPOSE["services"]
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    assert all(services[name]["init"] for name in OURS)
+
+
 def test_the_image_installs_extras_that_exist_and_listens_where_it_is_asked_whether_it_is_ready() -> None:
     image = (ROOT / "Dockerfile").read_text()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -69,6 +69,8 @@ async def test_users_are_let_in_as_the_page_shows(questline: Instance) -> None:
     me, checked_in, registered, session = documents
     assert (me["user"]["id"], checked_in["status"]) == ("ada", "processed")
     assert session["userId"] == registered["userId"]
+    again = {"email": "grace@example.com", "password": "battery staple", "appId": app.app_id}
+    assert (await questline.http.post("/v1/auth/login", json=again)).status_code == 200
 
 
 def test_the_setting_that_the_page_shows_is_one(questline: Instance) -> None:

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
+import pytest
 from conftest_api import App, Instance, questline
+from test_audit import prepared
 
-from questline.model.limits import REPLIES_KEPT_SECONDS
+from questline.model.limits import KEY_CHARS_MAX, REPLIES_KEPT_SECONDS, STREAM_GROUP_EVENTS
 from questline.store import replies
 
 __all__ = ["questline"]
@@ -164,3 +167,153 @@ async def test_replies_are_forgotten_after_a_day_in_bounded_steps(questline: Ins
     assert await replies.sweep(questline.owner, soon) == 0
     assert await replies.sweep(questline.owner, soon + timedelta(seconds=120)) > 0
     assert (await add(app)).json()["code"] == "conflict"
+
+
+# ── many events in one request
+
+TASKS = {"metrics": {"tasks": {"on": "task", "count": True}}}
+NDJSON, XML = {"Content-Type": "application/x-ndjson"}, {"Content-Type": "application/xml"}
+KEYLESS: list[Json] = [
+    {"type": "task", "userId": "ada"},
+    {"type": "task", "userId": "ada"},
+    {"type": "task", "userId": "bo"},
+]
+
+
+def listed(events: list[Json]) -> Json:
+    return {"json": events}
+
+
+def named(events: list[Json]) -> Json:
+    return {"json": {"events": events}}
+
+
+def messages(events: list[Json]) -> Json:
+    return {"json": {"batch": [{"type": "track", "event": e["type"], "userId": e["userId"]} for e in events]}}
+
+
+def lines(events: list[Json]) -> Json:
+    return {"content": b"\n\n".join(msgspec.json.encode(e) for e in events), "headers": NDJSON}
+
+
+def elements(events: list[Json]) -> Json:
+    return {
+        "content": "\n".join(
+            ["<all>", *(f"<event type='{e['type']}' userId='{e['userId']}'/>" for e in events), "</all>"]
+        ),
+        "headers": XML,
+    }
+
+
+WAYS = [
+    ("/v1/events/batch", named),
+    ("/v1/events/track", listed),
+    ("/v1/events/track", named),
+    ("/v1/batch", messages),
+    ("/v1/ingest/stream", lines),
+    ("/v1/ingest/stream", elements),
+]
+
+
+def results(answer: httpx.Response) -> list[Json]:
+    if answer.headers["content-type"] == "application/x-ndjson":
+        return [msgspec.json.decode(line) for line in answer.text.splitlines()][:-1]
+    return answer.json()["results"]
+
+
+async def send_many(app: App, path: str, form: Any, events: list[Json], key: str | None) -> list[Json]:
+    request = form(events)
+    headers = request.pop("headers", {}) | ({} if key is None else {"Idempotency-Key": key})
+    return results(await app.post(path, headers=headers, **request))
+
+
+@pytest.mark.parametrize(("path", "form"), WAYS, ids=[f"{path} {form.__name__}" for path, form in WAYS])
+async def test_events_without_a_key_in_a_request_that_has_one_count_once_however_often_it_is_sent(
+    questline: Instance, path: str, form: Any
+) -> None:
+    app = await questline.app(TASKS)
+    first, again, other, without = [await send_many(app, path, form, KEYLESS, key) for key in ("k", "k", "l", None)]
+    assert [[r["status"] for r in answered] for answered in (first, again, other, without)] == [
+        ["accepted"] * 3, ["duplicate"] * 3, ["accepted"] * 3, ["accepted"] * 3,
+    ]  # fmt: skip
+    assert [r["eventId"] for r in again] == [r["eventId"] for r in first]
+    of_key = [(await app.get(f"/v1/events/{r['idempotencyKey']}")).json()["id"] for r in first]
+    assert of_key == [r["eventId"] for r in first]
+    changed = await send_many(app, path, form, [KEYLESS[0], {"type": "task", "userId": "eve"}, KEYLESS[2]], "k")
+    assert [r.get("reason", r["status"]) for r in changed] == ["duplicate", "IDEMPOTENCY_KEY_REUSED", "duplicate"]
+
+
+async def test_an_event_with_a_key_or_an_id_of_its_own_keeps_it_in_a_request_that_has_one(questline: Instance) -> None:
+    app = await questline.app(TASKS)
+    own = [{**KEYLESS[0], "idempotencyKey": "mine"}, {**KEYLESS[0], "eventId": "e-1"}, {"type": "task"}, KEYLESS[0]]
+    first = await send_many(app, "/v1/events/batch", named, own, "k")
+    assert [r.get("idempotencyKey") for r in first[:3]] == ["mine", "e-1", None]
+    turned = await send_many(app, "/v1/events/batch", named, [own[1], own[0]], "another")
+    assert [(r["status"], r["eventId"]) for r in turned] == [("duplicate", r["eventId"]) for r in (first[1], first[0])]
+    again = await send_many(app, "/v1/events/batch", named, own, "k")
+    assert [r["status"] for r in again] == ["duplicate", "duplicate", "rejected", "duplicate"]
+
+
+async def test_a_long_stream_under_a_key_is_told_apart_item_by_item_over_all_its_groups(questline: Instance) -> None:
+    app = await questline.app(TASKS)
+    many = KEYLESS * (STREAM_GROUP_EVENTS // 2)
+    for status in ("accepted", "duplicate"):
+        answered = await send_many(app, "/v1/ingest/stream", lines, many, "k" * KEY_CHARS_MAX)
+        assert [r["status"] for r in answered] == [status] * len(many)
+    await questline.drain()
+    assert (await app.get("/v1/users/ada/profile")).status_code == 200
+    assert await questline.owner.fetchval(
+        "SELECT count(*) FROM events JOIN projects p ON p.id = project_id WHERE app_id = $1", app.app_id
+    ) == len(many)
+
+
+@pytest.mark.parametrize("path", ["/v1/events/batch", "/v1/events/track", "/v1/batch", "/v1/ingest/stream"])
+async def test_a_key_that_is_too_long_is_refused_with_many_events(questline: Instance, path: str) -> None:
+    app = await questline.app()
+    headers = {"Idempotency-Key": "k" * (KEY_CHARS_MAX + 1)}
+    body = {"batch": [{"type": "track", "event": "task", "userId": "ada"}]}
+    answer = await app.post(path, json=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+# ── both names of the header
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-Idempotency-Key"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rewards/{grant}/revoke", {}),
+        ("/v1/fulfilments/{fulfilment}/complete", {}),
+        ("/v1/fulfilments/{fulfilment}/fail", {}),
+        ("/v1/reviews/risky-2/approve", {}),
+        ("/v1/reviews/risky-2/deny", {}),
+        ("/v1/users/ada/block", {"reason": "r"}),
+        ("/v1/users/ada/unblock", {"reason": "r"}),
+        ("/v1/users/ada/streaks/daily/pause", {"until": f"{datetime.now(UTC) + timedelta(days=9):%F}"}),
+        ("/v1/currency/spend", {"userId": "ada", "currency": "coins", "amount": 1}),
+        ("/v1/check-in", {"userId": "ada"}),
+        ("/v1/events", {"type": "task", "userId": "ada"}),
+    ],
+)
+async def test_a_command_under_a_key_has_its_first_answer_by_either_name_of_the_header(
+    questline: Instance, header: str, path: str, body: Json
+) -> None:
+    app, ids = await prepared(questline)
+    path = path.format(**ids)
+    first, again = [await app.post(path, json=body, headers={header: "k-1"}) for _ in range(2)]
+    assert (first.json()["duplicate"], again.json()["duplicate"]) == (False, True)
+    assert {**again.json(), "duplicate": False} == first.json()
+    assert again.status_code == first.status_code < 300
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-Idempotency-Key"])
+async def test_a_users_profile_under_a_key_is_written_once_by_either_name_of_the_header(
+    questline: Instance, header: str
+) -> None:
+    app = await questline.app()
+    answers = [
+        await app.post("/v1/users", json={"id": "ada", "displayName": name}, headers={header: "k-1"})
+        for name in ("Ada", "Ada", "Eve")
+    ]
+    assert [a.status_code for a in answers] == [201, 200, 409]

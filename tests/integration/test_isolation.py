@@ -11,6 +11,8 @@ import httpx
 import pytest
 from conftest_api import App, Instance, until
 from test_api_description import DOCUMENT, ENTRIES, OPERATIONS, SCHEMAS, WHOLE
+from test_audit import WHOLE as OF_ACTS
+from test_audit import give_login
 from test_tenants import OPERATOR, Org, made
 
 from questline.assembly import running_api
@@ -25,37 +27,57 @@ OF_ITS_OWN = re.compile(r"^(put[A-Z]\w*|uploadCoupons|mintUserToken|logInMember|
 class Victim:
     """A tenant with something of everything, and what each part of a path is called there."""
 
-    def __init__(self, org: Org, ids: dict[str, str]) -> None:
+    def __init__(
+        self, app: App, org: Org, owner: str, ids: dict[str, str], of_operations: dict[str, dict[str, str]]
+    ) -> None:
+        self.app = app
         self.org = org
+        self.owner = owner
         self.ids = ids
+        self.of_operations = of_operations  # those that are about another thing of that kind
 
     def request(self, path: str, operation: dict[str, Any]) -> tuple[str, dict[str, str], Any]:
         """Return an operation's path, query and body that name the victim's things."""
-        names = self.ids | ({"name": ENTRIES[path.split("/")[2]]} if "{name}" in path else {})
+        names = self.ids | self.of_operations.get(operation["operationId"], {})
+        names |= {"name": ENTRIES[path.split("/")[2]]} if "{name}" in path else {}
         query = {
             p["name"]: names[p["name"]] for p in operation["parameters"] if p["in"] == "query" and p["name"] in names
         }
         if operation["operationId"] == "getLeaderboard":
             query["metric"] = "xp"
-        return re.sub(r"{(\w+)}", lambda found: names[found[1]], path), query, self._body(operation)
+        return re.sub(r"{(\w+)}", lambda found: names[found[1]], path), query, _body(operation, names)
 
-    def _body(self, operation: dict[str, Any]) -> Any:
-        content = operation.get("requestBody", {}).get("content", {})
-        if "application/json" not in content:
-            return None
-        name = content["application/json"]["schema"].get("$ref", "").rpartition("/")[2]
-        body = SCHEMAS[name or "Event"]["examples"][0]
-        if not isinstance(body, dict):
-            return body
-        return {key: self.ids[key] if key in ("userId", "eventId", "project") else value for key, value in body.items()}
+
+def _body(operation: dict[str, Any], names: dict[str, str]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/json" not in content:
+        return None
+    name = content["application/json"]["schema"].get("$ref", "").rpartition("/")[2]
+    body = SCHEMAS[name or "Event"]["examples"][0]
+    if not isinstance(body, dict):
+        return body
+    if name == "DeadLetterRetry":
+        return {"eventIds": [names["letter"]]}
+    if name == "DeadLetterDiscard":
+        return {"eventIds": [names["letter"]], "reason": "a test", "project": names["project"]}
+    return {key: names[key] if key in ("userId", "eventId", "project") else value for key, value in body.items()}
 
 
 @pytest.fixture(scope="module")
 async def victim(questline: Instance) -> Victim:
-    org = await made(questline, "victim", ("vic", "owner"))
-    app = App(questline, "victim", org.key)
+    return await tenant(questline, "victim", "vic")
+
+
+async def tenant(questline: Instance, name: str, owner: str) -> Victim:
+    """Make a tenant with one of everything that a path can name, so that its own credentials find each."""
+    org = await made(questline, name, (owner, "owner"))
+    app = App(questline, name, org.key)
     program = {
         **WHOLE,
+        "rewards": OF_ACTS["rewards"],
+        "store": OF_ACTS["store"],
+        "rules": OF_ACTS["rules"],
+        "guards": {**WHOLE["guards"], **OF_ACTS["guards"]},
         "achievements": {
             **WHOLE["achievements"],
             "marked": {"title": MARK, "requirements": [{"metric": "tasks", "threshold": 1}]},
@@ -63,11 +85,11 @@ async def victim(questline: Instance) -> Victim:
     }
     assert (await app.put("/v1/program", json=program)).status_code == 200
     await app.post("/v1/users", json={"id": USER, "displayName": MARK, "attributes": {"secret": MARK}})
-    for n in range(3):
-        sent = await app.send(
-            "task", USER, {"secret": MARK}, eventId=f"{EVENT}-{n}" if n else EVENT, headers={"Prefer": "wait=5"}
-        )
-        assert sent.status_code == 200, sent.text
+    await give_login(questline, app, USER)
+    ids_of = await sent(app, [*["task"] * 3, "hello", "risky", "risky", "gift"])
+    for type_ in ("gift", "hello"):
+        await bury(questline, ids_of[type_])
+    fulfilments = [await redeemed(app, item) for item in ("mug", "ticket")]
     await app.send("task", USER, {"secret": MARK}, eventId="victims-waiting-event")
     await until(lambda: is_counted(app))
     await app.post("/v1/coupons/spring", json=[MARK])
@@ -80,16 +102,55 @@ async def victim(questline: Instance) -> Victim:
     assert (await app.post("/v1/incidents", json=incident)).status_code == 202
     key = (await app.post("/v1/keys", json={"name": MARK})).json()["id"]
     secret = (await app.post("/v1/signing-secrets", json={})).json()["id"]
-    invited = await org.call("vic", "POST", f"{org.path}/invitations", {"email": "marked@victim.org"})
+    invited = await org.call(owner, "POST", f"{org.path}/invitations", {"email": "marked@victim.org"})
     replay = await app.post("/v1/admin/replay", json={"mode": "republish", "reason": MARK})
+    [grant] = (await app.get(f"/v1/users/{USER}/rewards")).json()["items"]
     ids = {
-        "userId": USER, "eventId": EVENT, "appId": "victim", "project": "victim", "number": "1", "item": "coffee", "quest": "tour",
-        "step": "look", "achievement": "told", "streak": "daily", "grant": f"{USER}-0", "grantId": "none-0", "fulfilmentId": "none",
-        "pool": "spring", "incident": "victims-incident", "organization": "victim", "memberId": org.ids["vic"],
-        "invitationId": invited.json()["invitation"]["id"] if "invitation" in invited.json() else invited.json()["id"],
-        "keyId": key, "secretId": secret, "replay": replay.json()["id"], "eventType": "task",
+        "userId": USER, "eventId": ids_of["task"], "appId": name, "project": name, "number": "1", "item": "coffee", "quest": "tour",
+        "step": "look", "achievement": "told", "streak": "daily", "grant": grant["grant"], "grantId": grant["grant"],
+        "fulfilmentId": fulfilments[0], "pool": "spring", "incident": "victims-incident", "organization": name,
+        "memberId": org.ids[owner], "member": org.ids[owner], "invitationId": invited.json()["invitation"]["id"], "keyId": key, "secretId": secret,
+        "replay": replay.json()["id"], "eventType": "task",
     }  # fmt: skip
-    return Victim(org, ids)
+    held = {"eventId": ids_of["risky"]}
+    of_operations = {
+        "approveReview": held,
+        "denyReview": held,
+        "deliverAgain": {"fulfilmentId": fulfilments[1]},
+        "redeemItem": {"item": "mug"},
+        "retryDeadLetters": {"letter": ids_of["gift"]},
+        "discardDeadLetters": {"letter": ids_of["hello"]},
+    }
+    return Victim(app, org, owner, ids, of_operations)
+
+
+async def sent(app: App, types: list[str]) -> dict[str, str]:
+    """Send events that are applied at once, and return our id of the last of each type."""
+    ids = {}
+    for n, type_ in enumerate(types):
+        payload = {"secret": MARK, "amount": 100}
+        headers = {"Prefer": "wait=5"}
+        answer = await app.send(type_, USER, payload, eventId=f"{EVENT}-{n}", schemaVersion="2", headers=headers)
+        assert answer.status_code == 200, answer.text
+        ids[type_] = answer.json()["eventId"]
+    return ids
+
+
+async def bury(questline: Instance, event_id: str) -> None:
+    """Make a dead letter of an event."""
+    await questline.owner.execute(
+        "INSERT INTO dead_letters (project_id, event_id, user_hash, reason, message, attempts, failed_at) "
+        "SELECT project_id, id, 0, 'STORE_ERROR', '', 1, now() FROM events WHERE id = $1",
+        event_id,
+    )
+
+
+async def redeemed(app: App, item: str) -> str:
+    """Redeem an item of the store, and return the fulfilment that waits."""
+    answer = await app.post(f"/v1/store/{item}/redeem", json={"userId": USER})
+    assert answer.status_code == 200, answer.text
+    waiting = (await app.get("/v1/fulfilments")).json()["items"]
+    return next(one["fulfilment"] for one in waiting if one["item"] == item)
 
 
 async def is_counted(app: App) -> bool:
@@ -118,9 +179,8 @@ async def credentials(questline: Instance, victim: Victim) -> dict[str, dict[str
     app = App(questline, "other", other.key)
     await app.put("/v1/program", json={})
     publishable = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
-    own = App(questline, "victim", victim.org.key)
-    revoked = (await own.post("/v1/keys", json={"role": "ADMIN"})).json()
-    assert (await own.request("DELETE", f"/v1/keys/{revoked['id']}")).status_code == 204
+    revoked = (await victim.app.post("/v1/keys", json={"role": "ADMIN"})).json()
+    assert (await victim.app.request("DELETE", f"/v1/keys/{revoked['id']}")).status_code == 204
     return {
         "nobody": {},
         "another's key": {},
@@ -175,6 +235,34 @@ async def test_no_route_shows_or_changes_what_is_another_tenants(
     assert faults == []
     assert len(WALK) > 150
     assert await _rows_of(questline, "victim") == before
+
+
+async def test_everything_that_the_walk_names_is_there_for_its_own_tenant(questline: Instance) -> None:
+    """So the walk can fail: a 404 of its own tenant's would say that the others are refused for another reason."""
+    own = await tenant(questline, "own-tenant", "own")
+    before = await _rows_of(questline, "own-tenant")
+    missing = []
+    for method, path, operation in sorted(WALK, key=_removals_last):
+        if "{" not in path and "/admin/dlq/" not in path:
+            continue
+        filled, query, body = own.request(path, operation)
+        if "x-roles" in operation:
+            answer = await own.app.request(method, filled, params=query, json=body)
+        else:
+            of_members = {"member": []} in operation["security"]
+            answer = await own.org.call(own.owner if of_members else "operator", method, filled, body)
+        if answer.status_code in (401, 403, 404) or answer.status_code >= 500:
+            missing.append((operation["operationId"], answer.status_code, answer.text[:200]))
+        if "/admin/dlq/" in path and method == "POST":
+            assert answer.json()["done"] == 1
+    assert missing == []
+    assert await _rows_of(questline, "own-tenant") != before
+
+
+def _removals_last(walked: tuple[str, str, dict[str, Any]]) -> tuple[bool, bool, int]:
+    """Sort what removes after what uses it, and keys, projects and the organization after what is in them."""
+    method, path, _ = walked
+    return method == "DELETE", "/organizations/" in path, -path.count("/") if method == "DELETE" else 0
 
 
 def _is_of_its_own(who: str, operation: str, path: str) -> bool:

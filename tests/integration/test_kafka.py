@@ -78,6 +78,27 @@ async def test_a_duplicate_is_dropped_and_a_reused_key_ends_refused(questline: L
     assert len((await app.get("/v1/events")).json()["items"]) == 3
 
 
+async def test_an_event_that_is_sent_under_two_names_counts_once_though_both_lie_in_one_batch(
+    questline: Logged,
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("task", "ada", eventId="e", idempotencyKey="k")
+    await app.send("task", "ada", eventId="e")
+    await questline.settle()
+    assert await app.balance("ada", "XP") == 40
+    assert len((await app.get("/v1/events")).json()["items"]) == 1
+
+
+async def test_an_event_of_a_page_in_the_log_never_takes_the_key_of_a_servers(questline: Logged) -> None:
+    app = await questline.app(PROGRAM)
+    page = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    for headers in ({"X-API-Key": page}, {}, {"X-API-Key": page}, {}):
+        await app.send("task", "ada", {"by": len(headers)}, headers=headers, idempotencyKey="order-1001")
+    await questline.settle()
+    assert await app.balance("ada", "XP") == 80
+    assert len((await app.get("/v1/events")).json()["items"]) == 2
+
+
 async def test_an_intent_is_new_again_when_its_window_is_over_even_in_one_batch(
     questline: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +147,7 @@ async def test_a_record_that_is_no_event_is_kept_as_it_is_and_those_behind_it_go
         (b'{"id":1}', None),
     ]
     await app.send("task", "ada", eventId="before")
-    for partition in range(64):
+    for partition in range(questline.topic.partitions):
         questline.write(b"{}", partition)
     for value, key in garbage:
         questline.write(value, 0, key)
@@ -138,7 +159,9 @@ async def test_a_record_that_is_no_event_is_kept_as_it_is_and_those_behind_it_go
            ORDER BY record_offset DESC LIMIT 3""", questline.topic.name,
     )  # fmt: skip
     assert [(row[0], row[1]) for row in reversed(kept)] == garbage
-    assert await kafka_offsets.rejects(questline.owner, questline.topic.name) == 67
+    assert await kafka_offsets.rejects(questline.owner, questline.topic.name) == questline.topic.partitions + len(
+        garbage
+    )
 
 
 async def test_a_poisoned_event_is_a_dead_letter_and_those_beside_it_are_applied(

@@ -1,38 +1,40 @@
 """Kafka as the carrier when something fails: brokers, PostgreSQL, an API, a worker that another one has replaced."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from confluent_kafka import TopicPartition
-from conftest_api import App, until
+from confluent_kafka import Consumer, TopicPartition
+from conftest_api import DEADLINE_SECONDS, App, until
 from conftest_kafka import TRAIL, Logged, in_order, logged_instance, order_of
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from questline.assembly import CannotStart, build_worker, running_api
+from questline.cli.doctor import examine
+from questline.model.limits import KAFKA_PARTITIONS
 from questline.processing.log_lane import LogLane
 from questline.settings import Settings
 from questline.store import kafka_offsets
-from questline.transport import kafka_feed, kafka_log
-from questline.transport.kafka_topic import admin_of
-from tests.conftest import missing_part
+from questline.transport import kafka_feed, kafka_log, kafka_topic
+from questline.transport.appending import Full
+from questline.transport.kafka_topic import Topic, Unreachable, admin_of, declare
+from tests.conftest import service
 from tests.services.kafka import Kafka
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "kafka.md"
 USERS = [f"u{n}" for n in range(40)]
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A broker that these tests kill and freeze."""
-    lacks = Kafka.lacks()
-    if lacks is not None:
-        missing_part(lacks)
-    server = Kafka(tmp_path_factory.mktemp("broker"))
-    server.start()
-    server.wait_until_ready()
-    yield server
-    server.stop()
+    yield from service(Kafka, tmp_path_factory.mktemp("broker"))
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +106,19 @@ async def test_a_worker_that_was_replaced_while_it_worked_changes_nothing(
     monkeypatch.setattr(LogLane, "_advance", slow)
     stop = asyncio.Event()
     first = asyncio.create_task(build_worker(questline.settings, replaced).run(stop))
-    await send_steps(app, 10)
-    await held.wait()
-    async with questline.worker():
-        # The newcomer gets half of the partitions, and settles what the first one has in hand of them.
-        await until(lambda: _has_lost_some(zombies[0]))
-        await until(lambda: _others_are_settled(questline, zombies[0]))
+    try:
+        await send_steps(app, 10)
+        await asyncio.wait_for(held.wait(), DEADLINE_SECONDS)
+        async with questline.worker():
+            # The newcomer gets half of the partitions, and settles what the first one has in hand of them.
+            await until(lambda: _has_lost_some(zombies[0]))
+            await until(lambda: _others_are_settled(questline, zombies[0]))
+            go_on.set()
+            await until(questline.is_settled)
+    finally:
         go_on.set()
-        await until(questline.is_settled)
-    stop.set()
-    await first
+        stop.set()
+        await first
     assert await all_in_order(questline, app, 10)
     assert sample(replaced, "questline_kafka_batches_superseded_total") >= 1
 
@@ -121,15 +126,23 @@ async def test_a_worker_that_was_replaced_while_it_worked_changes_nothing(
 async def test_connections_to_postgres_cut_in_mid_batch_double_nothing(questline: Logged) -> None:
     app = await questline.app(TRAIL)
     await send_steps(app, 40)
-    cuts = 0
+
+    async def cut_off() -> bool:
+        return await questline.owner.fetchval(
+            """SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_locks
+               WHERE NOT granted AND relation = 'transfers'::regclass"""
+        )
+
     async with questline.worker():
+        async with questline.owner.transaction():
+            await questline.owner.execute("LOCK TABLE transfers IN EXCLUSIVE MODE")  # batches wait in their middle
+            await until(cut_off)
         while not await questline.is_settled():
-            cuts += await questline.owner.fetchval(
-                """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            await questline.owner.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE usename = 'questline_app' AND datname = current_database() AND xact_start IS NOT NULL"""
             )
             await until(lambda: _is_connected(questline))
-    assert cuts > 0
     assert await all_in_order(questline, app, 40)
 
 
@@ -204,6 +217,30 @@ async def test_a_frozen_broker_loses_and_doubles_nothing(questline: Logged, brok
     assert await order_of(questline, app, "ada") == in_order(1)
 
 
+async def test_a_client_that_fetches_no_more_and_names_no_fault_is_replaced(
+    questline: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_feed, "KAFKA_STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_feed, "KAFKA_LOOKED_SECONDS", 0.2)
+    clients: list[Consumer] = []
+    new_consumer = kafka_feed.Feed._new_consumer
+
+    def remembered(feed: kafka_feed.Feed) -> Consumer:
+        clients.append(new_consumer(feed))
+        return clients[-1]
+
+    monkeypatch.setattr(kafka_feed.Feed, "_new_consumer", remembered)
+    app = await questline.app(TRAIL)
+    async with questline.worker():
+        await send_steps(app, 5)
+        await until(questline.is_settled)
+        clients[0].pause(clients[0].assignment())
+        await send_steps(app, 5, first=5)
+        await until(questline.is_settled)
+    assert len(clients) == 2
+    assert await all_in_order(questline, app, 10)
+
+
 async def test_records_that_kafka_deleted_before_they_were_read_are_told_of(questline: Logged) -> None:
     app = await questline.app(TRAIL)
     await questline.settle()
@@ -225,6 +262,46 @@ async def test_records_that_kafka_deleted_before_they_were_read_are_told_of(ques
     assert await all_in_order(questline, app, 1)
 
 
+@pytest.mark.parametrize("while_a_worker_runs", [False, True])
+async def test_a_topic_that_was_made_anew_is_not_read_on_from_the_old_one_s_offsets(
+    database: Any, broker: Kafka, monkeypatch: pytest.MonkeyPatch, while_a_worker_runs: bool
+) -> None:
+    monkeypatch.setattr(kafka_feed, "KAFKA_LOOKED_SECONDS", 0.2)
+    async with logged_instance(database, broker.url) as questline, AsyncExitStack() as running:
+        app = await questline.app(TRAIL)
+        await app.send("step", "ada", {"n": 0}, eventId="0")
+        await questline.settle()
+        if while_a_worker_runs:
+            await running.enter_async_context(questline.worker())
+        with capture_logs() as logs:
+            await _make_anew(questline.topic)
+            for n in range(1, 4):
+                await until(lambda n=n: _is_accepted(app, "ada", n, str(n)))
+            if not while_a_worker_runs:
+                await running.enter_async_context(questline.worker())
+            await until(lambda: _is_logged(logs, "kafka.topic_replaced"))
+        findings = {finding.state: finding.text for finding in await examine(questline.settings)}
+        assert "was deleted and made anew" in findings["wrong"]
+        (statements,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        await questline.owner.execute(statements.replace("questline.events", questline.topic.name))
+        await running.enter_async_context(questline.worker())
+        await until(questline.is_settled)
+        assert await order_of(questline, app, "ada") == in_order(4)
+
+
+async def test_offsets_of_a_topic_whose_id_nobody_had_noted_are_of_the_one_that_is_seen_first(
+    questline: Logged,
+) -> None:
+    app, topic = await questline.app(TRAIL), questline.topic.name
+    await send_steps(app, 1)
+    await questline.settle()
+    await questline.owner.execute("UPDATE kafka_offsets SET topic_id = NULL WHERE topic = $1", topic)
+    await send_steps(app, 1, first=1)
+    await questline.settle()
+    ids = await questline.owner.fetch("SELECT DISTINCT topic_id FROM kafka_offsets WHERE topic = $1", topic)
+    assert [id_ for (id_,) in ids] == [(await questline.standing()).topic_id]
+
+
 async def test_contests_wait_until_the_log_was_taken_in_up_to_their_end(questline: Logged) -> None:
     app = await questline.app(TRAIL)
     await questline.settle()
@@ -244,9 +321,34 @@ async def test_a_topic_of_another_shape_stops_a_process_with_what_to_do(
     for future in admin.create_topics([kafka_topic_of("odd", 3)]).values():
         future.result(10)
     settings = Settings(dsn=database.app_dsn, dev=True, transport="kafka", kafka_servers=broker.url, kafka_topic="odd")
-    with pytest.raises(CannotStart, match="QUESTLINE_KAFKA_TOPIC cannot be used: the topic 'odd' has 3 partitions"):
+    with pytest.raises(CannotStart, match="KAFKA_PARTITIONS cannot be used together: the topic 'odd' has 3 partitions"):
         async with running_api(settings):
             pass
+
+
+async def test_a_topic_of_another_shape_that_is_seen_late_gets_nothing(
+    questline: Logged, broker: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = admin_of(questline.topic)
+    for future in admin.create_topics([kafka_topic_of("seen-late", 3)]).values():
+        future.result(10)
+    monkeypatch.setattr(kafka_topic, "KAFKA_REACH_SECONDS", 0.5)
+    opened = kafka_log.KafkaLog(msgspec.structs.replace(questline.topic, name="seen-late"), 1_000_000)
+    broker.freeze()
+    try:
+        await opened.open()
+        assert opened.is_full
+    finally:
+        broker.thaw()
+    await until(lambda: _is_told(opened))
+    assert "has 3 partitions" in str(opened.unusable)
+    with pytest.raises(Full):
+        await opened.append_all([])
+    await opened.close()
+
+
+async def _is_told(opened: kafka_log.KafkaLog) -> bool:
+    return opened.unusable is not None
 
 
 @pytest.mark.parametrize(
@@ -277,7 +379,7 @@ async def _at_least(questline: Logged, app: App, events: int) -> bool:
 
 
 async def _has_lost_some(lane: LogLane) -> bool:
-    return len(lane._feed._positions) == 32
+    return len(lane._feed._positions) == KAFKA_PARTITIONS // 2
 
 
 async def _others_are_settled(questline: Logged, lane: LogLane) -> bool:
@@ -299,6 +401,25 @@ async def _is_connected(questline: Logged) -> bool:
 async def _is_accepted(app: App, user: str, n: int, event_id: str | None = None) -> bool:
     given = {} if event_id is None else {"eventId": event_id}
     return (await app.send("step", user, {"n": n}, **given)).status_code == 202
+
+
+async def _make_anew(topic: Topic) -> None:
+    """Delete a topic, and make it again."""
+    admin = admin_of(topic)
+    admin.delete_topics([topic.name])[topic.name].result(10)
+
+    async def is_made() -> bool:
+        try:
+            await asyncio.to_thread(declare, topic)
+        except Unreachable:  # the old one is not wholly gone
+            return False
+        return True
+
+    await until(is_made)
+
+
+async def _is_logged(logs: Any, event: str) -> bool:
+    return any(entry["event"] == event for entry in logs)
 
 
 async def _is_past(questline: Logged, at: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from conftest_api import App, until
+from conftest_api import App, until, within
 from conftest_kafka import TRAIL, Logged, in_order, logged_instance, order_of
 
 from questline.assembly import build_worker, now, running_api
@@ -22,6 +22,7 @@ from tests.services.kafka import Kafka
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "kafka.md"
 USERS = 12
+STEP_SECONDS = 90.0
 
 
 def steps_of(heading: str) -> list[str]:
@@ -154,15 +155,18 @@ async def test_the_documented_moves_to_kafka_and_back_lose_and_double_nothing_an
             for heading in ("Move a running installation to Kafka", "Move back to PostgreSQL"):
                 await _more(clients)
                 for step in steps_of(heading):
-                    await actions[step]()
+                    async with within(STEP_SECONDS, f"{heading}: {step}"):
+                        await actions[step]()
                     followed.add(step)
                 await _more(clients)
             stop.set()
         assert followed == actions.keys()
         await until(lambda: _is_applied(questline, app, clients))
     finally:
-        await installation.stop_worker()
-        await installation.stop_apis()
+        async with within(STEP_SECONDS, "the worker ends"):
+            await installation.stop_worker()
+        async with within(STEP_SECONDS, "the APIs end"):
+            await installation.stop_apis()
     for client in clients:
         assert await order_of(questline, app, client._user) == in_order(client.acknowledged)
 

@@ -166,3 +166,66 @@ async def test_a_narrowed_key_may_what_its_scope_says_and_nothing_else(questline
         assert (answer.status_code == 403) is (needed != scope), (needed, answer.text)
         if needed != scope:
             assert answer.json()["scope"] == needed
+
+
+NARROWED = ["keys:write", "events:write", "events:read", "commands:write"]  # all of INGEST's, and to make keys
+
+
+@pytest.mark.parametrize(
+    ("maker", "body", "status"),
+    [
+        (["keys:write"], {"role": "ADMIN"}, 403),
+        (["keys:write"], {"role": "READONLY"}, 403),
+        (["keys:write"], {"role": "INGEST", "scopes": ["events:write"]}, 403),
+        (["keys:write"], {"type": "publishable"}, 403),
+        (["keys:write"], {"role": "ADMIN", "scopes": ["keys:write"]}, 201),
+        (["keys:write"], {"role": "ADMIN", "scopes": ["keys:write", "keys:read"]}, 403),
+        (NARROWED, {"role": "INGEST"}, 201),
+        (NARROWED, {"type": "publishable", "role": "ADMIN"}, 201),
+        (NARROWED, {"role": "READONLY"}, 403),
+        (None, {"role": "ADMIN"}, 201),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/keys", "/v1/projects/{app}/api-keys"])
+async def test_a_key_makes_rotates_and_revokes_keys_that_may_no_more_than_itself(
+    questline: Instance, maker: list[str] | None, body: dict[str, Any], status: int, path: str
+) -> None:
+    app = await questline.app()
+    path = path.format(app=app.app_id)
+    key = (await app.post("/v1/keys", json={"role": "ADMIN", "scopes": maker} if maker else {"role": "ADMIN"})).json()
+    there = (await app.post("/v1/keys", json=body)).json()
+    before = (await app.get("/v1/keys")).json()["items"]
+    made = await app.post(path, json=body, key=key["key"])
+    rotated = await app.post(f"{path}/{there['id']}/rotate", json={}, key=key["key"])
+    assert [made.status_code, rotated.status_code] == [status, status], (made.text, rotated.text)
+    revoked = await app.request("DELETE", f"{path}/{there['id']}", key=key["key"])
+    assert revoked.status_code == (204 if status == 201 else 403), revoked.text
+    after = (await app.get("/v1/keys")).json()["items"]
+    assert len(after) - len(before) == (2 if status == 201 else 0)
+    ended = {one["id"] for one in after if one["revokedAt"] is not None}
+    assert ended == ({there["id"]} if status == 201 else set())
+    if status == 403:
+        assert [one.json()["code"] for one in (made, rotated, revoked)] == ["forbidden"] * 3
+        beyond = set(KEY_SCOPES[Role(there["role"])] if there["scopes"] is None else there["scopes"]) - set(maker or ())
+        named = beyond if there["type"] == "secret" else {"events:write"}
+        assert all(scope in one.json()["detail"] for scope in named for one in (made, rotated, revoked))
+
+
+async def test_a_key_is_rotated_and_revoked_by_itself_and_not_by_one_that_may_less(questline: Instance) -> None:
+    app = await questline.app()
+    narrow = (await app.post("/v1/keys", json={"role": "ADMIN", "scopes": ["keys:write", "keys:read"]})).json()
+    listed = (await app.get("/v1/keys", key=narrow["key"])).json()["items"]
+    bootstrap = next(key["id"] for key in listed if key["name"] == "bootstrap")
+    assert (await app.post(f"/v1/keys/{bootstrap}/rotate", json={}, key=narrow["key"])).status_code == 403
+    assert (await app.request("DELETE", f"/v1/keys/{bootstrap}", key=narrow["key"])).status_code == 403
+    assert (await app.post(f"/v1/keys/{narrow['id']}/rotate", json={}, key=narrow["key"])).status_code == 201
+    assert (await app.request("DELETE", f"/v1/keys/{narrow['id']}", key=narrow["key"])).status_code == 204
+    assert (await app.get("/v1/keys", key=narrow["key"])).status_code == 401
+    assert (await app.post(f"/v1/keys/{bootstrap}/rotate", json={})).status_code == 201
+
+
+async def test_a_secret_of_signed_events_is_made_by_who_may_send_events(questline: Instance) -> None:
+    app = await questline.app()
+    for scopes, status in ((["keys:write"], 403), (["keys:write", "events:write"], 201)):
+        key = (await app.post("/v1/keys", json={"role": "ADMIN", "scopes": scopes})).json()["key"]
+        assert (await app.post("/v1/signing-secrets", json={}, key=key)).status_code == status

@@ -1,4 +1,4 @@
-"""Real input: every commit of 21 projects, streamed twice and once shuffled, against a naive count."""
+"""Real input: the commits of 21 projects, streamed twice and once shuffled, against a naive count."""
 
 import gzip
 import importlib.util
@@ -12,6 +12,8 @@ import pytest
 import yaml
 from conftest_api import App, Instance
 
+from tests.conftest import missing_data
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "open-source"
 WHOLE = Path(os.environ.get("QL_TEST_COMMITS", ROOT.parent / "shared" / "data" / "commits.ndjson.gz"))
@@ -23,13 +25,15 @@ naive = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(naive)
 
 
-def commits() -> list[dict[str, Any]]:
-    """The whole data where it lies beside the project, else the sample that ships with it."""
-    if WHOLE.exists():
-        with gzip.open(WHOLE, "rt") as lines:
-            return [json.loads(line) for line in lines]
-    print(f"{WHOLE} is not there: the shipped sample of 2,000 commits stands in for it")
-    return [json.loads(line) for line in (EXAMPLE / "sample.ndjson").read_text().splitlines()]
+@pytest.fixture(params=["sample", "whole"])
+def commits(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """The sample of 2,000 commits that ships with the example, and all of them where they lie beside the project."""
+    if request.param == "sample":
+        return [json.loads(line) for line in (EXAMPLE / "sample.ndjson").read_text().splitlines()]
+    if not WHOLE.exists():
+        missing_data(f"The whole data, {WHOLE.name} (QL_TEST_COMMITS is its path),")
+    with gzip.open(WHOLE, "rt") as lines:
+        return [json.loads(line) for line in lines]
 
 
 async def stream(app: App, facts: list[dict[str, Any]]) -> dict[str, int]:
@@ -64,9 +68,11 @@ async def outcome(app: App) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.timeout(240)
-async def test_every_users_totals_streaks_and_unlocks_equal_a_naive_count_in_any_order(questline: Instance) -> None:
+async def test_every_users_totals_streaks_and_unlocks_equal_a_naive_count_in_any_order(
+    questline: Instance, commits: list[dict[str, Any]]
+) -> None:
     program = yaml.safe_load((EXAMPLE / "program.yaml").read_text().replace("on:", "'on':"))
-    facts = commits()
+    facts = list(commits)
     expected = naive.count(facts)
     in_order = await questline.app(program)
     first, second = await stream(in_order, facts), await stream(in_order, facts)

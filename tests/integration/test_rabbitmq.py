@@ -19,8 +19,11 @@ from prometheus_client import CollectorRegistry
 from questline.assembly_carriers import build_relay
 from questline.cli.doctor import examine
 from questline.cli.processes import _page, new_registry, now
+from questline.model.limits import RABBITMQ_PREFETCH
 from questline.settings import CannotStart
 from questline.store.ids import EventIds
+from questline.transport import relay as relays
+from questline.transport import unapplied
 from questline.transport.rabbitmq_topology import DLQ, QUEUES, TopologyMismatch, declare
 from tests.services.rabbitmq import RabbitMQ
 
@@ -40,14 +43,19 @@ async def questline(database: Any, rabbitmq: RabbitMQ) -> AsyncIterator[Instance
 
 @pytest.fixture(autouse=True)
 async def _clean(questline: Instance, rabbitmq: RabbitMQ) -> AsyncIterator[None]:
-    """Take the queues away, so that a test sees its own messages alone."""
+    """Take the queues away, others' of this broker too, so that a test sees its own messages alone."""
+    await _without_queues(rabbitmq)
     yield
+    await _without_queues(rabbitmq)
+    await questline.owner.execute("DELETE FROM outbox")
+
+
+async def _without_queues(rabbitmq: RabbitMQ) -> None:
     connection = await aio_pika.connect(rabbitmq.url)
     channel = await connection.channel()
     for name in (*QUEUES, DLQ):
         await channel.queue_delete(name)
     await connection.close()
-    await questline.owner.execute("DELETE FROM outbox")
 
 
 @pytest.fixture
@@ -174,6 +182,86 @@ async def test_what_was_handed_over_long_ago_and_is_not_applied_is_handed_over_a
     await questline.owner.execute("UPDATE outbox SET relay_at = relay_at - interval '1 hour'")
     async with relaying(questline.settings), in_order(questline, app, "ada", 3):
         await questline.drain()
+
+
+_LONG_AGO = "UPDATE outbox SET relay_at = now() - interval '1 day' WHERE relay_state = 'published'"
+
+
+class Looks:
+    """Lets a relay look for what is not applied: the queue of one partition is purged, and what it held is waited for."""
+
+    def __init__(self, questline: Instance, broker: aio_pika.abc.AbstractChannel) -> None:
+        self._questline = questline
+        self._broker = broker
+        self._queue = ""
+
+    async def begin(self, app: App) -> None:
+        """Send an event whose partition is purged; before all others."""
+        await send(app, "probe", range(1))
+        self._queue = QUEUES[await self._questline.owner.fetchval("SELECT partition FROM outbox")]
+
+    async def look(self) -> None:
+        """Return when a relay has looked at rows that were handed over long ago."""
+        await until(lambda: self._questline.owner.fetchval(_ALL_PUBLISHED))
+        await (await self._broker.get_queue(self._queue)).purge()
+        await self._questline.owner.execute(_LONG_AGO)
+
+        async def is_there_again() -> bool:
+            queue = await self._broker.declare_queue(self._queue, passive=True)
+            return queue.declaration_result.message_count == 1
+
+        await until(is_there_again)
+
+
+@pytest.fixture
+async def looks(questline: Instance, broker: aio_pika.abc.AbstractChannel, monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """A relay that looks often."""
+    monkeypatch.setattr(relays, "RELAY_LOOKED_SECONDS", 0.05)
+    monkeypatch.setattr(relays, "MIRROR_POLL_SECONDS", 0.05)
+    return Looks(questline, broker)
+
+
+async def test_queues_do_not_grow_by_time_while_no_worker_reads_them(
+    questline: Instance, broker: aio_pika.abc.AbstractChannel, looks: Looks
+) -> None:
+    app = await questline.app(PROGRAM)
+    await looks.begin(app)
+    for user in range(10):
+        await send(app, f"u{user}", range(100))
+    await carried(questline)
+    depths = [await messages(broker)]
+    async with relaying(questline.settings):
+        for _ in range(6):
+            await looks.look()
+            depths.append(await messages(broker))
+    assert depths == depths[:1] * 7
+    async with relaying(questline.settings), in_order(questline, app, "u9", 100):
+        await questline.drain()
+
+
+async def test_a_worker_that_applies_nothing_is_brought_so_much_and_no_more(
+    questline: Instance, broker: aio_pika.abc.AbstractChannel, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unapplied, "RELAY_UNAPPLIED_MESSAGES_MAX", 4)
+    app = await questline.app(PROGRAM)
+    await looks.begin(app)
+    for user in range(10):
+        await send(app, f"u{user}", range(1))
+    await carried(questline)
+    elsewhere = "SELECT partition FROM outbox WHERE partition <> (SELECT partition FROM outbox ORDER BY seq LIMIT 1)"
+    queue = QUEUES[await questline.owner.fetchval(elsewhere)]
+    held: list[aio_pika.abc.AbstractIncomingMessage] = []
+    await broker.set_qos(prefetch_count=RABBITMQ_PREFETCH)
+
+    async def hold(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        held.append(message)
+
+    await (await broker.get_queue(queue)).consume(hold)
+    async with relaying(questline.settings):
+        for _ in range(RABBITMQ_PREFETCH + 4 + 6):
+            await looks.look()
+    waiting = (await broker.declare_queue(queue, passive=True)).declaration_result.message_count
+    assert (len(held), waiting) == (RABBITMQ_PREFETCH, 4 + 1)
 
 
 async def test_two_relays_share_the_rows(questline: Instance, broker: aio_pika.abc.AbstractChannel) -> None:
@@ -342,7 +430,7 @@ async def test_the_doctor_tells_of_the_broker_and_of_what_waits_for_it(questline
 async def test_a_relay_has_a_page_of_health(questline: Instance) -> None:
     registry = CollectorRegistry()
     relay, stop = build_relay(questline.settings, registry, now, EventIds().new), asyncio.Event()
-    transport = httpx.ASGITransport(app=_page(relay, registry))
+    transport = httpx.ASGITransport(app=_page(relay, registry, "nothing is handed over"))
     async with httpx.AsyncClient(transport=transport, base_url="http://relay") as http:
         before = (await http.get("/ready")).status_code
         task = asyncio.create_task(relay.run(stop))

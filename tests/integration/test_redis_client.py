@@ -20,16 +20,14 @@ from questline.cli.redis_findings import examine_redis
 from questline.model.limits import HISTORY_HOLDS_SECONDS, REDIS_ASKED_AT_ONCE, REDIS_DEADLINE_SECONDS
 from questline.store.history import History, installation_of
 from questline.store.pool import open_pool
+from tests.services import running
 from tests.services.redis import RedisServer
 
 
 @pytest.fixture
 async def server(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[RedisServer]:
-    own = RedisServer(tmp_path)
-    own.start()
-    own.wait_until_ready()
-    yield own
-    own.stop()
+    with running(RedisServer(tmp_path)) as own:
+        yield own
 
 
 @pytest.fixture

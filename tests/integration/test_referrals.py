@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
 from conftest_api import App, Instance
+
+from questline.model.limits import REFERRAL_CHAIN_MAX
 
 PROGRAM: dict[str, Any] = {
     "currencies": {"coins": {"kind": "currency"}, "cash": {"kind": "currency"}},
@@ -45,6 +48,82 @@ async def test_a_friend_and_their_orders_pay_the_referrer_once(questline: Instan
     assert {item["type"] for item in history} == {"hello", "$referral_qualified", "$commission", "$commission_reversal"}
 
 
+async def test_a_refund_without_the_affiliate_is_taken_from_who_earned_the_order(questline: Instance) -> None:
+    sales = {**PROGRAM["commissions"]["sales"], "to": "affiliate"}
+    app = await questline.app({**PROGRAM, "commissions": {"sales": sales}})
+    orders = [{"amount": 500, "orderId": order, "affiliate": "ada"} for order in (1, 2, 3)]
+    for order in orders:  # applied before its refund comes
+        await app.send("purchase", "bob", order, headers=WAIT)
+    await questline.drain()
+    await app.send("refund", "bob", {"orderId": 1}, headers=WAIT)
+    await app.send("refund", "bob", {"orderId": 2, "affiliate": "cyd"}, headers=WAIT)
+    for type_, payload in (("purchase", {**orders[0], "orderId": 4}), ("refund", {"orderId": 4})):  # both in one batch
+        await app.send(type_, "bob", payload)
+    await app.send("refund", "bob", {"orderId": 5}, headers=WAIT)
+    await app.send("purchase", "bob", {**orders[0], "orderId": 5})
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 50
+    assert (await app.get("/v1/users/cyd")).status_code == 404
+
+
+async def test_a_refund_finds_its_commission_after_the_keys_of_events_were_pruned(questline: Instance) -> None:
+    sales = {**PROGRAM["commissions"]["sales"], "to": "affiliate"}
+    app = await questline.app({**PROGRAM, "commissions": {"sales": sales}})
+    await app.send("purchase", "bob", {"amount": 500, "orderId": 1, "affiliate": "ada"}, headers=WAIT)
+    await questline.drain()
+    await questline.owner.execute(
+        "DELETE FROM dedupe_keys WHERE project_id = (SELECT id FROM projects WHERE app_id = $1)", app.app_id
+    )
+    await app.send("refund", "bob", {"orderId": 1}, headers=WAIT)
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 0
+
+
+PAID: dict[str, Any] = PROGRAM | {
+    "referrals": PROGRAM["referrals"] | {"qualify": {"on": "lesson"}},
+    "commissions": {"sales": PROGRAM["commissions"]["sales"] | {"on": "sale"}},
+}
+FORGED = [
+    ("lesson", {}),
+    ("sale", {"amount": 900, "orderId": 9}),
+    ("refund", {"orderId": 1}),
+    ("refund", {"orderId": 2}),
+]
+
+
+async def paid_to_the_referrer(app: App, events: list[tuple[str, dict[str, Any]]]) -> list[int]:
+    """What ada has, after a server sent events of the friend whom she brought."""
+    for type_, payload in events:
+        await app.send(type_, "bob", payload)
+    await app.instance.drain()
+    return [await app.balance("ada", currency) for currency in ("coins", "cash")]
+
+
+async def test_a_page_cannot_send_what_pays_a_referrer_nor_what_takes_it_back(questline: Instance) -> None:
+    app = await questline.app(PAID)
+    page = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    assert await paid_to_the_referrer(app, [("sale", {"amount": 500, "orderId": 1})]) == [0, 50]
+    answers = [await app.send(type_, "bob", payload, headers={"X-API-Key": page}) for type_, payload in FORGED]
+    assert [(a.status_code, a.json()["code"]) for a in answers] == [(403, "untrusted-event-type")] * len(FORGED)
+    listed = (await app.get("/v1/event-types")).json()["items"]
+    assert {"sale": True}.items() <= {row["type"]: row["trusted"] for row in listed}.items()
+    events = [("sale", {"amount": 300, "orderId": 2}), ("lesson", {}), ("refund", {"orderId": 1})]
+    assert await paid_to_the_referrer(app, events) == [50, 30]
+
+
+async def test_what_a_page_sent_before_it_paid_anybody_is_refused_when_it_is_applied(questline: Instance) -> None:
+    app = await questline.app(PROGRAM | {"commissions": {}})
+    page = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    sent = [await app.send(type_, "bob", payload, headers={"X-API-Key": page}) for type_, payload in FORGED]
+    assert (await app.put("/v1/program", json=PAID)).status_code == 200
+    await questline.drain()
+    found = [(await app.get(f"/v1/events/{answer.json()['eventId']}")).json() for answer in sent]
+    assert [(e["status"], e["reason"]) for e in found] == [("refused", "UNTRUSTED_EVENT_TYPE")] * len(FORGED)
+    assert await paid_to_the_referrer(app, [("sale", {"amount": 300, "orderId": 2})]) == [50, 30]
+
+
 async def test_users_who_name_each_other_at_once_make_no_ring(questline: Instance) -> None:
     app = await questline.app(PROGRAM)
     users = [f"u{n}" for n in range(6)]
@@ -66,3 +145,50 @@ async def test_a_trace_names_no_other_user(questline: Instance) -> None:
     )
     assert "referral" in traces
     assert "ada-the-first" not in traces
+
+
+async def chain(questline: Instance, app: App, length: int) -> tuple[str, str]:
+    """Make users of whom each was brought by the next; return the last one, and the first one's code."""
+    users = [f"u{n}" for n in range(length)]
+    await questline.owner.execute(
+        "INSERT INTO users (project_id, external_id)"
+        " SELECT p.id, u FROM projects p, unnest($2::text[]) AS u WHERE p.app_id = $1",
+        app.app_id,
+        users,
+    )
+    await questline.owner.execute(
+        "INSERT INTO referrals (project_id, user_id, referrer_id, at, status)"
+        " SELECT p.id, f.id, r.id, now(), 'QUALIFIED' FROM projects p, unnest($2::text[], $3::text[]) AS pair (friend, referrer)"
+        " JOIN users f ON f.external_id = friend JOIN users r ON r.external_id = referrer AND r.project_id = f.project_id"
+        " WHERE p.app_id = $1 AND f.project_id = p.id",
+        app.app_id,
+        users[:-1],
+        users[1:],
+    )
+    return users[-1], await code(app, users[0])
+
+
+@pytest.mark.parametrize(
+    ("length", "why"),
+    [(25, "ring"), (REFERRAL_CHAIN_MAX, "ring"), (REFERRAL_CHAIN_MAX + 25, "chain-too-long")],
+)
+async def test_nobody_is_brought_by_whom_they_brought_through_however_many(
+    questline: Instance, length: int, why: str
+) -> None:
+    app = await questline.app(PROGRAM)
+    last, first_code = await chain(questline, app, length)
+    await app.send("signup", last, {"referralCode": first_code}, headers=WAIT)
+    rejected = await questline.owner.fetch(
+        "SELECT data->>'why' FROM notices n JOIN projects p ON p.id = n.project_id"
+        " WHERE p.app_id = $1 AND type = 'referral.rejected'",
+        app.app_id,
+    )
+    assert [row[0] for row in rejected] == [why]
+    assert (await app.get(f"/v1/users/{last}/referrals")).json()["referrer"] is None
+
+
+async def test_a_long_chain_goes_on_as_long_as_its_end_is_seen(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    _, first_code = await chain(questline, app, REFERRAL_CHAIN_MAX)
+    await app.send("signup", "newcomer", {"referralCode": first_code}, headers=WAIT)
+    assert (await app.get("/v1/users/newcomer/referrals")).json()["referrer"] == "u0"

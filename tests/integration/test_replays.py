@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from conftest_api import App, Instance, until
+from ledger import misbooked
 from poison import Poison
-from test_processing import ledger_agrees
 
 from questline.assembly import now
 from questline.control.board_rebuild import compare
@@ -145,7 +145,7 @@ async def test_the_difference_is_shown_first_and_then_paid_by_transfers_that_nam
     a0 = (await app.get("/v1/events/a0")).json()["id"]
     rules = await questline.owner.fetch("SELECT rule FROM transfers WHERE rule = $1", f"compensation:{a0}")
     assert len(rules) == 2
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_a_repeated_or_resumed_reprocessing_pays_nothing_twice(questline: Instance) -> None:
@@ -204,6 +204,20 @@ async def test_what_was_too_much_is_taken_back_unlocks_and_levels_stay_and_board
     programs = await ProgramCache().in_force(conn, [row.project.id])
     assert await compare(conn, row.project, programs[row.project.id]) == []
     await conn.close()
+
+
+async def test_what_the_sender_said_of_the_circumstances_is_read_again(questline: Instance) -> None:
+    app = await questline.app(
+        {
+            "currencies": {"coins": {"kind": "currency"}},
+            "rules": {"phone": {"on": "task", "when": {"field": "event.context.device", "op": "eq", "value": "phone"},
+                                "award": {"coins": 10}}},
+        }
+    )  # fmt: skip
+    await app.send("task", "ada", context={"device": "phone"})
+    await settled(questline)
+    assert await balances(app, "ada") == {"coins": 10}
+    assert (await preview(app, mode="reprocess"))["totals"] == {}
 
 
 async def test_what_cannot_be_replayed_is_said(questline: Instance) -> None:

@@ -1,11 +1,14 @@
 """An achievement for users who meet it already: looked at first, then awarded once, in batches that any worker goes on with."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from conftest_api import App, Instance, until
-from test_processing import ledger_agrees
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger import misbooked
 from typer.testing import CliRunner
 
 from questline.assembly import now
@@ -90,7 +93,7 @@ async def test_an_award_goes_on_where_a_worker_stopped_and_pays_once(questline: 
     assert (sweep["status"], sweep["examined"], sweep["sent"], sweep["progress"]) == ("finished", 8, 6, 1.0)
     history = (await app.get("/v1/users/u3/history")).json()["items"][0]
     assert (history["type"], history["reason"], history["programVersion"]) == ("$evaluate", "PROCESSED", 3)
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_a_worker_that_dies_within_a_batch_leaves_nothing_of_it(
@@ -202,3 +205,55 @@ async def test_the_command_line_previews_asks_and_watches(questline: Instance, m
     await questline.drain()
     assert "0 of 8 users" in (await run("award", "three")).output
     assert (await run("preview", "four")).exit_code == 1
+
+
+@settings(max_examples=4)
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=7),
+    st.integers(1, 4),
+    st.lists(st.sampled_from(("go on", "stop", "die", "ask again")), max_size=6),
+)
+async def test_in_whatever_batches_it_goes_however_often_it_stops_dies_or_is_asked_for_an_award_ends_as_if_given_at_once(
+    questline: Instance, tasks: list[int], batch_users: int, acts: list[str]
+) -> None:
+    app = await questline.app(PROGRAM)
+    done = [(n, k) for n, count in enumerate(tasks) for k in range(count)]
+    events = [{"type": "task", "userId": f"u{n}", "eventId": f"{n}-{k}"} for n, k in done]
+    await app.post("/v1/events/batch", json=[{"type": "hello", "userId": f"u{n}"} for n in range(len(tasks))] + events)
+    await questline.drain()
+    for name, definition in (("three", THREE), ("two", LEVEL_TWO)):
+        await app.put(f"/v1/achievements/{name}", json=definition)
+    await app.post(PATH)
+    for act in acts:
+        if act == "ask again":
+            await app.post(PATH)
+        elif act == "die":
+            await dying(questline, batch_users)
+        else:
+            await service(questline, batch_users).run_once(batches=1 if act == "stop" else None)
+    await service(questline, batch_users).run_once()
+    await questline.drain()
+    await app.post(PATH)  # once more, when all have it
+    assert await service(questline, batch_users).run_once() == 0
+    rows = await questline.owner.fetch(
+        """SELECT u.external_id, b.currency, b.amount FROM balances b JOIN users u ON u.id = b.user_id
+        JOIN projects p ON p.id = u.project_id WHERE p.app_id = $1 AND b.amount > 0""",
+        app.app_id,
+    )
+    expected = {
+        (f"u{n}", *paid) for n, count in enumerate(tasks) if count >= 3 for paid in (("coins", 100), ("XP", 10))
+    }
+    assert {tuple(row) for row in rows} == expected
+    assert await misbooked(questline.owner) == []
+
+
+async def dying(questline: Instance, batch_users: int) -> None:
+    """A worker that stores a batch's events and dies before it commits, where there is a batch left."""
+
+    async def dies(*_: Any) -> None:
+        raise ConnectionError("crashed")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sweeps, "advance", dies)
+        with suppress(ConnectionError):
+            await service(questline, batch_users).run_once(batches=1)

@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 from conftest_api import App, Instance, until
-from test_processing import ledger_agrees
+from ledger import misbooked
 
 from questline.assembly import now, running_api
 from questline.model.event import REWARD_EXPIRE
@@ -56,7 +56,7 @@ async def test_of_64_claims_at_once_one_gets_it(questline: Instance) -> None:
     assert await app.balance("ada", "coins") == 5
     [one] = await grants(app, "ada", "claimed")
     assert (one["grant"], one["given"]) == (grant, [{"kind": "currency", "name": "coins", "units": 5}])
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_a_claim_repeated_under_its_key_gets_the_first_answer_and_somebody_elses_grant_is_not_there(
@@ -196,7 +196,7 @@ async def test_a_revoked_reward_is_owed_and_paid_off_by_what_comes_in(questline:
     assert owed["coins"] == (70, 0)
     assert (await app.post(f"/v1/rewards/{grant}/revoke", json={})).json()["code"] == "not-pending"
     assert (await app.post("/v1/rewards/none/revoke", json={})).status_code == 404
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_the_profile_and_the_history_show_badges_and_grants(questline: Instance) -> None:
@@ -277,7 +277,7 @@ async def test_of_64_redeems_at_once_ten_get_one_of_a_stock_of_ten(questline: In
     assert {a.json()["code"] for a in answers if a.status_code == 409} == {"out-of-stock"}
     balances = Counter([await app.balance(user, "coins") for user in users])
     assert (balances, await escrow(questline, app)) == ({90: 10, 100: 54}, 100)
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_a_failed_fulfilment_refunds_once_and_the_unit_can_be_redeemed_again(questline: Instance) -> None:
@@ -303,7 +303,7 @@ async def test_a_failed_fulfilment_refunds_once_and_the_unit_can_be_redeemed_aga
     assert (done.status_code, moved, await escrow(questline, app)) == (200, [("escrow", "burn", 10)], 0)
     types = [n["type"] for n in (await app.get("/v1/users/ada/notices")).json()["items"]]
     assert types == ["store.failed", "store.redeemed"]
-    assert await ledger_agrees(questline)
+    assert await misbooked(questline.owner) == []
 
 
 async def test_a_store_code_is_told_once_to_each_and_again_under_the_same_key(questline: Instance) -> None:
@@ -365,3 +365,33 @@ async def test_a_crash_after_any_statement_converges_to_one_grant_with_one_code(
     assert crashed.is_set()
     assert sorted(str(g["code"]) for g in await grants(app, "ada")) == ["A", "B"]
     assert (await app.get("/v1/coupons/spring")).json()["left"] == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "moved", "left"),
+    [
+        ("debt",   [("user", "issuance", 20), ("debt", "issuance", 30)], (0, 30)),
+        ("zero",   [("user", "issuance", 20)],                           (0, 0)),
+        ("refuse", None,                                                 (20, 0)),
+    ],
+)  # fmt: skip
+async def test_a_currency_that_the_program_has_no_more_is_taken_back_as_well(
+    questline: Instance, policy: str, moved: list[tuple[str, str, int]] | None, left: tuple[int, int]
+) -> None:
+    gold = {"rewards": {"gold": {"type": "currency", "currency": "gold", "value": 50}},
+            "rules": {"gold": {"on": "gold", "rewards": [{"reward": "gold"}]}}}  # fmt: skip
+    app = await questline.app({"currencies": {"gold": {"kind": "currency"}, "coins": {"kind": "currency"}}, **gold})
+    grant = await granted(app, "ada", "gold")
+    await app.post("/v1/currency/spend", json={"userId": "ada", "currency": "gold", "amount": 30})
+    assert (await app.put("/v1/program", json={"currencies": {"coins": {"kind": "currency"}}})).status_code == 200
+    answer = await app.post(f"/v1/rewards/{grant}/revoke", json={"policy": policy})
+    if moved is None:
+        assert answer.json()["code"] == "insufficient-balance"
+    else:
+        assert [(t["debit"], t["credit"], t["amount"]) for t in answer.json()["outcome"]["transfers"]] == moved
+    row = await questline.owner.fetchrow(
+        "SELECT amount, debt FROM balances b JOIN projects p ON p.id = b.project_id WHERE p.app_id = $1 AND currency = 'gold'",
+        app.app_id,
+    )
+    assert tuple(row) == left
+    assert await misbooked(questline.owner) == []

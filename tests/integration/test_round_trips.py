@@ -1,13 +1,18 @@
 """Several statements sent as one: the same rows come back and go in as when each is sent by itself."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from questline.store.pool import Connection, close, connect
+from questline.model.limits import PLANS_KEPT_SECONDS
+from questline.store import pool, records
+from questline.store.pool import Connection, close, connect, open_pool, renew_plans
 from questline.store.round_trips import Reads, Writes
 
 ADD_NAMES = "INSERT INTO names (id, name) SELECT * FROM unnest($1::integer[], $2::text[])"
@@ -71,3 +76,45 @@ async def test_a_violated_constraint_of_one_statement_undoes_all(conn: Connectio
     with pytest.raises(asyncpg.CheckViolationError, match="not_below"):
         await writes.send(conn)
     assert await conn.fetchval("SELECT count(*) FROM names") == 0
+
+
+@pytest.fixture
+async def lent(database: Any) -> AsyncIterator[dict[str, Callable[[], AbstractAsyncContextManager[Connection]]]]:
+    """How a connection is come by that lives on: one that is kept, and one of a pool."""
+    kept = await connect(database.owner_dsn)
+    of_pool = await open_pool(database.owner_dsn, max_size=1)
+
+    @asynccontextmanager
+    async def once_more() -> AsyncIterator[Connection]:
+        await renew_plans(kept)
+        yield kept
+
+    yield {"kept": once_more, "of a pool": of_pool.acquire}
+    await close(kept)
+    await of_pool.close()
+
+
+@pytest.mark.parametrize("whose", ["kept", "of a pool"])
+async def test_a_table_that_was_empty_when_a_statement_was_planned_is_read_by_key_some_seconds_later(
+    database: Any, lent: Any, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await connect(database.owner_dsn)
+    await owner.execute("VACUUM ANALYZE check_ins")
+
+    async def conditions() -> list[str]:
+        async with lent[whose]() as conn:
+            plan = await conn.fetch("EXPLAIN EXECUTE days (NULL, NULL, NULL)")
+        return [line.strip() for (line,) in plan if "Index Cond" in line]
+
+    async with lent[whose]() as conn:
+        await conn.execute(f"PREPARE days (integer[], bigint[], text[]) AS {records.SQL['load_check_ins']}")
+    assert await conditions() == []
+    await owner.execute("SET session_replication_role = replica")  # users are not needed to tell how a table is read
+    await owner.execute("INSERT INTO check_ins SELECT 1, n, 1, now() FROM generate_series(1, 20000) AS n")
+    assert await conditions() == []
+    later = time.monotonic() + PLANS_KEPT_SECONDS + 1
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: later))
+    found = await conditions()
+    assert [line.startswith("Index Cond: ((project_id = i.project_id) AND (user_id = ") for line in found] == [True]
+    await owner.execute("TRUNCATE check_ins")
+    await close(owner)

@@ -4,11 +4,12 @@ import asyncio
 import base64
 import gzip
 import json
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from conftest_api import Instance
+from conftest_api import App, Instance
 from conftest_served import NODE, losing, node, served
 from segment.analytics import Client
 
@@ -102,7 +103,7 @@ async def test_each_path_takes_its_message_with_the_key_as_basic_user_or_in_the_
     app = await questline.app(PROGRAM)
     made = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
     message = KINDS[kind] | {"userId": "ada", "messageId": "m-1"}
-    basic = {"Authorization": "Basic " + base64.b64encode(f"{app.key}:".encode()).decode()}
+    basic = {"Authorization": "Basic " + base64.b64encode(f"{made}:".encode()).decode()}
     sent = [
         await questline.http.post(f"/v1/{kind}", json=message, headers=basic),
         await questline.http.post(f"/{kind}", content=gzip.compress(json.dumps(message).encode()),
@@ -204,6 +205,90 @@ async def test_who_is_named_first_stays_and_nothing_moves_from_one_user_to_anoth
     await app.post("/v1/track", json=visit("v", 16))
     await questline.drain()
     assert [await app.balance(user, "coins") for user in ("ada", "bob", "eve")] == [2 + 4 + 16, 8, 0]
+
+
+async def senders(app: App) -> dict[str, dict[str, str]]:
+    """The headers of a server, of a page, and of a page where mallory is signed in."""
+    page = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    token = (await app.post("/v1/users/mallory/token", json={})).json()["accessToken"]
+    return {
+        "server": {"X-API-Key": app.key},
+        "page": {"X-API-Key": page},
+        "token": {"Authorization": f"Bearer {token}"},
+    }
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize(
+    ("sent_by", "named_by", "mallory", "ada"),
+    [
+        ("server", "server", 77, 0),
+        ("server", "token", 77, 0),
+        ("server", "page", 0, 77),
+        ("page", "server", 77, 0),
+        ("page", "token", 77, 0),
+        ("page", "page", 77, 0),
+    ],
+)
+async def test_what_a_server_sent_for_a_visitor_is_nobodys_whom_a_page_names(
+    questline: Instance, sent_by: str, named_by: str, mallory: int, ada: int, early: bool
+) -> None:
+    app = await questline.app(PROGRAM)
+    by = await senders(app)
+    act = partial(questline.http.post, "/v1/track", json=visit("v", 77, messageId="m"))
+    if early:
+        await act(headers=by[sent_by])
+    await questline.http.post("/v1/alias", json={"previousId": "v", "userId": "mallory"}, headers=by[named_by])
+    if not early:
+        await act(headers=by[sent_by])
+    for user in ("ada", "mallory"):
+        await app.post("/v1/identify", json={"userId": user, "anonymousId": "v"})
+    again = await act(headers=by[sent_by])
+    assert (again.status_code, again.json()["status"]) == (200, "duplicate")
+    await questline.drain()
+    assert [await app.balance(user, "coins") for user in ("mallory", "ada")] == [mallory, ada]
+
+
+async def test_whom_a_page_named_keeps_what_pages_send_when_a_server_names_another(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    by = await senders(app)
+    named = {"page": "mallory", "server": "ada"}
+    for sender in (None, "page", "server", "page"):
+        if sender is not None:
+            name = {"userId": named[sender], "anonymousId": "v"}
+            await questline.http.post("/v1/identify", json=name, headers=by[sender])
+        await questline.http.post("/v1/track", json=visit("v", 1), headers=by["page"])
+        await questline.http.post("/v1/track", json=visit("v", 10), headers=by["server"])
+    await questline.drain()
+    assert [await app.balance(user, "coins") for user in ("mallory", "ada")] == [4, 40]
+
+
+async def test_what_a_page_sent_for_a_visitor_is_refused_where_only_servers_may_send_it_by_then(
+    questline: Instance,
+) -> None:
+    app = await questline.app(PROGRAM)
+    by = await senders(app)
+    for sender in ("page", "server"):
+        await questline.http.post("/v1/track", json=visit("v", 5, messageId=sender), headers=by[sender])
+    await app.put("/v1/program", json=PROGRAM | {"eventTypes": {"sale": {"trusted": True}}})
+    await app.post("/v1/identify", json={"userId": "ada", "anonymousId": "v"})
+    await questline.drain()
+    found = [(await app.get(f"/v1/events/{name}")).json() for name in ("page", "server")]
+    assert [(e["status"], e["reason"], e["sentWith"]) for e in found] == [
+        ("refused", "UNTRUSTED_EVENT_TYPE", "publishable"),
+        ("processed", "PROCESSED", None),
+    ]
+    assert await app.balance("ada", "coins") == 5
+
+
+async def test_what_waited_before_it_was_kept_who_sent_it_goes_to_whoever_is_named(questline: Instance) -> None:
+    app = await questline.app(PROGRAM)
+    by = await senders(app)
+    await app.post("/v1/track", json=visit("v", 5))
+    await questline.owner.execute("UPDATE anonymous_events SET sent_with = DEFAULT")
+    await questline.http.post("/v1/alias", json={"previousId": "v", "userId": "mallory"}, headers=by["page"])
+    await questline.drain()
+    assert await app.balance("mallory", "coins") == 5
 
 
 async def test_a_visitor_who_is_named_while_they_act_loses_nothing(questline: Instance) -> None:

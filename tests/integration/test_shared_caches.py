@@ -20,10 +20,20 @@ from questline.assembly import running_api
 from questline.model.rates import RateLimits
 from questline.settings import CannotStart, Settings
 from tests.harness.door import Door
-from tests.services import free_port
+from tests.services import free_port, running
 from tests.services.redis import RedisServer
 
 EVENT = {"type": "t", "userId": "u"}
+GUESS = {"email": "ada@guessed.org", "password": "a guess at it"}
+USER = {"appId": "none", "username": "ada", "password": "a guess at it"}
+OPERATOR = {"X-Admin-Token": "a guess at the token"}
+# Where guesses are made, with what; how many each process is sent, and how many tries are given to all together.
+TRIES = [
+    ("/v1/auth/register",       USER,                                      {},       5,  5),
+    ("/v1/auth/login",          USER,                                      {},       8,  10),
+    ("/v1/members/login",       GUESS,                                     {},       8,  10),
+    ("/v1/organizations",       {"id": "x", "name": "x"},                  OPERATOR, 70, 120),
+]  # fmt: skip
 
 
 @asynccontextmanager
@@ -47,11 +57,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def own_redis(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    server.wait_until_ready()
-    yield server
-    server.stop()
+    with running(RedisServer(tmp_path)) as server:
+        yield server
 
 
 async def send(http: httpx.AsyncClient, app: App, body: Any = EVENT, path: str = "/v1/events") -> httpx.Response:
@@ -83,6 +90,37 @@ async def test_processes_give_a_limit_once(
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(202), statuses.count(429)) == (10, 30)
     assert {answer.headers["RateLimit-Policy"] for answer in answers if answer.status_code == 202} == {'"key";q=10;w=1'}
+
+
+@pytest.mark.parametrize(("path", "body", "headers", "each", "all_together"), TRIES)
+async def test_processes_give_tries_at_what_can_be_guessed_once(
+    database: Any,
+    redis_server: RedisServer,
+    patient: None,
+    path: str,
+    body: Any,
+    headers: Any,
+    each: int,
+    all_together: int,
+) -> None:
+    async with apis(database.app_dsn, redis_server.url) as both:
+        answers = await asyncio.gather(
+            *(http.post(path, json=body, headers=headers) for _ in range(each) for http in both)
+        )
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(429), {*statuses} - {429} <= {401, 404}) == (2 * each - all_together, True)
+    assert {int(a.headers["Retry-After"]) for a in answers if a.status_code == 429} == {60 // all_together or 1}
+
+
+async def test_without_redis_a_process_still_refuses_guesses_beyond_its_share(
+    database: Any, own_redis: RedisServer
+) -> None:
+    async with apis(database.app_dsn, own_redis.url, 1) as (http,):
+        assert (await http.post("/v1/members/login", json=GUESS)).status_code == 401
+        own_redis.kill()
+        statuses = [(await http.post("/v1/members/login", json=GUESS)).status_code for _ in range(12)]
+    assert statuses == sorted(statuses)
+    assert 1 <= statuses.count(401) <= 10
 
 
 async def test_a_duplicate_is_known_to_the_other_process(

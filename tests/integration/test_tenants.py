@@ -1,7 +1,6 @@
 """Organizations, members and projects: who may do what, from when on, and until when."""
 
 import asyncio
-import itertools
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -10,16 +9,17 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from conftest_api import Instance, until
+from conftest_api import Instance, client_of, running_instance, until
 
 from questline.assembly import running_api
 from questline.model.limits import LOGINS_PER_MINUTE, PASSWORD_CHARS_MAX
 from questline.model.permissions import MEMBER_SCOPES, MemberRole, Scope
 from questline.settings import Settings
+from questline.store.embedded import EmbeddedPostgres
+from tests.conftest import fresh_database
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/organizations-and-keys.md"
 PASSWORD = "correct horse battery"
-_addresses = itertools.count(1)
 OPERATOR = {"X-Admin-Token": "operator-of-the-tests"}
 
 
@@ -64,8 +64,7 @@ class Org:
 async def made(questline: Instance, name: str, *people: tuple[str, str]) -> Org:
     """An organization with a project of the same name and the people given, by name and role."""
     # Each comes from an address of its own, for which logins are bounded.
-    transport = httpx.ASGITransport(app=questline.asgi, client=(f"192.0.2.{next(_addresses)}", 1))
-    org = Org(httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60), questline.owner, name)
+    org = Org(client_of(questline), questline.owner, name)
     assert (await org.call("operator", "POST", "/v1/organizations", {"id": name, "name": name})).status_code == 201
     project = await org.call("operator", "POST", f"{org.path}/projects", {"id": name, "name": name})
     assert project.status_code == 201, project.text
@@ -98,6 +97,8 @@ REQUESTS: list[tuple[str, str, Any, Scope]] = [
     ("GET",    "/v1/projects/{name}",        None,                         Scope.PROJECT_READ),
     ("PATCH",  "/v1/projects/{name}",        {"name": "Other"},            Scope.PROJECT_WRITE),
     ("GET",    "/v1/projects/{name}/api-keys", None,                       Scope.KEYS_READ),
+    ("POST",   "/v1/projects/{name}/api-keys", {"role": "ADMIN"},          Scope.KEYS_WRITE),
+    ("POST",   "/v1/signing-secrets",        {},                           Scope.KEYS_WRITE),
     ("GET",    "/v1/users/u/profile",        None,                         Scope.USERS_READ),
     ("PUT",    "/v1/program",                {},                           Scope.PROGRAM_WRITE),
     ("POST",   "/v1/events",                 {"type": "t", "userId": "u"}, Scope.EVENTS_WRITE),
@@ -280,44 +281,38 @@ async def test_a_changed_setting_is_in_force_with_the_next_request(questline: In
     assert (act["before"]["defaultTimezone"], act["after"]["webhookSecret"]) == ("UTC", "(hidden)")
 
 
-async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(questline: Instance, database: Any) -> None:
-    org = await made(questline, "logins")
-    async with running_api(Settings(dsn=database.app_dsn, dev=True)) as app:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://t") as http:
-            there = Org(http, questline.owner, org.name)
-            await there_joins(org, there)
-            login = {"email": "ada@logins.org", "password": PASSWORD}
-            right = await http.post("/v1/members/login", json={**login, "email": "ADA@logins.org"})
-            token = {"Authorization": f"Bearer {right.json()['token']}"}
-            wrong = [
-                await http.post("/v1/members/login", json={**login, **other})
-                for other in ({"password": "wrong"}, {"email": "nobody@logins.org"})
-            ]
-            assert [a.status_code for a in wrong] == [401, 401]
-            assert wrong[0].json() == wrong[1].json()
-            changed = await http.post(
-                "/v1/members/me/password",
-                json={"password": PASSWORD, "newPassword": "ö" * PASSWORD_CHARS_MAX},
-                headers=token,
-            )
-            assert changed.status_code == 204
-            assert (await http.post("/v1/members/login", json=login)).status_code == 401
-            login["password"] = "ö" * PASSWORD_CHARS_MAX
-            assert (await http.post("/v1/members/login", json=login)).status_code == 200
-            assert (await http.get("/v1/members/me", headers=token)).json()["email"] == "ada@logins.org"
-            guess = {"token": "qi_guess", "name": "x", "password": PASSWORD}
-            while (last := await http.post("/v1/invitations/accept", json=guess)).status_code == 404:
-                pass
-            for answer in (last, await http.post("/v1/members/login", json=login)):
-                assert (answer.status_code, answer.json()["code"]) == (429, "rate-limited")
-                assert int(answer.headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
-
-
-async def there_joins(org: Org, there: Org) -> None:
-    invited = await org.call(
-        "operator", "POST", f"{org.path}/invitations", {"email": "ada@logins.org", "role": "owner"}
-    )
-    assert (await there.join(invited.json()["token"], "Ada")).status_code == 201
+async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(postgres: EmbeddedPostgres) -> None:
+    """One process, which has the tries for itself."""
+    async with fresh_database(postgres) as alone, running_instance(alone) as questline:
+        org, http = await made(questline, "logins"), questline.http
+        ada = {"email": "ada@logins.org", "role": "owner"}
+        invited = await org.call("operator", "POST", f"{org.path}/invitations", ada)
+        assert (await org.join(invited.json()["token"], "Ada")).status_code == 201
+        login = {"email": "ada@logins.org", "password": PASSWORD}
+        right = await http.post("/v1/members/login", json={**login, "email": "ADA@logins.org"})
+        token = {"Authorization": f"Bearer {right.json()['token']}"}
+        wrong = [
+            await http.post("/v1/members/login", json={**login, **other})
+            for other in ({"password": "wrong"}, {"email": "nobody@logins.org"})
+        ]
+        assert [a.status_code for a in wrong] == [401, 401]
+        assert wrong[0].json() == wrong[1].json()
+        changed = await http.post(
+            "/v1/members/me/password",
+            json={"password": PASSWORD, "newPassword": "ö" * PASSWORD_CHARS_MAX},
+            headers=token,
+        )
+        assert changed.status_code == 204
+        assert (await http.post("/v1/members/login", json=login)).status_code == 401
+        login["password"] = "ö" * PASSWORD_CHARS_MAX
+        assert (await http.post("/v1/members/login", json=login)).status_code == 200
+        assert (await http.get("/v1/members/me", headers=token)).json()["email"] == "ada@logins.org"
+        guess = {"token": "qi_guess", "name": "x", "password": PASSWORD}
+        while (last := await http.post("/v1/invitations/accept", json=guess)).status_code == 404:
+            pass
+        for answer in (last, await http.post("/v1/members/login", json=login)):
+            assert (answer.status_code, answer.json()["code"]) == (429, "rate-limited")
+            assert int(answer.headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
 
 
 async def test_a_wrong_operators_token_is_refused(questline: Instance) -> None:

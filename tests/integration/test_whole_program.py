@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from conftest_api import App, Instance
+from ledger import misbooked
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CRASHES = 5  # in one run, one after another
@@ -152,7 +153,7 @@ async def test_a_crash_after_any_statement_of_any_mechanic_converges_to_one_effe
     for at in range(1, statements + 1, _CRASHES):
         crashes = range(at, min(at + _CRASHES, statements + 1))
         assert differences(calm, await play(*crashes)) == [], f"after crashes behind statements {list(crashes)}"
-    assert await books(questline) == []
+    assert await misbooked(questline.owner) == []
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:
@@ -166,20 +167,6 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
             f"{path}: has {x!r} beside" for x in other if x not in one
         ]
     return [] if one == other else [f"{path}: {one!r} is not {other!r}"]
-
-
-async def books(questline: Instance) -> list[Any]:
-    """Every (project, user, currency) whose balance or debt is not the sum of its transfers; none, if the books balance."""
-    return list(
-        await questline.owner.fetch(
-            """SELECT * FROM (
-                SELECT project_id, user_id, currency,
-                       sum(CASE WHEN credit = 'user' THEN amount WHEN debit = 'user' THEN -amount ELSE 0 END) AS moved
-                FROM transfers GROUP BY 1, 2, 3) t
-            FULL JOIN balances b USING (project_id, user_id, currency)
-            WHERE coalesce(t.moved, 0) <> coalesce(b.amount, 0)"""
-        )
-    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -212,7 +199,7 @@ async def test_the_books_balance_per_currency_after_any_run(questline: Instance,
             answers = await asyncio.gather(*(call() for _ in range(25)))
             assert [a.text for a in answers if a.status_code >= 500] == []
     await questline.drain()
-    assert await books(questline) == []
+    assert await misbooked(questline.owner) == []
     boards = await questline.owner.fetchval(
         """SELECT count(*) FROM (
             SELECT t.project_id, t.user_id, sum(t.amount) AS earned FROM transfers t

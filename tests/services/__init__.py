@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -99,6 +102,20 @@ class Service:
                 psutil.Process(pid).send_signal(number)
             except psutil.NoSuchProcess:
                 continue
+
+
+ServiceT = TypeVar("ServiceT", bound=Service)
+
+
+@contextmanager
+def running(server: ServiceT) -> Iterator[ServiceT]:
+    """Run a server, ready to answer; it is stopped at the end."""
+    server.start()
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
 
 
 def free_port() -> int:

@@ -137,6 +137,15 @@ class Scheduler:
             sleep.cancel()
             stopped.cancel()
 
+    def later(self, seconds: float, call: Callable[[], None]) -> "asyncio.Task[None]":
+        """The product's `later`, in that time."""
+
+        async def wait() -> None:
+            await self.sleep(seconds)
+            call()
+
+        return asyncio.ensure_future(wait())
+
     async def kill(self, process: Process) -> None:
         """End a process where it stands; what it sent has arrived, and nothing follows."""
         self.trace.append(f"{self.now:8.2f} KILL {process.name}")

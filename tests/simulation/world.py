@@ -16,18 +16,18 @@ import pytest
 from asyncpg.pgproto import pgproto
 from prometheus_client import CollectorRegistry
 
-from questline import assembly
+from questline import assembly_worker
 from questline.model.event import SPEND, AcceptedEvent
 from questline.model.hashing import content_hash, user_hash
-from questline.processing import commands, lane, partitions
+from questline.processing import commands, connected, lane, partitions
 from questline.processing.commands import CommandResult, Commands, Overloaded, Unavailable, UserParked
 from questline.processing.meters import ProcessingMeters
 from questline.settings import Settings
-from questline.store import accept
+from questline.store import accept, pool
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
 from questline.telemetry.projects import ProjectEvents
-from questline.transport import stall
+from questline.transport import gathering, stall
 
 from .scheduler import BEGIN, Crashed, Process, Scheduler, current
 
@@ -134,8 +134,8 @@ class World:
 
     def _worker(self, number: int) -> Process:
         process = Process(f"worker-{number}.{self._ids}", self.scheduler)
-        with mock.patch.multiple(assembly, now=process.clock, EventIds=lambda: SimpleNamespace(new=self.new_id)):
-            worker = assembly.build_worker(Settings(dsn=self._dsn, lanes=LANES), CollectorRegistry())
+        with mock.patch.multiple(assembly_worker, now=process.clock, EventIds=lambda: SimpleNamespace(new=self.new_id)):
+            worker = assembly_worker.build_worker(Settings(dsn=self._dsn, lanes=LANES), CollectorRegistry())
         worker._services = worker._services[:1]  # the leases; the other services have nothing to do here
         process.spawn(worker.run(asyncio.Event()))
         return process
@@ -341,9 +341,10 @@ def under(monkeypatch: pytest.MonkeyPatch, running: Callable[[], Scheduler]) -> 
     monkeypatch.setattr(asyncpg.Connection, "close", close_counted)
     waits = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: running().sleep(seconds)})
     watch = SimpleNamespace(monotonic=lambda: running().now, perf_counter_ns=lambda: 0, perf_counter=lambda: 0.0)
-    for module in (lane, partitions, stall, commands):
+    for module in (lane, partitions, stall, gathering, commands):
         monkeypatch.setattr(module, "asyncio", waits)
-    for module in (lane, partitions, stall, commands):
+    for module in (lane, partitions, stall, gathering, commands, pool):
         monkeypatch.setattr(module, "time", watch)
-    for module in (lane, partitions, commands):
+    for module in (connected, lane, partitions):
         monkeypatch.setattr(module, "pause", lambda stop, seconds: running().pause(stop, seconds))
+    monkeypatch.setattr(gathering, "later", lambda seconds, call: running().later(seconds, call))

@@ -38,6 +38,7 @@ def test_every_act_is_told_in_the_how_to() -> None:
         ({"token": "abc", "tokens": 3}, {"token": HIDDEN, "tokens": 3}),
         ({"a": [{"password": "p"}]}, {"a": [{"password": HIDDEN}]}),
         ("use sk_live_" + "0f" * 32, f"use {HIDDEN}"),
+        ("or qp_" + "0f" * 32, f"or {HIDDEN}"),
         ({"url": "https://user:pass@host/x?sig=abc&z=1"}, {"url": f"https://{HIDDEN}host/x?{HIDDEN}&{HIDDEN}"}),
         ({"definition": {"on": "task"}, "n": None, "b": True}, {"definition": {"on": "task"}, "n": None, "b": True}),
     ],

@@ -21,7 +21,7 @@ CLOCKS = {
     "time.gmtime",
 }
 CLOCK_HOMES = {
-    "assembly",
+    "assembly_worker",
     "store.ids",  # a UUIDv7 is its moment; no date is taken from it but the month of a partition
 }
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv"}
@@ -37,7 +37,7 @@ STATEMENT = re.compile(
 SQL_HOMES = {"store.pool", "store.health"}  # setting up a connection, and asking whether one answers
 
 
-def test_the_clock_is_read_in_assembly_alone_so_that_every_date_can_be_given() -> None:
+def test_the_clock_is_read_in_one_part_of_assembly_alone_so_that_every_date_can_be_given() -> None:
     assert _mentions(CLOCKS, CLOCK_HOMES) == []
 
 
@@ -53,6 +53,18 @@ def test_no_module_but_settings_spells_a_variable_of_ours_except_to_name_it_to_a
         if module.name != "settings" and not module.name.startswith("cli") and module.name != "assembly"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and spelt.search(node.value)
+    ]
+    assert found == []
+
+
+def test_the_header_of_an_idempotency_key_is_read_in_one_module_so_that_its_two_names_are_equal_everywhere() -> None:
+    spelt = {"idempotency-key", "x-idempotency-key", b"idempotency-key", b"x-idempotency-key"}
+    found = [
+        module.at(node)
+        for module in modules()
+        if module.name != "api.idempotency"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and node.value in spelt
     ]
     assert found == []
 

@@ -20,10 +20,14 @@ PUBLIC = {
     "refresh_user": "of whoever has a refresh token",
     "log_out_user": "of whoever has a refresh token",
     "get_own_profile": "of a user, by a token of theirs",
+    "change_own_password": "of a user, by a token of theirs",
+    "reset_user_password": "of whoever has its token",
     "log_in_member": "of whoever has a password",
     "log_out_member": "of who is logged in",
     "get_me": "of who is logged in",
     "change_password": "of who is logged in",
+    "issue_member_password_reset": "of operators",
+    "reset_member_password": "of whoever has its token",
 }
 """Routes that need no scope, each with the reason."""
 

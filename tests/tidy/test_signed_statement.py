@@ -27,11 +27,9 @@ def with_nonces(accept: str) -> str:
     signed = signed.replace(
         ")\n), keyed", ", nonce)\n    WHERE nonce IS NULL OR nonce IN (SELECT nonce_hash FROM burnt)\n), keyed"
     )
-    head, queue = signed.split(")\nINSERT INTO outbox")
-    indented = ("INSERT INTO outbox" + queue).replace("\n", "\n    ")
+    stored, _ = signed.split("\nSELECT CASE")
     return (
-        f"{head}), queued AS (\n    {indented}\n)\n"
-        "SELECT event_id, NULL::bytea AS nonce_hash FROM queued UNION ALL SELECT NULL, nonce_hash FROM burnt"
+        f"{stored}\nSELECT event_id, NULL::bytea AS nonce_hash FROM queued UNION ALL SELECT NULL, nonce_hash FROM burnt"
     )
 
 
@@ -42,7 +40,7 @@ def test_accept_signed_is_accept_with_nonces() -> None:
 def unqueued(accept: str) -> str:
     """Return what logged.store must be: accept without the queue, its events the last part."""
     head, rest = accept.split(", stored AS (\n")
-    stored, _ = rest.split("\n)\nINSERT INTO outbox")
+    stored, _ = rest.split("\n), queued AS (\n")
     return f"{head}\n{textwrap.dedent(stored)}\nRETURNING id"
 
 

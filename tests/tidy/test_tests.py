@@ -5,6 +5,8 @@ import ast
 import pytest
 from source import ROOT, dotted
 
+from tests.conftest import LONGEST_FIRST
+
 FOLDERS = sorted(p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and not p.name.startswith("_"))
 SLEEPS = {"time.sleep", "asyncio.sleep"}
 
@@ -18,6 +20,11 @@ def test_no_test_sleeps_for_a_time_that_was_guessed(folder: str) -> None:
         polls = {line for loop in ast.walk(tree) if isinstance(loop, ast.While) for line in _sleeps(loop)}
         found += [f"{path.name}:{line}" for line in sorted(_sleeps(tree) - polls)]
     assert found == []
+
+
+@pytest.mark.parametrize("name", LONGEST_FIRST)
+def test_a_file_that_is_to_come_first_is_there(name: str) -> None:
+    assert (ROOT / "tests" / name).is_file()
 
 
 def _sleeps(tree: ast.AST) -> set[int]:

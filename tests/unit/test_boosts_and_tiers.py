@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from questline.engine.validate import validate
+from questline.model.records import RecordKind
+from questline.model.tiers import TierState
 from questline.testing.scenario import Scenario
 
 XP = {"XP": {"kind": "xp", "levels": {"curve": "linear", "base": 100}}, "coins": {"kind": "currency"}}
@@ -114,6 +116,28 @@ def test_a_step_goes_by_what_was_earned_or_by_what_is_held(by: dict[str, Any], s
     assert scenario.user().balances["gems"] == (27 if "earned" in by else 7)
 
 
+@pytest.mark.parametrize(
+    ("held", "rows", "gems"),
+    [
+        (250, [("spend", 200, "silver 250"), ("buy", 40, "silver 290"), ("buy", 10, "gold 300")],  27),
+        (50,  [("spend", 40, "bronze 50"),   ("buy", 49, "bronze 99"),  ("buy", 1, "silver 100")], 7),
+        (0,   [("buy", 90, "bronze 90"),     ("spend", 90, "bronze 90"), ("buy", 10, "silver 100")], 7),
+    ],
+)  # fmt: skip
+def test_who_was_there_before_the_tiers_begins_with_what_they_hold(
+    held: int, rows: list[tuple[str, int, str]], gems: int
+) -> None:
+    scenario, found = club(), []
+    scenario.user().balances["coins"] = held
+    for type_, n, _ in rows:
+        spend = ("$spend", {"currency": "coins", "amount": n})
+        scenario.play([("2026-01-05T12:00Z", *(spend if type_ == "spend" else ("buy", {"n": n})))])
+        state = scenario.user().records["tier", "club"]
+        found.append(f"{['bronze', 'silver', 'gold'][state.step]} {state.earned}")
+    assert found == [stand for _, _, stand in rows]
+    assert scenario.user().balances["gems"] == gems
+
+
 def test_a_jump_over_steps_pays_each_once_and_tells_of_the_move() -> None:
     scenario = club()
     played = scenario.play([("2026-01-05T12:00Z", "buy", {"n": 1_000}), ("2026-01-05T12:01Z", "buy", {"n": 1_000})])
@@ -121,6 +145,24 @@ def test_a_jump_over_steps_pays_each_once_and_tells_of_the_move() -> None:
     assert [(n.type, n.data) for n in played[0].decision.notices] == [
         ("tier.up", {"tier": "club", "before": "bronze", "after": "gold"})
     ]
+
+
+@pytest.mark.parametrize("debt", [0, 60, 1_000])
+def test_what_consequences_pay_is_earned_for_a_step_even_where_it_pays_a_debt_off(debt: int) -> None:
+    scenario = Scenario(
+        {
+            "currencies": {"coins": {"kind": "currency"}, "gems": {"kind": "currency"}},
+            "metrics": {"visits": {"on": "buy", "count": True}},
+            "rules": {"buy": {"on": "buy", "award": {"coins": 60}}},
+            "achievements": {
+                "first": {"title": "First", "requirements": [{"metric": "visits"}], "rewards": [{"currency": "coins", "value": 60}]},
+            },
+            "tiers": {"club": {"earned": "coins", "steps": [{"name": "bronze", "at": 0}, {"name": "silver", "at": 100}]}},
+        }
+    )  # fmt: skip
+    scenario.user().debts["coins"] = debt
+    scenario.play([("2026-01-05T12:00Z", "buy", {})])
+    assert scenario.user().records[RecordKind.TIER, "club"] == TierState(step=1, best=1, earned=120)
 
 
 def test_conditions_and_maps_read_the_step_by_its_name() -> None:

@@ -50,6 +50,66 @@ def test_a_check_in_is_of_the_users_own_day() -> None:
     assert [len(found) > 1 for found in effects(scenario, *rows)] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("journey", "rows"),
+    [
+        ("a user who hops over all zones", [
+            ("2026-01-05T10:30Z", "Pacific/Kiritimati", True),
+            ("2026-01-05T10:30Z", "UTC",                False),
+            ("2026-01-05T10:31Z", "Etc/GMT+12",         False),
+            ("2026-01-05T10:32Z", "Pacific/Kiritimati", False),
+            ("2026-01-05T18:29Z", "UTC",                False),
+            ("2026-01-05T18:30Z", "UTC",                True),
+            ("2026-01-06T18:30Z", "UTC",                False),
+            ("2026-01-07T00:00Z", "UTC",                True),
+        ]),
+        ("east, the first evening", [
+            ("2026-01-05T21:00Z", "Europe/Berlin",      True),
+            ("2026-01-06T04:59Z", "Asia/Tokyo",         False),
+            ("2026-01-06T05:00Z", "Asia/Tokyo",         True),
+        ]),
+        ("west, where the date comes again", [
+            ("2026-01-05T21:00Z", "Asia/Tokyo",         True),
+            ("2026-01-06T05:00Z", "America/Los_Angeles", True),
+            ("2026-01-06T08:00Z", "America/Los_Angeles", False),
+            ("2026-01-07T08:00Z", "America/Los_Angeles", True),
+        ]),
+        ("over the date line, where a date is left out", [
+            ("2026-01-05T10:30Z", "Etc/GMT+12",         True),
+            ("2026-01-05T18:30Z", "Pacific/Kiritimati", True),
+        ]),
+        ("midnight, in a zone that stays", [
+            ("2026-01-05T22:59Z", "Europe/Berlin",      True),
+            ("2026-01-05T23:00Z", "Europe/Berlin",      True),
+        ]),
+        ("midnight, after the zone changed within a day", [
+            ("2026-01-05T22:59Z", "Europe/Berlin",      True),
+            ("2026-01-05T23:30Z", "Europe/London",      False),
+            ("2026-01-06T00:00Z", "Europe/London",      True),
+        ]),
+        ("the hour that summer leaves out", [
+            ("2026-03-28T22:59Z", "Europe/Berlin",      True),
+            ("2026-03-28T23:00Z", "Europe/Berlin",      True),
+            ("2026-03-29T21:59Z", "Europe/Berlin",      False),
+            ("2026-03-29T22:00Z", "Europe/Berlin",      True),
+        ]),
+        ("the day that Apia left out", [
+            ("2011-12-30T09:59Z", "Pacific/Apia",       True),
+            ("2011-12-30T10:00Z", "Pacific/Apia",       True),
+        ]),
+    ],
+)  # fmt: skip
+def test_a_change_of_zone_gives_no_second_check_in_and_takes_none_from_a_traveller(
+    journey: str, rows: list[tuple[str, str, bool]]
+) -> None:
+    scenario = loop()
+    found = []
+    for at, zone, _ in rows:
+        scenario.play([(at, "$profile_update", {"timezone": zone})])
+        found.append(len(effects(scenario, (at, "check_in", {}))[0]) > 1)
+    assert found == [one for _, _, one in rows], journey
+
+
 @pytest.mark.parametrize(("by", "bought"), [("units", [True, True, False]), ("kinds", [True, True, True])])
 def test_the_inventory_is_bounded_by_units_or_by_kinds(by: str, bought: list[bool]) -> None:
     scenario = loop(inventory={"cap": 2, "by": by})

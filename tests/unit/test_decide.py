@@ -1,12 +1,16 @@
 """Decisions: what rules, limits, multipliers, levels, metrics and achievements make of events."""
 
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from scenario import COINS, XP, Scenario, paid
+from books import books_balance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenario import COINS, START, XP, Scenario, paid
 
 from questline.engine.decide import decide
 from questline.model.event import Event
@@ -92,6 +96,31 @@ def test_a_streak_multiplies_every_so_many_days_or_from_a_length_on() -> None:
 def test_a_limit_pays_so_often_in_a_window(per: str, days: list[float], fired: int) -> None:
     scenario = Scenario(rule(limit={"times": 2, "per": per}))
     assert sum(bool(scenario.play(day, "e").transfers) for day in days) == fired
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from(("e", "e", "$spend")), st.integers(0, 72), st.integers(1, 25)), max_size=20),
+    st.integers(1, 3),
+    st.sampled_from(("hour", "day", "ever")),
+)
+def test_in_whatever_order_events_come_a_limit_pays_each_window_so_often_and_no_spend_takes_what_is_not_there(
+    acts: list[tuple[str, int, int]], times: int, per: str
+) -> None:
+    scenario, decisions = Scenario(rule(limit={"times": times, "per": per})), []
+    paid_in, coins = Counter[int](), 0
+    for type_, hour, amount in acts:
+        decisions.append(scenario.at(START + timedelta(hours=hour), type_, currency="coins", amount=amount))
+        if type_ == "e":
+            window = {"hour": hour, "day": (hour + START.hour) // 24, "ever": 0}[per]
+            paid_in[window] += 1
+            coins += 10 if paid_in[window] <= times else 0
+        else:
+            enough = amount <= coins
+            assert decisions[-1].reason == (Reason.PROCESSED if enough else Reason.INSUFFICIENT_BALANCE)
+            coins -= amount if enough else 0
+        assert scenario.state.balances.get("coins", 0) == coins
+    assert books_balance(scenario.state, decisions)
 
 
 def test_a_limits_day_is_the_users_day() -> None:

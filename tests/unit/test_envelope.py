@@ -9,6 +9,14 @@ import pytest
 
 from questline.ingest.envelope import Invalid, Normaliser, Rejection
 from questline.model.event import SPEND, AcceptedEvent
+from questline.model.hashing import (
+    command_key_hash,
+    event_id_hash,
+    full_hash,
+    given_key_hash,
+    intent_hash,
+    public_hash,
+)
 from questline.model.limits import KEY_CHARS_MAX, PAYLOAD_DEPTH_MAX, SHORT_TEXT_CHARS_MAX, USER_ID_CHARS_MAX
 from questline.model.principal import DedupeStrategy, Project
 
@@ -187,6 +195,13 @@ def test_a_clock_may_run_ahead_by_as_much_as_is_tolerated(normaliser: Normaliser
 # ── keys
 
 
+def test_a_key_in_the_body_is_looked_at_though_a_header_has_the_last_word(normaliser: Normaliser) -> None:
+    body = json.dumps({"type": "t", "userId": "u", "idempotencyKey": "k" * (KEY_CHARS_MAX + 1)}).encode()
+    found = normaliser.from_json(body, PROJECT, "header")
+    assert isinstance(found, Rejection)
+    assert found.field == "idempotencyKey"
+
+
 def test_the_given_key_counts_then_the_event_id_then_the_content(normaliser: Normaliser) -> None:
     header = accepted(normaliser, {"idempotencyKey": "body", "eventId": "e"}, key="header")
     body = accepted(normaliser, {"idempotencyKey": "body", "eventId": "e"})
@@ -199,12 +214,22 @@ def test_the_given_key_counts_then_the_event_id_then_the_content(normaliser: Nor
     assert all(len(e.key_hash) == 16 and len(e.content_hash) == 16 for e in (header, body, id_, full))
 
 
+def test_what_servers_send_is_hashed_as_it_ever_was_so_that_stored_keys_stay_valid() -> None:
+    found = given_key_hash("k"), command_key_hash("$spend", "k"), event_id_hash("k"), full_hash(b"k"), intent_hash(b"k")
+    assert [hash_.hex() for hash_ in found] == [
+        "3cdd1646fc6436ff9a0ab96030b5b9eb", "fe385ce0866e6b41d998605eb43a6093", "30dc75e6be1a41a2cacc17ab4832bf9a",
+        "09626563afaea0624be441b30affd235", "f9012f321fa4d0b783d5f607ab5165d2",
+    ]  # fmt: skip
+
+
 def test_keys_of_different_kinds_never_meet(normaliser: Normaliser) -> None:
     key = accepted(normaliser, {"idempotencyKey": "same"}).key_hash
     id_ = accepted(normaliser, {"eventId": "same"}).key_hash
     command = normaliser.command(SPEND, PROJECT, "u", {}, "same", None).key_hash
+    said = [("u", "same"), ("v", "same"), ("us", "ame")]
+    own = [normaliser.command(SPEND, PROJECT, user, {}, text, None, own=True).key_hash for user, text in said]
     guessed = accepted(normaliser, {"idempotencyKey": f"{SPEND}:same"}).key_hash
-    assert len({key, id_, command, guessed}) == 4
+    assert len({key, id_, command, guessed, *own, *map(public_hash, (key, id_, command))}) == 10
 
 
 def test_content_is_all_that_the_client_said_and_not_the_order_it_was_said_in(normaliser: Normaliser) -> None:

@@ -26,6 +26,7 @@ TYPES = (
     "$profile_update",
     "$progress",
     "$evaluate",
+    "$backfill",
     "$streak_pause",
     "$streak_mend",
     "$quest_start",
@@ -210,6 +211,7 @@ PAYLOADS = {
     "$progress": {"achievement": "one", "amount": 2},
     **{type_: {"quest": "two", "step": "m"} for type_ in TYPES[-4:]},
     "$evaluate": {"achievement": "two", "version": 1},
+    "$backfill": {"event": "e", "metric": "one", "value": 3},
     "$streak_pause": {"streak": "three", "until": "2026-01-12"},
     "$streak_mend": {"incident": "i", "from": "2026-01-06T00:00:00+00:00", "until": "2026-01-07T00:00:00+00:00"},
 }

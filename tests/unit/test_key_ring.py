@@ -6,8 +6,10 @@ from uuid import UUID
 import pytest
 
 from questline.api.auth import KeyRing
-from questline.api.operators import Operators, Throttle, weakness_of
+from questline.api.operators import Operators, weakness_of
 from questline.api.problems import Problem
+from questline.api.throttles import Throttle
+from questline.cache.buckets import MemoryBuckets
 from questline.model.limits import KEY_CACHE_DEAF_SECONDS, KEY_CACHE_SECONDS, OPERATOR_REQUESTS_PER_MINUTE
 from questline.model.permissions import KEY_SCOPES, Scope
 from questline.model.principal import KeyType, Principal, Project, Role, scopes_of_key
@@ -143,31 +145,38 @@ def test_readonly_reads_all_but_keys_and_the_audit_log() -> None:
     assert KEY_SCOPES[Role.READONLY] == reads - {Scope.KEYS_READ, Scope.AUDIT_READ}
 
 
-def test_the_operators_token_opens_and_no_other_does() -> None:
+def throttle(per_minute: int = OPERATOR_REQUESTS_PER_MINUTE) -> Throttle:
+    return Throttle(MemoryBuckets(9, lambda: 0.0), per_minute, "login")
+
+
+async def test_the_operators_token_opens_and_no_other_does() -> None:
     token = "a-token-of-some-length"
-    assert [Operators(token).is_operator(given, "1.2.3.4") for given in (token, token[:-1], "", None)] == [
+    operators = Operators(token, throttle())
+    assert [await operators.is_operator(given, "1.2.3.4") for given in (token, token[:-1], "", None)] == [
         True, False, False, False,
     ]  # fmt: skip
-    assert Operators("").is_operator("", "1.2.3.4") is False
+    assert await Operators("", throttle()).is_operator("", "1.2.3.4") is False
 
 
-def test_an_address_may_not_guess_the_operators_token_for_long_and_stops_no_other() -> None:
-    operators = Operators("a-token-of-some-length")
+async def test_an_address_may_not_guess_the_operators_token_for_long_and_stops_no_other() -> None:
+    operators = Operators("a-token-of-some-length", throttle())
     for _ in range(OPERATOR_REQUESTS_PER_MINUTE):
-        assert not operators.is_operator("guess", "1.2.3.4")
+        assert not await operators.is_operator("guess", "1.2.3.4")
     with pytest.raises(Problem) as refused:
-        operators.is_operator("guess", "1.2.3.4")
+        await operators.is_operator("guess", "1.2.3.4")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "1")
-    assert operators.is_operator("a-token-of-some-length", "5.6.7.8")
+    assert await operators.is_operator("a-token-of-some-length", "5.6.7.8")
 
 
-def test_a_throttle_tells_when_the_next_try_comes() -> None:
-    throttle = Throttle(2, "login")
-    throttle.take("ada")
-    throttle.take("ada")
+async def test_a_throttle_tells_when_the_next_try_comes() -> None:
+    twice = throttle(2)
+    await twice.take("ada")
+    await twice.take("ada")
     with pytest.raises(Problem) as refused:
-        throttle.take("ada")
-    assert refused.value.headers["Retry-After"] == "30"
+        await twice.take("ada")
+    assert refused.value.headers == {
+        "Retry-After": "30", "ratelimit-policy": '"login";q=2;w=60', "ratelimit": '"login";r=0;t=30',
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("token", "said"), [("", "is not set"), ("admin", "is shorter"), ("0123456789abcdef", None)])

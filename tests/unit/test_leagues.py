@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from books import books_balance
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from questline.engine.compile import compile_program
@@ -144,6 +145,33 @@ def test_a_season_counts_what_happened_within_it() -> None:
         ("winter/tasks", "winter", "ada"): 3,
         ("winter/best", "winter", "ada"): 4,
     }
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 20 * 24), st.integers(0, 30)), min_size=1, max_size=15),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_a_season_is_what_happened_within_it_in_any_order_and_its_end_takes_and_then_gives(
+    tasks: list[tuple[int, int]], rank: int, chance: Any
+) -> None:
+    rules = {"task": {"on": "task", "award": {"XP": {"field": "points"}, "coins": 3}}}
+    scenario = Scenario({**program(metrics=METRICS, seasons={"winter": SEASON}), "rules": rules})
+    chance.shuffle(tasks)
+    rows = [(AT + timedelta(hours=hour), "task", {"points": points}) for hour, points in tasks]
+    decisions = [one.decision for one in scenario.play(rows)]
+    within = [points for hour, points in tasks if 5 * 24 <= hour < 15 * 24]  # 10 to 19 January
+    expected = {"winter/tasks": len(within), "winter/best": max(within, default=0), "winter/xp": sum(within)}
+    assert {board: score for (board, _, _), score in scenario.boards.items()} == {
+        board: score for board, score in expected.items() if within and (score or board == "winter/best")
+    }
+    held = 3 * len(tasks)
+    payload = {"season": "winter", "places": [{"board": "xp", "rank": rank, "score": 1}], "reset": {"coins": 9}}
+    end = Event(UUID(int=1 << 70), 1, "$season_result", "ada", payload, AT + timedelta(days=16))
+    decisions.append(scenario.apply(end))
+    assert scenario.user().balances["coins"] == held - min(held, 9) + (50 if rank <= 2 else 0)
+    assert books_balance(scenario.user(), decisions)
 
 
 def test_a_seasons_end_takes_what_was_there_and_then_gives() -> None:

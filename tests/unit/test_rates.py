@@ -114,10 +114,15 @@ def test_a_projects_own_limits_win_over_the_settings_where_they_are_given() -> N
         ("10.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
         ("10.0.0.1", "no address", "unknown"),
         ("10.0.0.1", ",,,", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6 / 203.0.113.9", "203.0.113.9"),  # a proxy that adds a line, beneath the client's own
+        ("10.0.0.1", "6.6.6.6 / 203.0.113.9 / 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "6.6.6.6, 203.0.113.9 / 10.0.0.3, 10.0.0.2", "203.0.113.9"),
+        ("203.0.113.5", "6.6.6.6 / 198.51.100.1", "203.0.113.5"),
     ],
 )
 def test_the_address_is_the_nearest_that_no_trusted_proxy_has(peer: str, forwarded: str | None, address: str) -> None:
-    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
+    lines = [] if forwarded is None else forwarded.split(" / ")
+    headers = [(b"x-forwarded-for", line.encode()) for line in lines]
     scope = {"client": (peer, 1), "headers": headers}
     assert Addresses(["10.0.0.0/8"]).of(scope) == address
 

@@ -140,6 +140,68 @@ def test_a_commission_may_go_to_whom_the_event_names() -> None:
     assert purse(scenario, "cash") == {"dan": 50}
 
 
+@pytest.mark.parametrize(
+    ("within", "day", "paid"),
+    [
+        (None,   "2027-11-05T12:00Z", 50),  # the window of `qualify` is of the referral's rewards alone
+        ("1 days",  "2026-01-06T12:00Z", 50),
+        ("1 days",  "2026-01-06T12:01Z", 0),
+        ("1 days",  "2026-01-05T11:59Z", 0),
+        ("90 days", "2026-02-20T12:00Z", 50),  # the referral can count no more, and the commission goes on
+    ],
+)  # fmt: skip
+def test_a_commission_is_earned_in_its_own_window_from_the_attribution(within: str | None, day: str, paid: int) -> None:
+    span = {} if within is None else {"within": {"duration": int(within.split()[0]), "unit": within.split()[1]}}
+    sales = {**PROGRAM["commissions"]["sales"], **span}
+    scenario = story({**PROGRAM, "commissions": {"sales": sales}})
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.play([(day, "bob", "purchase", {"amount": 1_000, "orderId": 1})])
+    assert scenario.user("ada").balances.get("cash", 0) == paid
+
+
+def test_a_refund_after_the_window_takes_back_what_was_earned_in_it() -> None:
+    sales = {**PROGRAM["commissions"]["sales"], "within": {"duration": 1, "unit": "days"}}
+    scenario = story({**PROGRAM, "commissions": {"sales": sales}})
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    sell(scenario, ("purchase", {"amount": 1_000, "orderId": 1}))
+    scenario.play([("2026-03-05T12:00Z", "bob", "refund", {"orderId": 1})])
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+AFFILIATES: dict[str, Any] = {
+    "currencies": CURRENCIES,
+    "commissions": {
+        "a": {"on": "purchase", "currency": "cash", "to": "affiliate", "plans": PLANS[:1], "refundOn": "refund"}
+    },
+}
+
+
+@pytest.mark.parametrize("named", [{}, {"affiliate": "dan"}, {"affiliate": "cyd"}, {"affiliate": "nobody-known"}])
+def test_a_refund_is_taken_from_who_earned_the_order_whoever_it_names(named: dict[str, str]) -> None:
+    scenario = story(AFFILIATES)
+    sell(
+        scenario, ("purchase", {"amount": 1_000, "orderId": 1, "affiliate": "dan"}), ("refund", {"orderId": 1, **named})
+    )
+    assert purse(scenario, "cash") == {"dan": 0}
+
+
+@pytest.mark.parametrize("named", [{}, {"affiliate": "cyd"}])
+def test_a_refund_before_its_order_lets_it_pay_nobody_and_uses_up_no_other_order(named: dict[str, str]) -> None:
+    scenario = story(AFFILIATES)
+    sell(scenario, ("refund", {"orderId": 1, **named}))
+    sell(scenario, *[("purchase", {"amount": 1_000, "orderId": order, "affiliate": "dan"}) for order in (1, 2)])
+    assert purse(scenario, "cash") == {"dan": 50}
+    sell(scenario, ("refund", {"orderId": 2}))
+    assert purse(scenario, "cash") == {"dan": 0}
+
+
+def test_a_refund_before_the_buyer_is_attributed_lets_the_order_pay_nothing() -> None:
+    scenario = story()
+    sell(scenario, ("refund", {"orderId": 1}), ("signup", {"referralCode": "ADA22222"}))
+    sell(scenario, ("purchase", {"amount": 1_000, "orderId": 1}))
+    assert purse(scenario, "cash") == {}
+
+
 facts = st.lists(
     st.tuples(st.sampled_from(["purchase", "refund"]), st.integers(1, 4), st.integers(1, 100_000)), max_size=12
 )
@@ -148,17 +210,23 @@ facts = st.lists(
 @given(facts, st.randoms())
 def test_orders_and_refunds_leave_the_same_in_any_order(rows: list[tuple[str, int, int]], chance: Any) -> None:
     amounts = {order: amount for _, order, amount in rows}
-    events = [(type_, {"orderId": order, "amount": amounts[order]}) for type_, order, _ in rows]
+    names = {"purchase": "dan", "refund": "cyd"}  # a refund's affiliate is not asked
+    events = [
+        (type_, {"orderId": order, "amount": amounts[order], "affiliate": names[type_]}) for type_, order, _ in rows
+    ]
     shuffled = events * 2
     chance.shuffle(shuffled)
     expected = sum(amounts[o] * 500 // 10_000 for o in amounts
                    if {t for t, order, _ in rows if order == o} == {"purchase"})  # fmt: skip
     plans = {**PROGRAM, "commissions": {"sales": {**PROGRAM["commissions"]["sales"], "plans": PLANS[:1]}}}
-    for sequence in (events, shuffled):
-        scenario = story(plans)
-        scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
-        sell(scenario, *sequence)
-        assert scenario.user("ada").balances.get("cash", 0) == expected
+    for program, earner in ((plans, "ada"), (AFFILIATES, "dan")):
+        for sequence in (events, shuffled):
+            scenario = story(program)
+            scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+            sell(scenario, *sequence)
+            assert {user: cash for user, cash in purse(scenario, "cash").items() if cash} == (
+                {earner: expected} if expected else {}
+            )
 
 
 def test_codes_are_short_and_of_letters_nobody_takes_for_others() -> None:
@@ -175,6 +243,8 @@ def test_codes_are_short_and_of_letters_nobody_takes_for_others() -> None:
         ({"referrals": {"on": "s", "qualify": {"on": "p", "when": {"field": "metric.m", "op": "gt", "value": 1}}}},
          "referrals.qualify.when.field", "no metric 'm'"),
         ({"commissions": {"c": {"on": "p", "currency": "cash", "plans": PLANS[:1]}}}, "commissions.c", "no referrals"),
+        ({"commissions": {"c": {"on": "p", "currency": "cash", "to": "a", "plans": PLANS[:1], "within": {"duration": 1, "unit": "days"}}}},
+         "commissions.c.within", "drop either"),
         ({"commissions": {"c": {"on": "p", "currency": "cash", "to": "a", "plans": PLANS[1:]}}}, "commissions.c.plans[0].when", "no condition"),
         ({"commissions": {"c": {"on": "p", "currency": "gold", "to": "a", "plans": PLANS[:1]}}}, "commissions.c.currency", "no currency 'gold'"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from questline.engine.order import order_dependent
 from questline.engine.validate import validate
-from questline.engine.windows import added, ending, most
+from questline.engine.windows import added, best, ending, most
 from questline.model.event import Event
 from questline.model.program import parse
 from questline.model.records import RecordKind
@@ -66,6 +66,25 @@ def test_a_timeframe_rolls(document: dict[str, Any], times: list[str], by: list[
     assert [at[8:16] for at in unlocked_by(Scenario(document), *rows)] == by
 
 
+@pytest.mark.parametrize(
+    ("times", "evaluated", "awarded"),
+    [
+        (["05T10:00", "05T11:00", "05T12:00"], "05T13:00", True),
+        (["05T10:00", "05T11:00", "05T12:00"], "20T10:00", True),  # long ago, and nothing has happened since
+        (["05T10:00", "05T11:00", "05T12:00", "06T10:00"], "06T11:00", True),
+        (["05T10:00", "05T11:00", "05T12:00", "09T10:00"], "09T11:00", False),  # what came since has it forgotten
+        (["05T10:00", "05T11:00", "06T10:00"], "06T11:00", False),
+    ],
+)
+def test_an_award_finds_a_timeframe_that_was_met_in_the_past_as_far_as_it_is_kept(
+    times: list[str], evaluated: str, awarded: bool
+) -> None:
+    past, now = Scenario(program(99, 1, "days")), Scenario(program(3, 1, "days"))
+    past.play([(f"2026-01-{time}Z", "e", {}) for time in times])
+    now.users = past.users
+    assert bool(unlocked_by(now, (f"2026-01-{evaluated}Z", "$evaluate", {"achievement": "a"}))) is awarded
+
+
 def test_days_of_a_timeframe_are_the_users_own() -> None:
     scenario = Scenario(program(2, 1, "days"))
     scenario.user().timezone = "Pacific/Auckland"  # UTC+13 in January
@@ -112,6 +131,7 @@ def test_windows_agree_with_a_count_over_all_events(found: list[int], length: in
         assert most(buckets, number, length) == max(
             plainly(end) for end in {number, *(n for n in found if number < n < number + length)}
         )
+        assert best(buckets, number, length) == max(plainly(end) for end in {number, *found})
 
 
 @settings(max_examples=200, deadline=None)

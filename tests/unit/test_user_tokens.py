@@ -43,6 +43,12 @@ def test_a_token_tells_its_project_and_its_user_until_it_is_over() -> None:
             late.read(token)
 
 
+def test_a_token_tells_the_session_that_it_was_given_with_or_that_it_was_given_with_none() -> None:
+    session = UUID(int=7)
+    told = [tokens().read(tokens().mint("todo", "ada", 900, s).encode()).session for s in (session, None)]
+    assert told == [session, None]
+
+
 def test_a_new_key_in_front_signs_while_the_old_one_still_verifies() -> None:
     old = tokens(OLD).mint("todo", "ada", 900).encode()
     both = tokens(NEW, OLD)
@@ -77,6 +83,8 @@ def _unsigned() -> bytes:
         ("no end",               signed({k: v for k, v in CLAIMS.items() if k != "exp"})),
         ("an end that is none",  signed({**CLAIMS, "exp": 1e300})),
         ("a time to come",       signed({**CLAIMS, "iat": CLAIMS["iat"] + 31})),
+        ("a session of no form", signed({**CLAIMS, "sid": "x"})),
+        ("a session that is none", signed({**CLAIMS, "sid": 7})),
         ("a changed user",       signed(CLAIMS).replace(b".eyJ", b".eyK", 1)),
     ],
 )  # fmt: skip

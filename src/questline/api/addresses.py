@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from questline.api.asgi import Scope, header
+from questline.api.asgi import Scope, lines_of
 
 Address = IPv4Address | IPv6Address
 
@@ -26,13 +26,14 @@ class Addresses:
     def client_of(self, scope: Scope) -> str:
         """Return the client's address, as it was told.
 
-        X-Forwarded-For is read from its end, where the nearest proxy wrote; the first address that is not a trusted
-        proxy's is the client's. What stands before it is the client's own word.
+        X-Forwarded-For is read from the end of its last line, where the nearest proxy wrote: some proxies add to the line
+        they were sent, others add a line. The first address that is not a trusted proxy's is the client's. What stands
+        before it is the client's own word.
         """
         client = scope.get("client")
         found = str(client[0]) if client else ""
         if self._trusted and self._is_trusted(found):
-            for hop in reversed((header(scope, b"x-forwarded-for") or "").split(",")):
+            for hop in reversed(lines_of(scope, b"x-forwarded-for").split(",")):
                 if not hop.strip():
                     break
                 found = hop.strip()

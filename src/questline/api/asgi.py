@@ -16,3 +16,16 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value.decode("latin-1"))
     return None
+
+
+def text_of(value: bytes) -> str:
+    """Read a header's value as what clients mean by it: UTF-8, or else the Latin-1 of old."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def lines_of(scope: Scope, name: bytes) -> str:
+    """Return all lines of a header that is a list, joined in the order they came (RFC 9110, 5.2); empty without any."""
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

@@ -65,14 +65,25 @@ async def chosen_acts(
     action: Chosen = None,
     target_kind: Annotated[str | None, QueryParameter(name="targetKind", max_length=SHORT_TEXT_CHARS_MAX)] = None,
     target: Chosen = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: str | None = None,
+    until: str | None = None,
 ) -> Filter:
     """Return which acts a request asks for; raises a 400 problem."""
-    for name, moment in (("since", since), ("until", until)):
-        if moment is not None and moment.tzinfo is None:
-            raise Problem(400, "invalid-parameter", f"{name}: must have a zone, such as Z", parameter=name)
-    return Filter(actor, action, target_kind, target, since, until)
+    return Filter(actor, action, target_kind, target, _moment("since", since), _moment("until", until))
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    """Read a date-time with a zone, or epoch seconds; raises a 400 problem."""
+    if text is None:
+        return None
+    try:
+        found = msgspec.convert(text, datetime | None, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:  # ValueError: seconds just beyond the year 9999
+        detail = f"{name} must be a date-time with a zone, such as 2026-11-01T00:00:00Z, or epoch seconds until 9999"
+        raise Problem(400, "invalid-parameter", detail, parameter=name) from error
+    if found is not None and found.tzinfo is None:
+        raise Problem(400, "invalid-parameter", f"{name} must have a zone, such as Z", parameter=name)
+    return found
 
 
 @get("/audit", tags=["audit"], opt=needs(Scope.AUDIT_READ))

@@ -124,7 +124,7 @@ class KeyRing:
         return principal.project
 
     async def _user(self, token: bytes, headers: Headers, scope: asgi.Scope | None) -> Principal:
-        """Return the user that a token of theirs tells of; a key beside it must be of the same project."""
+        """Return the user that a token of theirs tells of; a key and a project named beside it must be the token's."""
         try:
             if self._users is None or len(token) > USER_TOKEN_BYTES_MAX:
                 raise BadToken("tokens of users are not taken here")
@@ -133,8 +133,9 @@ class KeyRing:
             await self._count(scope)
             raise unauthorized(str(error)) from None
         principal = await self._found(PROJECT, (PROJECT, claims.app_id), scope)
-        if self._tenants:
-            self._check_tenant(claims.app_id, None)
+        named = _tenant_of(headers)
+        if named is not None or self._tenants:
+            self._check_tenant(claims.app_id, named)
         beside = _header(headers, b"x-api-key")
         if beside is not None and (await self._found(beside, beside, scope)).project.id != principal.project.id:
             raise Problem(403, "tenant-mismatch", "the key and the user's token are of two projects")
@@ -166,7 +167,7 @@ class KeyRing:
 
     def _check_tenant(self, app_id: str, named: str | None) -> None:
         if named is not None and named.strip() != app_id:
-            detail = "the key belongs to another project than X-Tenant-Id names; send the key of that project"
+            detail = "the key or token is of another project than X-Tenant-Id names; send one of that project"
             raise Problem(403, "tenant-mismatch", detail)
         if self._tenants and app_id not in self._tenants:
             detail = f"project {app_id!r} is not served here: the operator lists the projects that are"

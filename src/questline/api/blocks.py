@@ -8,6 +8,7 @@ from litestar import Request, post
 from questline.api.acts import Acts
 from questline.api.callers import Admin, needs
 from questline.api.commands import execute
+from questline.api.idempotency import given_key
 from questline.api.services import Services
 from questline.api.users import no_user
 from questline.model.event import BLOCK, UNBLOCK
@@ -75,6 +76,6 @@ async def _run(
         if await reads.user(conn, admin.project.id, user_id) is None:
             raise no_user(user_id)
     payload["by"] = admin.actor
-    key, act = request.headers.get("idempotency-key"), acts.of(admin, "user", "")
+    key, act = given_key(request.scope["headers"]), acts.of(admin, "user", "")
     done = await execute(services, admin.project, type_, user_id, payload, key, act=act)
     return Blocked(user_id, type_ == BLOCK, str(done.event_id), done.duplicate)

@@ -1,6 +1,8 @@
 """Who calls is a type in a handler's signature: a handler without one is public, and visibly so."""
 
+import asyncio
 from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -8,12 +10,13 @@ from litestar.di import Provide
 
 from questline.api import asgi
 from questline.api.acts import Acts
-from questline.api.auth import require
+from questline.api.auth import TOKEN_PREFIX, key_of, require
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.own import check_own
 from questline.api.problems import Problem, unauthorized
 from questline.api.services import Services
+from questline.control.user_tokens import BadToken
 from questline.model.audit import DEVELOPER, OPERATOR
 from questline.model.permissions import Role, Scope
 from questline.model.principal import Principal, Project
@@ -80,7 +83,9 @@ class EventReader(_Caller, frozen=True):
 
 
 class EndUser(_Caller, frozen=True):
-    """An end user, by a token of theirs."""
+    """An end user, by a token of theirs; `session` is the one that it was given with, if any."""
+
+    session: UUID | None = None
 
     @property
     def id(self) -> str:
@@ -170,14 +175,22 @@ async def end_user(request: AnyRequest) -> EndUser:
         check_origin(principal, notes)
     if principal.user is None:
         raise unauthorized("this is for users: send a token of theirs as Authorization: Bearer")
-    await services.rates.take(principal, RouteClass.READ, notes)
+    await services.rates.take(principal, RouteClass.READ if request.method in _SAFE else RouteClass.WRITE, notes)
     request.scope["state"]["project"] = principal.project.app_id  # for the access log
-    return EndUser(principal)
+    return EndUser(principal, _session_of(services, key_of(scope["headers"]) or b""))
+
+
+def _session_of(services: Services, token: bytes) -> UUID | None:
+    """Return the session that a token was given with; None also for a user whom a header names, in development."""
+    try:
+        return services.tokens.read(token).session if token.startswith(TOKEN_PREFIX) else None
+    except BadToken as error:  # it was over a moment ago
+        raise unauthorized(str(error)) from error
 
 
 async def creator(request: AnyRequest) -> Creator:
     services: Services = request.app.state.services
-    if is_operator(request):
+    if await is_operator(request):
         return Creator(OPERATOR)
     if services.settings.dev:
         return Creator(DEVELOPER)
@@ -206,19 +219,21 @@ async def _operator_or_project(request: AnyRequest) -> tuple[Project | None, str
     if "x-admin-token" not in request.headers:
         principal = await _principal(request)
         return principal.project, principal.actor
-    if not is_operator(request):
+    if not await is_operator(request):
         raise Problem(401, "unauthorized", "the operator's token is wrong, or none is set")
     return None, OPERATOR
 
 
-def is_operator(request: AnyRequest) -> bool:
+async def is_operator(request: AnyRequest) -> bool:
     """Tell whether an operator asks: once a request, since each look at a token counts against guessing."""
+    given = request.headers.get("x-admin-token")
+    if given is None:
+        return False
     state = request.scope["state"]
-    if "operator" not in state:
+    if "operator" not in state:  # a task, for whoever asks while it is being found out
         services: Services = request.app.state.services
-        given = request.headers.get("x-admin-token")
-        state["operator"] = services.operators.is_operator(given, address_of(request))
-    return bool(state["operator"])
+        state["operator"] = asyncio.ensure_future(services.operators.is_operator(given, address_of(request)))
+    return bool(await state["operator"])
 
 
 async def services(request: AnyRequest) -> Services:

@@ -16,13 +16,14 @@ from questline.processing.commands import CommandResult
 
 async def execute(
     services: Services, project: Project, type_: str, user: str, payload: dict[str, Any], key: str | None,
-    occurred_at: datetime | None = None, act: Act | None = None,
+    occurred_at: datetime | None = None, act: Act | None = None, *, own: bool = False,
 ) -> CommandResult:  # fmt: skip
     """Run a command to its end and return it; raises the problem of its refusal, the same one each time it is repeated.
 
-    `occurred_at` is set for a command that is about another time than now, `act` for one that the audit log is told of.
+    `occurred_at` is set for a command that is about another time than now, `act` for one that the audit log is told of,
+    `own` for one that the user gives by themselves.
     """
-    event = services.normaliser.command(type_, project, user, payload, key, None)
+    event = services.normaliser.command(type_, project, user, payload, key, None, own=own)
     if occurred_at is not None:
         event = msgspec.structs.replace(event, occurred_at=occurred_at)
     result = await run_command(services.commands, event, act=act)

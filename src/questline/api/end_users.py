@@ -34,7 +34,8 @@ Refresh = Annotated[str, msgspec.Meta(max_length=USER_TOKEN_BYTES_MAX)]
 Name = Annotated[str, msgspec.Meta(max_length=SHORT_TEXT_CHARS_MAX)]
 
 
-def _login_faults(fields: Mapping[str, Any]) -> list[Fault]:
+def login_faults(fields: Mapping[str, Any]) -> list[Fault]:
+    """Return what is wrong with an email or a username, of which one is given."""
     given = [fields.get("email"), fields.get("username")]
     if sum(value is not None for value in given) != 1:
         return [{"field": "email", "message": "give an email or a username"}]
@@ -59,7 +60,7 @@ class UserRegister(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     @staticmethod
     def faults(fields: Mapping[str, Any]) -> list[Fault]:
         """Return what is wrong with the fields given, beyond their types."""
-        faults = _login_faults(fields)
+        faults = login_faults(fields)
         try:
             if fields.get("timezone") is not None:
                 calendar.zone(fields["timezone"])
@@ -79,7 +80,7 @@ class UserLogin(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     @staticmethod
     def faults(fields: Mapping[str, Any]) -> list[Fault]:
         """Return what is wrong with the fields given, beyond their types."""
-        return _login_faults(fields)
+        return login_faults(fields)
 
 
 class RefreshToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -102,7 +103,7 @@ class UserSession(msgspec.Struct, frozen=True, rename="camel"):
 @post("/auth/register", status_code=201, tags=["end-users"], opt=needs(None, not_administrative=_NO_ACT))
 async def register_user(data: UserRegister, services: Services, request: AnyRequest) -> UserSession:
     """Make a user who logs in with a password, and log them in."""
-    services.registrations.take(address_of(request))
+    await services.throttles.registrations.take(address_of(request))
     if faults := UserRegister.faults(msgspec.structs.asdict(data)):
         raise invalid(faults)
     project = await _project(request, services, data.app_id)
@@ -123,7 +124,7 @@ async def register_user(data: UserRegister, services: Services, request: AnyRequ
 @post("/auth/login", status_code=200, tags=["end-users"], opt=needs(None, not_administrative=_NO_ACT))
 async def log_in_user(data: UserLogin, services: Services, request: AnyRequest) -> UserSession:
     """Log a user in."""
-    services.user_logins.take(address_of(request))
+    await services.throttles.user_logins.take(address_of(request))
     if faults := UserLogin.faults(msgspec.structs.asdict(data)):
         raise invalid(faults)
     project = await _project(request, services, data.app_id)

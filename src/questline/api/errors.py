@@ -90,7 +90,10 @@ def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> Pro
         if "body" not in request.scope["state"] or data is None:
             return Problem(400, "invalid-request", "the body is empty; send a JSON object")
         return invalid(faults_of(data.annotation, request.scope["state"]["body"]))
-    names = request.route_handler.parsed_fn_signature.parameters
+    handler = request.route_handler
+    names = dict(handler.parsed_fn_signature.parameters)
+    for dependency in handler.resolve_dependencies().values():  # a dependency's parameters are the request's, too
+        names |= dependency.parsed_fn_signature.parameters
     errors = [
         {
             "field": getattr(names[e["key"]].kwarg_definition, "name", None) or e["key"],

@@ -64,7 +64,7 @@ async def list_event_types(
     version = await current_version(services, reader.project.id)
     async with tenant_transaction(services.pool, reader.project.id) as conn:
         seen = await event_types.listed(conn, reader.project.id, after, limit + 1)
-    items = merged((version.document or {}).get(SECTION, {}), seen, after, limit + 1)
+    items = merged((version.document or {}).get(SECTION, {}), reader.project.trusted_types, seen, after, limit + 1)
     return EventTypeList(items[:limit], items[limit - 1].type if len(items) > limit else None)
 
 
@@ -78,7 +78,7 @@ async def get_event_type(event_type: str, reader: Reader, services: Services) ->
         samples = await event_types.samples(conn, reader.project.id, event_type, SAMPLES_SHOWN, SAMPLE_BYTES_MAX)
     if definition is None and row is None:
         raise _no_type(event_type)
-    return detail(event_type, definition, version.version, row, samples)
+    return detail(event_type, definition, version.version, reader.project.trusted_types, row, samples)
 
 
 @put(

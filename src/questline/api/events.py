@@ -13,7 +13,7 @@ from questline.api.problems import Problem, pruned
 from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus, EventView, event_view, status_of
-from questline.model.hashing import event_id_hash, given_key_hash, user_hash
+from questline.model.hashing import event_id_hash, given_key_hash, public_hash, user_hash
 from questline.model.limits import PAGE_ITEMS_DEFAULT
 from questline.model.permissions import Scope
 from questline.store import reads, retention
@@ -81,8 +81,12 @@ async def list_events(
 
 
 async def find_id(conn: Connection, project_id: int, event_id: str) -> UUID | None:
-    """Return our id of an event that is named by it, by the customer's event id or by its idempotency key."""
-    found = await reads.find_event(conn, project_id, [event_id_hash(event_id), given_key_hash(event_id)])
+    """Return our id of an event that is named by it, by the customer's event id or by its idempotency key.
+
+    Where a server and a page named two events alike, it is the server's.
+    """
+    names = [event_id_hash(event_id), given_key_hash(event_id)]
+    found = await reads.find_event(conn, project_id, [*names, *map(public_hash, names)])
     return found or _uuid(event_id)
 
 

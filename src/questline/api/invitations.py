@@ -125,7 +125,7 @@ async def accept_invitation(
     request: Request,  # type: ignore[type-arg]
 ) -> Joined:
     """Accept an invitation by its token, once."""
-    services.logins.take(address_of(request))
+    await services.throttles.logins.take(address_of(request))
     try:
         async with service_transaction(services.pool) as conn:
             row, member = await accept(

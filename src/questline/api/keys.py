@@ -11,7 +11,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
-from questline.control.keys import NewKey, NotRotatable, ScopesBeyondRole, create, rotate
+from questline.control.keys import NewKey, NotRotatable, ScopesBeyondCaller, ScopesBeyondRole, create, revoke, rotate
 from questline.model.limits import (
     KEY_EXPIRY_DAYS_MAX,
     KEY_OVERLAP_SECONDS,
@@ -68,18 +68,28 @@ class KeyList(msgspec.Struct, frozen=True):
 async def create_key(
     data: KeyCreate, admin: Admin, acts: Acts, services: Services, project: str | None = None
 ) -> NewKey:
-    """Make a key; it is shown this once."""
+    """Make a key, which may no more than the caller may; it is shown this once."""
     own(admin, project)
     _check_end(data.expires_at, services.now())
     try:
         async with tenant_transaction(services.pool, admin.project.id) as conn:
             made = await create(
-                conn, admin.project.id, services.new_id(), data.type, data.role, data.name, data.scopes, data.expires_at
+                conn,
+                admin.project.id,
+                services.new_id(),
+                data.type,
+                data.role,
+                data.name,
+                data.scopes,
+                data.expires_at,
+                within=admin.principal.scopes,
             )
             await acts.write(conn, admin, "key", made.id, after=_told(made))
             return made
     except ScopesBeyondRole as error:
         raise Problem(422, "invalid-request", f"scopes: {error}", field="scopes") from error
+    except ScopesBeyondCaller as error:
+        raise _beyond(error, "name `scopes` that you have, or ask") from error
 
 
 @get(["/keys", "/projects/{project:str}/api-keys"], tags=["keys"], opt=needs(Scope.KEYS_READ))
@@ -99,7 +109,10 @@ async def list_keys(admin: Admin, services: Services, project: str | None = None
 async def rotate_key(
     key_id: str, data: KeyRotate, admin: Admin, acts: Acts, services: Services, project: str | None = None
 ) -> Rotated:
-    """Make a key in another's place, with the same rights; the old one lives on for the overlap, so nothing stops."""
+    """Make a key in another's place, with the same rights; the old one lives on for the overlap, so nothing stops.
+
+    The caller may all that the key may: it is shown to them.
+    """
     own(admin, project)
     now = services.now()
     _check_end(data.expires_at, now)
@@ -107,7 +120,14 @@ async def rotate_key(
     try:
         async with tenant_transaction(services.pool, admin.project.id) as conn:
             done = await rotate(
-                conn, admin.project.id, id_, services.new_id(), data.overlap_seconds, data.expires_at, now
+                conn,
+                admin.project.id,
+                id_,
+                services.new_id(),
+                data.overlap_seconds,
+                data.expires_at,
+                now,
+                within=admin.principal.scopes,
             )
             if done is None:
                 raise _no_key(key_id)
@@ -116,6 +136,8 @@ async def rotate_key(
             await acts.write(conn, admin, "key", id_, before={"expiresAt": old.expires_at}, after=after)
     except NotRotatable as error:
         raise Problem(409, "conflict", str(error)) from error
+    except ScopesBeyondCaller as error:
+        raise _beyond(error) from error
     services.ring.forget(f"key {id_}")
     return Rotated(new, id_, ends)
 
@@ -127,15 +149,21 @@ async def rotate_key(
     opt=needs(Scope.KEYS_WRITE, "key.revoke"),
 )
 async def revoke_key(key_id: str, admin: Admin, acts: Acts, services: Services, project: str | None = None) -> None:
-    """Revoke a key; every process refuses it at once, and within two seconds where it cannot be told."""
+    """Revoke a key; every process refuses it at once, and within two seconds where it cannot be told.
+
+    The caller may all that the key may, as of one that they make.
+    """
     own(admin, project)
     id_ = _id_of(key_id)
-    async with tenant_transaction(services.pool, admin.project.id) as conn:
-        found = await keys.lock(conn, admin.project.id, id_)
-        if found is None:
-            raise _no_key(key_id)
-        since = await keys.revoke(conn, admin.project.id, id_)
-        await acts.write(conn, admin, "key", id_, before={"revokedAt": found[0].revoked_at}, after={"revokedAt": since})
+    try:
+        async with tenant_transaction(services.pool, admin.project.id) as conn:
+            done = await revoke(conn, admin.project.id, id_, within=admin.principal.scopes)
+            if done is None:
+                raise _no_key(key_id)
+            old, since = done
+            await acts.write(conn, admin, "key", id_, before={"revokedAt": old.revoked_at}, after={"revokedAt": since})
+    except ScopesBeyondCaller as error:
+        raise _beyond(error) from error
     services.ring.forget(f"key {id_}")
 
 
@@ -156,6 +184,10 @@ def _check_end(ends: datetime | None, now: datetime) -> None:
     if ends is not None and not now < ends <= now + timedelta(days=KEY_EXPIRY_DAYS_MAX):
         detail = f"expiresAt: must lie ahead, by {KEY_EXPIRY_DAYS_MAX} days at most"
         raise Problem(422, "invalid-request", detail, field="expiresAt")
+
+
+def _beyond(error: ScopesBeyondCaller, advice: str = "ask") -> Problem:
+    return Problem(403, "forbidden", f"{error}: {advice} with a key or a member that may all of it")
 
 
 def _id_of(key_id: str) -> UUID:

@@ -21,8 +21,13 @@ class Methods:
                 self._patterns.append((re.compile("[^/]+".join(texts) + "/?"), taken))
 
     def of(self, path: str) -> list[str]:
-        """Return the methods of a path, in order; none where there is no such path."""
-        found = set(self._exact.get(path, ()))
+        """Return the methods of a path, in order; none where there is no such path.
+
+        A path that is named as it stands is that one alone, as OpenAPI has it, even where a pattern would match it too.
+        """
+        if path in self._exact:
+            return sorted(self._exact[path])
+        found: set[str] = set()
         for pattern, taken in self._patterns:
             if pattern.fullmatch(path):
                 found |= taken

@@ -11,18 +11,19 @@ from typing import Any, cast
 
 from litestar import Request, types
 
-from questline.api.asgi import Message, Receive, Scope, Send, header
+from questline.api.asgi import Message, Receive, Scope, Send
 from questline.api.callers import CALLERS, DEPENDENCIES
 from questline.api.errors import problem_of
+from questline.api.idempotency import request_key
 from questline.api.problems import Problem, send_problem
 from questline.api.staff import STAFF, STAFF_DEPENDENCIES
 from questline.model.hashing import reply_key_hash, request_hash
-from questline.model.limits import KEY_CHARS_MAX, REQUEST_BODY_BYTES_MAX
+from questline.model.limits import REQUEST_BODY_BYTES_MAX
 from questline.store.replies import Place, Reply
 
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-# Of a person, who changes their own session and password, nothing is kept: not even a hash of what holds a password.
-_CALLERS = frozenset({*CALLERS, *STAFF}) - {"person"}
+# Of a person or an end user, who changes their own session or password, nothing is kept: not even a hash of what holds one.
+_CALLERS = frozenset({*CALLERS, *STAFF}) - {"person", "end_user"}
 _MAY_CALL = {**DEPENDENCIES, **STAFF_DEPENDENCIES}
 _REPLAYED = ("idempotency-replayed", "true")
 
@@ -44,7 +45,7 @@ def once(app: types.ASGIApp) -> types.ASGIApp:
 
     async def middleware(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         asked = cast(Scope, scope)
-        key = _key_of(asked)
+        key = request_key(asked["headers"]) if asked["type"] == "http" else None
         handler: Any = asked.get("route_handler")
         if key is None or handler is None or not hasattr(handler, "http_methods") or not _is_kept(handler):
             await app(scope, receive, send)
@@ -73,15 +74,6 @@ def once(app: types.ASGIApp) -> types.ASGIApp:
 
 def _is_kept(handler: Any) -> bool:
     return takes_key(handler) and not handler.opt.get("command")
-
-
-def _key_of(scope: Scope) -> str | None:
-    if scope["type"] != "http":
-        return None
-    key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key")
-    if key is not None and len(key) > KEY_CHARS_MAX:
-        raise Problem(400, "invalid-request", f"Idempotency-Key is longer than {KEY_CHARS_MAX} characters")
-    return key or None
 
 
 async def _read(receive: Receive) -> tuple[bytes | None, Receive]:

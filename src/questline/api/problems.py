@@ -48,6 +48,7 @@ class Problem(Exception):
 TITLES = {
     "unauthorized": "The request needs a valid key",
     "login-taken": "Somebody has that login",
+    "no-login": "The user has no login here",
     "missing-signature": "The request needs a signature",
     "invalid-signature": "The signature is not right",
     "expired-signature": "The signature is too old",
@@ -77,6 +78,7 @@ TITLES = {
     "out-of-stock": "There is none left",
     "user-blocked": "The user is blocked",
     "user-parked": "The user's events wait for one that failed",
+    "user-behind": "Too many of the user's events wait",
     "guard-held": "A guard holds it for review",
     "guard-refused": "A guard refuses it",
     "event-pruned": "The event is older than what is kept",
@@ -170,6 +172,15 @@ def user_parked(retry_after_seconds: int) -> Problem:
         "an earlier event of this user is being tried again, and commands come after it; repeat this under the same key"
     )
     return Problem(503, "user-parked", detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+def user_behind(retry_after_seconds: int) -> Problem:
+    """Too many of the user's events wait, and a command comes after them. Nothing of this request was stored."""
+    detail = (
+        "more of this user's events wait than could be applied meanwhile, and commands come after them;"
+        " repeat this under the same key"
+    )
+    return Problem(503, "user-behind", detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
 def pruned(event_id: str) -> Problem:

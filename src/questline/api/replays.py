@@ -1,7 +1,8 @@
-"""/v1/admin/replay: events put back, or worked out again under another program version; looked at first, then done."""
+"""/v1/admin/replay: events put back, worked out again, or counted in a new metric; looked at first, then done."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -15,11 +16,11 @@ from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus
 from questline.model.hashing import user_hash
-from questline.model.limits import PAGE_ITEMS_DEFAULT, REASON_CHARS_MAX, REPLAY_EVENTS_COUNTED
+from questline.model.limits import PAGE_ITEMS_DEFAULT, REASON_CHARS_MAX, REPLAY_EVENTS_COUNTED, SHORT_TEXT_CHARS_MAX
 from questline.model.permissions import Scope
 from questline.model.principal import Project
-from questline.model.replays import Replay, ReplayMode
-from questline.processing.replays import Step, look, total
+from questline.model.replays import Difference, Replay, ReplayMode, Step
+from questline.processing.replays import look, total
 from questline.store import replays
 from questline.store.dead_letters import id_range
 from questline.store.pool import Connection
@@ -32,10 +33,13 @@ class ReplayStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw
     """Which events to replay: received from one time on and before another, of a type, of a user, with a status.
 
     `republish` puts back what was never applied; `reprocess` compensates what applied events would have given under program
-    `version` (that in force, when left out). `limit` ends it. With `dryRun` a page is looked at, from `cursor` on.
+    `version` (that in force, when left out); `backfill` counts applied events in a `metric`, or a timeframe over it, that
+    came after them, under the program in force when it begins, and ends where that metric changes. `limit` ends a replay.
+    With `dryRun` a page is looked at, from `cursor` on.
     """
 
     mode: ReplayMode
+    metric: Annotated[str, Meta(min_length=1, max_length=SHORT_TEXT_CHARS_MAX)] | None = None
     project: str | None = None
     from_: Time | None = msgspec.field(name="from", default=None)
     to: Time | None = None
@@ -50,13 +54,14 @@ class ReplayStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw
 
 
 class ReplayView(msgspec.Struct, frozen=True, rename="camel"):
-    """How far a replay has come: of `total` events (republish) or users (reprocess) so many were `examined`.
+    """How far a replay has come: of `total` events (republish) or users (else) so many were `examined`.
 
-    `events` were to be replayed, and `changed` of them put back or compensated. `progress` from 0 to 1.
+    `events` were to be replayed, and `changed` of them put back, compensated or counted. `progress` from 0 to 1.
     """
 
     id: str
     mode: ReplayMode
+    metric: str | None
     program_version: int
     type: str | None
     status: str  # running | finished
@@ -77,23 +82,28 @@ class ReplayPage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class UserDifference(msgspec.Struct, frozen=True, rename="camel"):
-    """What reprocessing would give a user, or take where it is below zero, by currency; of how many events."""
+    """What a replay would give a user, or take where it is below zero; of how many events.
+
+    `amounts` are by currency. Of a backfill they are what the metric grows by, or `UNIT:METRIC` for windows alone; of kinds
+    that do not add up (min, max, last) there is none.
+    """
 
     user_id: str
     events: int
-    amounts: dict[str, int]
+    amounts: dict[str, int | float]
 
 
 class ReplayPreview(msgspec.Struct, frozen=True, rename="camel"):
     """What a replay would do to a page; add the pages up. Nothing was changed."""
 
     mode: ReplayMode
+    metric: str | None
     program_version: int
     total: int
     examined: int
     events: int
     changed: int
-    totals: dict[str, int]
+    totals: dict[str, int | float]
     differences: list[UserDifference]
     next_cursor: str | None
 
@@ -159,6 +169,7 @@ def view_of(replay: Replay) -> ReplayView:
     return ReplayView(
         str(replay.id),
         replay.mode,
+        replay.metric,
         replay.program_version,
         replay.event_type,
         "finished" if finished else "running",
@@ -176,25 +187,18 @@ def view_of(replay: Replay) -> ReplayView:
 
 async def _replay(services: Services, conn: Connection, project: Project, data: ReplayStart, by: str) -> Replay:
     first, beyond = id_range(data.from_, data.to)
-    reprocess = data.mode is ReplayMode.REPROCESS
-    if reprocess and data.status not in (None, EventStatus.PROCESSED):
-        detail = "status: only processed events are worked out again; leave it out, or republish"
-        raise Problem(422, "invalid-request", detail, field="status")
+    by_user = data.mode is not ReplayMode.REPUBLISH
+    _check(data)
     version, user_id, hashed = 0, None, None
-    if reprocess:
-        current = await services.program(conn, project)
-        version = data.version or current.version
-        try:
-            await services.programs.version(conn, project.id, version, current.default_timezone)
-        except LookupError:
-            raise Problem(404, "not-found", f"the program has no version {version}") from None
+    if by_user:
+        version = await _version(services, conn, project, data)
     if data.user_id is not None:
         hashed = user_hash(project.id, data.user_id)
         user_id = await replays.user_of(conn, project.id, data.user_id)
-        if user_id is None and reprocess:
+        if user_id is None and by_user:
             raise Problem(404, "not-found", f"there is no user {data.user_id!r}")
     last = UUID(int=max(beyond.int - 1, 0))
-    if not reprocess:
+    if not by_user:
         in_all = await replays.count_events(conn, project.id, first, last, REPLAY_EVENTS_COUNTED)
     else:
         in_all = 1 if user_id is not None else await replays.count_users(conn, project.id, REPLAY_EVENTS_COUNTED)
@@ -202,6 +206,7 @@ async def _replay(services: Services, conn: Connection, project: Project, data: 
         project_id=project.id,
         id=services.new_id(),
         mode=data.mode,
+        metric=data.metric,
         program_version=version,
         first_event=first,
         last_event=last,
@@ -218,6 +223,35 @@ async def _replay(services: Services, conn: Connection, project: Project, data: 
     )
 
 
+def _check(data: ReplayStart) -> None:
+    """Raise a 422 problem for a field that the mode lacks or does not take."""
+    backfill = data.mode is ReplayMode.BACKFILL
+    if backfill and data.metric is None:
+        raise Problem(422, "invalid-request", "metric: name the metric to backfill", field="metric")
+    if not backfill and data.metric is not None:
+        detail = f"metric: only a backfill is about a metric; leave it out of a {data.mode.value}"
+        raise Problem(422, "invalid-request", detail, field="metric")
+    if backfill and data.version is not None:
+        detail = "version: a backfill counts under the program in force when it begins; leave it out"
+        raise Problem(422, "invalid-request", detail, field="version")
+    if data.mode is not ReplayMode.REPUBLISH and data.status not in (None, EventStatus.PROCESSED):
+        detail = "status: only processed events are worked out again or counted; leave it out, or republish"
+        raise Problem(422, "invalid-request", detail, field="status")
+
+
+async def _version(services: Services, conn: Connection, project: Project, data: ReplayStart) -> int:
+    """Return the program version to replay under; raises a 404 problem where it, or its metric, is not there."""
+    current = await services.program(conn, project)
+    if data.metric is not None and data.metric not in current.metrics:
+        raise Problem(404, "not-found", f"the program has no metric {data.metric!r}")
+    version = data.version or current.version
+    try:
+        await services.programs.version(conn, project.id, version, current.default_timezone)
+    except LookupError:
+        raise Problem(404, "not-found", f"the program has no version {version}") from None
+    return version
+
+
 def _from_cursor(replay: Replay, cursor: str | None) -> Replay:
     if cursor is None:
         return replay
@@ -230,18 +264,23 @@ def _from_cursor(replay: Replay, cursor: str | None) -> Replay:
 
 
 def _preview(replay: Replay, step: Step) -> ReplayPreview:
-    of_user: dict[str, list[Any]] = {}
+    of_user: dict[str, list[Difference]] = {}
     for found in step.differences:
         of_user.setdefault(found.user, []).append(found)
     further = step.after[0] if replay.mode is ReplayMode.REPUBLISH else step.after[1]
     return ReplayPreview(
         replay.mode,
+        replay.metric,
         replay.program_version,
         replay.total,
         step.examined,
         step.events,
         step.changed,
-        total(step.differences),
-        [UserDifference(user, len(found), total(found)) for user, found in of_user.items()],
+        _amounts(step.differences),
+        [UserDifference(user, len(found), _amounts(found)) for user, found in of_user.items()],
         None if step.over else str(further),
     )
+
+
+def _amounts(differences: Sequence[Difference]) -> dict[str, int | float]:
+    return {name: sum_ if isinstance(sum_, int) else float(sum_) for name, sum_ in total(differences).items()}

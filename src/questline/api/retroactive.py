@@ -31,7 +31,10 @@ async def preview_award(
     opt=needs(Scope.SWEEPS_WRITE, "achievement.award"),
 )
 async def start_award(name: str, admin: Admin, acts: Acts, services: Services) -> SweepView:
-    """Award an achievement to all who meet it; workers do so in batches. Asked again, it reaches who has joined since."""
+    """Award an achievement to all who meet it; workers do so in batches.
+
+    Asked again after it has finished, it reaches whoever meets it by now and was not sent it under this program version.
+    """
     async with tenant_transaction(services.pool, admin.project.id) as conn:
         program = await services.program(conn, admin.project)
         started = await start(services, conn, _sweep(services, admin, program, name))

@@ -12,6 +12,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.events import find_id
+from questline.api.idempotency import given_key
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import page
@@ -129,7 +130,7 @@ async def _decide(
     if review["status"] != status:
         type_ = APPROVE if status is ReviewStatus.APPROVED else DENY
         payload = {"event": str(review["event_id"]), "reason": reason, "by": admin.actor}
-        key, at = request.headers.get("idempotency-key"), review["occurred_at"]
+        key, at = given_key(request.scope["headers"]), review["occurred_at"]
         try:
             act = acts.of(admin, "event", review["event_id"], before={"status": review["status"]})
             done = await execute(services, admin.project, type_, review["external_user"], payload, key, at, act)

@@ -10,6 +10,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
+from questline.api.idempotency import given_key
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.api.users import no_user
@@ -82,7 +83,7 @@ async def revoke_grant(
     payload = {"grant": grant_id, **({"policy": data.policy} if data.policy else {})}
     if data.reason:
         payload["reason"] = data.reason
-    key = request.headers.get("idempotency-key") or data.idempotency_key
+    key = given_key(request.scope["headers"]) or data.idempotency_key
     result = await execute(
         services, admin.project, REWARD_REVOKE, user, payload, key, act=acts.of(admin, "grant", grant_id)
     )

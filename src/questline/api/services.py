@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 from questline.api.addresses import Addresses
 from questline.api.auth import KeyRing
 from questline.api.keyed import Once
-from questline.api.operators import Operators, Throttle
+from questline.api.mints import Mints
+from questline.api.operators import Operators
 from questline.api.rates import Rates
+from questline.api.throttles import Throttles
 from questline.control.end_users import Logins
 from questline.control.passwords import Passwords
 from questline.control.user_tokens import UserTokens
@@ -34,14 +36,11 @@ class Services(msgspec.Struct, frozen=True):
     rates: Rates
     addresses: Addresses
     operators: Operators
-    logins: Throttle
-    requests_of_members: Throttle
+    throttles: Throttles
     passwords: Passwords
     sealer: Sealer
     tokens: UserTokens
     users: Logins
-    registrations: Throttle
-    user_logins: Throttle
     normaliser: Normaliser
     commands: Commands
     programs: ProgramCache
@@ -49,6 +48,7 @@ class Services(msgspec.Struct, frozen=True):
     new_id: Callable[[], UUID]
     registry: CollectorRegistry
     once: Once
+    mints: Mints
     redis_usable: Callable[[], bool] | None = None  # None: it is not set
     ranks: Any = None  # cache.ranks.Ranks, where Redis is set: its client is optional
 

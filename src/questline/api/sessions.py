@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request, get, post
 
 from questline.api.callers import address_of, needs
-from questline.api.invitations import Email, Password
+from questline.api.invitations import Email
 from questline.api.problems import unauthorized
 from questline.api.services import Services
 from questline.api.staff import Person
@@ -17,7 +17,7 @@ from questline.model.limits import PAGE_ITEMS_MAX, PASSWORD_CHARS_MAX
 from questline.model.permissions import MemberRole
 from questline.store import members, organizations
 from questline.store.members import MemberRow
-from questline.store.pool import Pool, service_transaction
+from questline.store.pool import Pool
 
 Given = Annotated[str, msgspec.Meta(max_length=PASSWORD_CHARS_MAX)]
 
@@ -54,13 +54,6 @@ class LoggedIn(msgspec.Struct, frozen=True, rename="camel"):
     member: Account
 
 
-class PasswordChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """The password now, and the next."""
-
-    password: Given
-    new_password: Password
-
-
 @post(
     "/members/login",
     status_code=200,
@@ -73,8 +66,8 @@ async def log_in_member(
     request: Request,  # type: ignore[type-arg]
 ) -> LoggedIn:
     """Log in, for twelve hours."""
-    services.logins.take(address_of(request))
-    services.logins.take(data.email.lower())
+    await services.throttles.logins.take(address_of(request))
+    await services.throttles.logins.take(data.email.lower())
     session = await log_in(services.pool, services.passwords, data.email, data.password)
     if session is None:
         raise unauthorized("the email or the password is wrong")
@@ -97,24 +90,6 @@ async def log_out_member(person: Person, services: Services) -> None:
 async def get_me(person: Person, services: Services) -> Account:
     """Show who is logged in, and what they are where."""
     return await _account(services.pool, person.member)
-
-
-@post(
-    "/members/me/password",
-    status_code=204,
-    tags=["members"],
-    opt=needs(None, not_administrative="the caller's own password, which no organization has a part in"),
-)
-async def change_password(data: PasswordChange, person: Person, services: Services) -> None:
-    """Choose another password; all other sessions end."""
-    services.logins.take(person.member.email)
-    if not await services.passwords.fits(person.member.password_hash, data.password):
-        raise unauthorized("the password is wrong")
-    hashed = await services.passwords.hashed(data.new_password)
-    async with service_transaction(services.pool) as conn:
-        await members.set_password(conn, person.member.id, hashed)
-        await members.end_other_sessions(conn, person.member.id, person.token_hash)
-    services.ring.forget(f"member {person.member.id}")
 
 
 async def _account(pool: Pool, member: MemberRow) -> Account:

@@ -7,6 +7,7 @@ import msgspec
 from litestar import delete, get, post
 
 from questline.api.acts import Acts
+from questline.api.auth import require
 from questline.api.callers import Admin, needs
 from questline.api.problems import Problem
 from questline.api.services import Services
@@ -43,8 +44,12 @@ class SecretList(msgspec.Struct, frozen=True):
 
 @post("/signing-secrets", status_code=201, tags=["signing"], opt=needs(Scope.KEYS_WRITE, "signing.rotate"))
 async def rotate_signing_secret(data: SecretRotate, admin: Admin, acts: Acts, services: Services) -> NewSecret:
-    """Make a secret of signed events, shown this once; the one before it ends after the overlap."""
+    """Make a secret of signed events, shown this once; the one before it ends after the overlap.
+
+    The caller may send events: who has the secret may, beside a publishable key, which anybody may have.
+    """
     project = admin.project
+    require(admin.principal, Scope.EVENTS_WRITE)
     async with tenant_transaction(services.pool, project.id) as conn:
         made = await rotate(
             conn, services.sealer, project.id, signing_purpose(project.app_id), services.new_id(), data.secret,

@@ -86,21 +86,21 @@ async def person(request: AnyRequest) -> Person:
     if member is None:
         await services.rates.stranger(cast(asgi.Scope, request.scope))
         raise unauthorized("the session is over: log in again")
-    services.requests_of_members.take(str(member.id))
+    await services.throttles.requests_of_members.take(str(member.id))
     found: Person = request.scope["state"].setdefault("person", Person(member, hashed))
     return found
 
 
 async def operator(request: AnyRequest) -> Operator:
     """Return the operator; raises 401 and 429 problems."""
-    if not _sends_operators_token(request):
+    if not await _sends_operators_token(request):
         raise unauthorized("this is for operators: send X-Admin-Token")
     return Operator()
 
 
 async def staff(request: AnyRequest) -> Staff:
     """Return the operator or who is logged in; raises 401 and 429 problems."""
-    if _sends_operators_token(request):
+    if await _sends_operators_token(request):
         return Staff(None)
     return Staff((await person(request)).member)
 
@@ -125,10 +125,10 @@ async def manager(request: AnyRequest) -> Manager:
     return Manager(who.actor, found, role)
 
 
-def _sends_operators_token(request: AnyRequest) -> bool:
+async def _sends_operators_token(request: AnyRequest) -> bool:
     if "x-admin-token" not in request.headers:
         return False
-    if not is_operator(request):
+    if not await is_operator(request):
         raise unauthorized("X-Admin-Token is not the operator's")
     return True
 

@@ -13,6 +13,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
+from questline.api.idempotency import given_key
 from questline.api.problems import Problem
 from questline.api.rewards import text_page
 from questline.api.services import Services
@@ -105,7 +106,7 @@ async def _settle(
     if user is None:
         raise Problem(404, "not-found", f"there is no fulfilment {fulfilment!r}")
     payload = {"fulfilment": fulfilment, **({"note": data.note} if data.note else {})}
-    key = request.headers.get("idempotency-key") or data.idempotency_key
+    key = given_key(request.scope["headers"]) or data.idempotency_key
     result = await execute(
         services, admin.project, type_, user, payload, key, act=acts.of(admin, "fulfilment", fulfilment)
     )

@@ -10,6 +10,7 @@ from questline.api.acts import Acts
 from questline.api.callers import Admin, Sender, needs
 from questline.api.commands import execute
 from questline.api.hot.commands import Done
+from questline.api.idempotency import given_key
 from questline.api.own import own_outcome
 from questline.api.services import Services
 from questline.model.audit import Act
@@ -116,8 +117,10 @@ async def _run(
     act: Act | None = None,
 ) -> Done:
     given = {name: value for name, value in payload.items() if value is not None or name == "days"}
-    key = request.headers.get("idempotency-key") or request.headers.get("x-idempotency-key")
-    result = await execute(services, principal.project, type_, user, {"streak": streak, **given}, key, act=act)
+    key = given_key(request.scope["headers"])
+    is_own = principal.user is not None
+    payload = {"streak": streak, **given}
+    result = await execute(services, principal.project, type_, user, payload, key, act=act, own=is_own)
     outcome = result.outcome if principal.user is None else own_outcome(result.outcome)
     return Done(result.status, str(result.event_id), result.duplicate, outcome)
 

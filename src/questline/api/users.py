@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from questline.api.callers import Admin, Reader, needs
 from questline.api.commands import execute
+from questline.api.idempotency import given_key
 from questline.api.problems import Problem
 from questline.api.services import Services
 from questline.control import leagues, seasons
@@ -78,7 +79,7 @@ async def upsert_user(
         known = await reads.user(conn, admin.project.id, data.id)
     values = msgspec.to_builtins(data)
     payload = {name: values[name] for name in ("displayName", "attributes", "timezone") if name in values}
-    await execute(services, admin.project, PROFILE_UPDATE, data.id, payload, request.headers.get("idempotency-key"))
+    await execute(services, admin.project, PROFILE_UPDATE, data.id, payload, given_key(request.scope["headers"]))
     state, created_at = await _user(services, admin.project.id, data.id)
     shown = User(state.user, state.display_name, dict(state.attributes), state.timezone, created_at)
     return Response(shown, status_code=201 if known is None else 200)
@@ -154,7 +155,10 @@ def _item(row: reads.HistoryRow) -> HistoryItem:
         {"kind": kind, "name": name, "before": before, "after": after, "cause": cause}
         for kind, name, before, after, cause in trace.get("records", ())
     ]
-    changes += [{"kind": "metric", "metric": name, "value": value} for name, value in trace.get("metrics", ())]
+    changes += [
+        {"kind": "metric", "metric": name, "value": value, **({"cause": cause[0]} if cause else {})}
+        for name, value, *cause in trace.get("metrics", ())
+    ]
     return HistoryItem(
         str(row.event_id),
         row.type,

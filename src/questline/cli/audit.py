@@ -11,7 +11,7 @@ from questline.cli.output import console, fail
 
 app = typer.Typer(no_args_is_help=True, help="What was done to the project, by whom and from where.")
 
-Actor = Annotated[str | None, typer.Option(help="Only of this actor: key:ID, member:ID or operator.")]
+Actor = Annotated[str | None, typer.Option(help="Only of this actor: key:ID, member:ID, operator or user.")]
 Action = Annotated[str | None, typer.Option(help="Only this, such as key.create.")]
 Since = Annotated[str | None, typer.Option(help="From this moment on, such as 2026-11-21T00:00:00Z.")]
 

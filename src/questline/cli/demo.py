@@ -10,7 +10,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from questline.assembly import now
+from questline.assembly_worker import now
 from questline.cli.client import Client, ClientError
 from questline.cli.demo_traffic import USERS, ZONES, name_of, traffic, user_id
 from questline.cli.dev_file import replace_file

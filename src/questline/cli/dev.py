@@ -1,4 +1,4 @@
-"""`questline dev`: PostgreSQL, API and workers under one supervisor, with data kept between starts."""
+"""`questline dev`: PostgreSQL, API, workers and a deliverer under one supervisor, with data kept between starts."""
 
 import asyncio
 import fcntl
@@ -14,7 +14,7 @@ from typing import IO, Any
 import httpx
 import msgspec
 
-from questline.assembly import now
+from questline.assembly_worker import now
 from questline.cli.bootstrap import bootstrap
 from questline.cli.children import Child, Roll, Supervised, Tended, keep_log_small
 from questline.cli.dev_file import DevFile, replace_file
@@ -61,9 +61,10 @@ class Dev:
         self._roll = Roll(self.directory / "processes.json")
         self._lock: IO[str] | None = None
         self._listener: socket.socket | None = None
-        self._pages: list[socket.socket] = []  # of the workers, each on a port that was free
+        self._pages: list[socket.socket] = []  # of the workers, then of the deliverer, each on a port that was free
         self._api: Child | None = None
         self._workers: list[Child] = []
+        self._deliverer: Child | None = None
         self._starting = True
         self.stopping = threading.Event()
 
@@ -78,7 +79,7 @@ class Dev:
         self._roll.end_leftovers()
         try:
             self._listener = listen(self._settings.host, self._settings.port)
-            self._pages = [listen(self._settings.host, 0) for _ in self._names()]
+            self._pages = [listen(self._settings.host, 0) for _ in (*self._names(), "the deliverer")]
         except CannotListen as error:
             raise DevError(str(error)) from error
         url = url_of(self._listener)
@@ -95,18 +96,21 @@ class Dev:
                 f"the database in {self.directory} is of another version of Questline ({error}); "
                 "go back to that version, or choose another --data-dir"
             ) from error
-        self._api, self._workers = self._children(file)
+        self._api, self._workers, deliverer = self._children(file)
         for child in (self._api, *self._workers):
             child.start()
         self._write_roll()
         replace_file(self.directory / "workers.json", msgspec.json.encode(self.pages()) + b"\n")
         self._await_ready(url)
+        self._deliverer = deliverer  # nobody waits for it, so it takes no processor from what is waited for
+        deliverer.start()
+        self._write_roll()
         self._starting = False
         return file
 
     def pages(self) -> list[str]:
         """Return where the workers answer /ready and /metrics."""
-        return [url_of(page) for page in self._pages]
+        return [url_of(page) for page in self._pages[:-1]]
 
     def run(self) -> None:
         """Tend the processes until SIGINT or SIGTERM."""
@@ -120,7 +124,7 @@ class Dev:
                     self._write_roll()
 
     def stop(self) -> None:
-        """Stop in order: the API answers what it took, the workers finish their batches, PostgreSQL shuts down."""
+        """Stop in order: the API answers what it took, workers and deliverer finish what is under way, PostgreSQL stops."""
         self._starting = False
         self.stopping.set()
         if self._listener is not None:
@@ -139,7 +143,7 @@ class Dev:
         self._roll.write({"postgres": self._postgres.pid, **pids})
 
     def _servers(self) -> list[Child]:
-        return [*([] if self._api is None else [self._api]), *self._workers]
+        return [child for child in (self._api, *self._workers, self._deliverer) if child is not None]
 
     def _stop_soon(self, *_: Any) -> None:
         self.stopping.set()
@@ -174,7 +178,7 @@ class Dev:
         await ensure_app_role(owner_dsn)
         return await bootstrap(self._postgres.dsn(_DATABASE, APP_ROLE), self.directory / "dev.json", url)
 
-    def _children(self, file: DevFile) -> tuple[Child, list[Child]]:
+    def _children(self, file: DevFile) -> tuple[Child, list[Child], Child]:
         assert self._listener is not None
         settings = msgspec.structs.replace(
             self._settings,
@@ -189,19 +193,17 @@ class Dev:
         )
         environment = {**base_environment(), **environment_of(settings)}
         command = [sys.executable, "-m", "questline.cli.main"]
-        logs, fd = self.directory / "logs", self._listener.fileno()
+
+        def child(name: str, task: str, listener: socket.socket) -> Child:
+            fd = listener.fileno()
+            log = self.directory / "logs" / f"{name.lower().replace(' ', '-')}.log"
+            return Child(name, [*command, task, "--listen-fd", str(fd)], environment, log, [fd])
+
+        *workers, deliverer = self._pages
         return (
-            Child("API", [*command, "serve", "--listen-fd", str(fd)], environment, logs / "api.log", [fd]),
-            [
-                Child(
-                    name,
-                    [*command, "work", "--listen-fd", str(page.fileno())],
-                    environment,
-                    logs / f"{name.replace(' ', '-')}.log",
-                    [page.fileno()],
-                )
-                for name, page in zip(self._names(), self._pages, strict=True)
-            ],
+            child("API", "serve", self._listener),
+            [child(name, "work", page) for name, page in zip(self._names(), workers, strict=True)],
+            child("deliverer", "deliver", deliverer),
         )
 
     def _keys(self) -> dict[str, str]:

@@ -8,19 +8,20 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from questline.assembly import now
+from questline.assembly_worker import now
 from questline.cli import lag
 from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
 from questline.cli.findings import Finding, State
 from questline.cli.redis_findings import examine_redis
 from questline.settings import Settings, unknown_variables, variable_of
-from questline.store import health, relay
+from questline.store import deliveries, health, relay
 from questline.store.pool import Connection, connect
 from questline.store.roles import APP_ROLE
 
 _OLDEST_POSTGRES = 15
 _LAG_SECONDS_MAX = 10.0
+_DELIVERY_SECONDS_MAX = 60.0
 _PARKED_SECONDS_MAX = 3_600.0
 _CLOCK_SECONDS_MAX = 1.0
 _EVENT_CLOCK_SECONDS_MAX = 60.0
@@ -112,7 +113,19 @@ async def _database(settings: Settings, conn: Connection) -> list[Finding]:
         names = ", ".join(facts.partitions_missing)
         findings.append(Finding("doubtful", f"partitions are missing: {names}; run questline migrate once a month"))
     findings += [*_durability(facts), _connections(facts), *_workers(facts), *_waiting(facts, moment)]
-    return [*findings, *await _rabbitmq(settings, conn)]
+    return [*findings, *await _deliveries(conn), *await _rabbitmq(settings, conn)]
+
+
+async def _deliveries(conn: Connection) -> list[Finding]:
+    """Look at messages to webhooks, where there are any that wait."""
+    found = await deliveries.measure(conn)
+    if not found.messages:
+        return []
+    text = f"{found.messages:,} messages to webhooks are not settled"
+    if found.overdue_seconds > _DELIVERY_SECONDS_MAX:
+        text += f", the first due for {found.overdue_seconds:.0f} s: start questline deliver, or see its log"
+        return [Finding("doubtful", text)]
+    return [Finding("good", text)]
 
 
 def _version(number: int) -> Finding:

@@ -44,6 +44,7 @@ async def measure(settings: Settings) -> Lag:
         from questline.transport.kafka_topic import standing
 
         found = await asyncio.to_thread(standing, topic)  # before what was taken in is read: more cannot wait than this
+        await kafka_offsets.check(conn, topic.name, found.topic_id)
         taken = await kafka_offsets.read(conn, topic.name)
         rejected = await kafka_offsets.rejects(conn, topic.name)
         logged = sum(max(0, end - taken.get(number, 0)) for number, end in found.ends.items())

@@ -10,7 +10,20 @@ import msgspec
 import typer
 from rich.console import Console
 
-from questline.cli import achievements, audit, boards, dlq, keys, lag, program, replay, retention, secrets, tail
+from questline.cli import (
+    achievements,
+    audit,
+    boards,
+    dlq,
+    keys,
+    lag,
+    members,
+    program,
+    replay,
+    retention,
+    secrets,
+    tail,
+)
 from questline.cli import load as load_events
 from questline.cli.output import console, errors, fail
 from questline.settings import SettingError, Settings, load, unknown_variables
@@ -19,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The engagement engine."
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(members.app, name="members")
 app.add_typer(audit.app, name="audit")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(boards.app, name="boards")
@@ -125,9 +139,21 @@ def relay(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
 
 
 @app.command()
+def deliver(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
+    """Run a deliverer, which sends messages to projects' webhooks. Several may run."""
+    from questline.cli import processes
+    from questline.cli.listening import CannotListen
+
+    try:
+        processes.deliver(_server_settings(), parent_pipe, listen_fd)
+    except (CannotListen, processes.CannotStart) as error:
+        raise fail(str(error)) from error
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to this release's schema, and make the partitions of the months ahead."""
-    from questline.assembly import now
+    from questline.assembly_worker import now
     from questline.store.faults import TRANSIENT_FAULTS
     from questline.store.migrate import MigrationChanged
     from questline.store.migrate import migrate as bring_up

@@ -1,4 +1,4 @@
-"""The server processes: the API, and the worker and the relay, each with a small page of health of its own."""
+"""The server processes: the API, and the worker, the relay and the deliverer, each with a small page of health of its own."""
 
 import asyncio
 import contextlib
@@ -9,58 +9,83 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from questline.api.connections import Bounds, protocol, watch
-from questline.assembly import build_worker, new_registry, now, running_api
 from questline.assembly_carriers import build_relay
+from questline.assembly_worker import build_worker, new_registry, now
 from questline.cli.listening import BACKLOG, listen, url_of
 from questline.model.limits import KEEP_ALIVE_SECONDS, LANE_HUNG_SECONDS, SHUTDOWN_SECONDS_MAX
 from questline.settings import CannotStart, Settings
 from questline.store.ids import EventIds
 
-__all__ = ["CannotStart", "relay", "serve", "work"]
+__all__ = ["CannotStart", "deliver", "relay", "run_as_process", "serve", "work"]
 
 log = structlog.get_logger(__name__)
 
 Message = MutableMapping[str, Any]
+Result = TypeVar("Result")
 
-_COLLECT_AFTER = (50_000, 20, 20)  # objects made and not freed; then how many collections of the younger ones
+# A batch of a thousand events is 100,000 objects at once, and none of them garbage: rings are rare (engine/draft.py).
+_COLLECT_AFTER = (250_000, 20, 20)  # objects made and not freed; then how many collections of the younger ones
 
 
 def serve(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
     """Run the API until a signal; what it took is finished first. `listen_fd` is a socket that listens already."""
-    _run(_serve(settings, parent_pipe, listen_fd))
+    from questline.assembly import running_api  # which the others do without
+
+    run_as_process(_serve(running_api(settings), settings, parent_pipe, listen_fd))
 
 
 def work(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
     """Run a worker until a signal; the batches under way are finished first. `listen_fd`: as of `serve`."""
-    _run(_work(settings, parent_pipe, listen_fd))
+
+    def build(registry: CollectorRegistry) -> Any:
+        return build_worker(settings, registry)
+
+    idle = "a lane finished nothing for long: it hangs, or PostgreSQL or the transport does not answer"
+    run_as_process(_with_page("worker", build, idle, settings, parent_pipe, listen_fd))
 
 
 def relay(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
     """Run a relay until a signal; what it is handing over is finished first. `listen_fd`: as of `serve`."""
-    _run(_relay(settings, parent_pipe, listen_fd))
+
+    def build(registry: CollectorRegistry) -> Any:
+        return build_relay(settings, registry, now, EventIds().new)
+
+    idle = "a lane handed nothing over for long: it hangs, or PostgreSQL or the broker does not answer"
+    run_as_process(_with_page("relay", build, idle, settings, parent_pipe, listen_fd))
 
 
-def _run(main: Any) -> None:
-    _collect_seldom()
+def deliver(settings: Settings, parent_pipe: int | None = None, listen_fd: int | None = None) -> None:
+    """Run a deliverer until a signal; what it is sending is finished first. `listen_fd`: as of `serve`."""
+    from questline.assembly_deliveries import build_deliverer  # with the client of HTTP
+
+    def build(registry: CollectorRegistry) -> Any:
+        return build_deliverer(settings, registry)
+
+    idle = "it was not looked for messages for long: PostgreSQL does not answer"
+    run_as_process(_with_page("deliverer", build, idle, settings, parent_pipe, listen_fd))
+
+
+def run_as_process(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run what a server process does, on the loop and with the memory management of one."""
+    collect_seldom()
     try:
         import uvloop
     except ImportError:  # Windows
-        asyncio.run(main)
-    else:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main)
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Search for cycles seldom: batches make objects by the ten thousand, nearly all of which end by their count.
 
     With Python's own thresholds a quarter of a worker's time goes into collections that find nothing.
@@ -93,11 +118,13 @@ def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
     )
 
 
-async def _serve(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
+async def _serve(
+    api: contextlib.AbstractAsyncContextManager[Any], settings: Settings, parent_pipe: int | None, listen_fd: int | None
+) -> None:
     stop = _stop_signal(parent_pipe)
     listener = listen(settings.host, settings.port) if listen_fd is None else socket.socket(fileno=listen_fd)
     bounds = Bounds(connections=settings.connections_max, hsts_seconds=settings.hsts_seconds)
-    async with running_api(settings) as app, listening(app, listener, bounds) as serving:
+    async with api as app, listening(app, listener, bounds) as serving:
         await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
 
 
@@ -115,24 +142,18 @@ async def listening(app: Any, listener: socket.socket, bounds: Bounds) -> AsyncI
         await serving
 
 
-async def _work(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
+async def _with_page(
+    name: str, build: Callable[[CollectorRegistry], Any], idle_means: str, settings: Settings, parent_pipe: int | None,
+    listen_fd: int | None,
+) -> None:  # fmt: skip
+    """Run a process that no client talks to, and answer on a page of its own how it does."""
     stop = _stop_signal(parent_pipe)
     registry = new_registry()
-    worker = build_worker(settings, registry)
+    process = build(registry)
     listener = listen(settings.host, settings.worker_port) if listen_fd is None else socket.socket(fileno=listen_fd)
-    log.info("worker.listening", url=url_of(listener))
-    async with listening(_page(worker, registry), listener, Bounds()):
-        await worker.run(stop)
-
-
-async def _relay(settings: Settings, parent_pipe: int | None, listen_fd: int | None) -> None:
-    stop = _stop_signal(parent_pipe)
-    registry = new_registry()
-    built = build_relay(settings, registry, now, EventIds().new)
-    listener = listen(settings.host, settings.worker_port) if listen_fd is None else socket.socket(fileno=listen_fd)
-    log.info("relay.listening", url=url_of(listener))
-    async with listening(_page(built, registry), listener, Bounds()):
-        await built.run(stop)
+    log.info(f"{name}.listening", url=url_of(listener))
+    async with listening(_page(process, registry, idle_means), listener, Bounds()):
+        await process.run(stop)
 
 
 def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
@@ -154,7 +175,9 @@ def _stop_signal(parent_pipe: int | None) -> asyncio.Event:
     return stop
 
 
-def _page(process: Any, registry: Any) -> Any:
+def _page(process: Any, registry: Any, idle_means: str) -> Any:
+    """Return the page of a process; `idle_means` is what is told where it has been idle for too long."""
+
     async def app(
         scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
@@ -164,7 +187,7 @@ def _page(process: Any, registry: Any) -> Any:
         elif scope["path"] == "/ready":
             idle = process.idle_seconds()
             status = 200 if idle < LANE_HUNG_SECONDS else 503
-            state = "ready" if status == 200 else "a lane hangs"
+            state = "ready" if status == 200 else idle_means
             body = msgspec.json.encode({"status": state, "idleSeconds": round(idle, 1)})
         elif scope["path"] != "/health":
             status, body = 404, b'{"status":404,"code":"not-found"}'

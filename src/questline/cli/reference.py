@@ -17,6 +17,7 @@ from questline.ingest.meters import IngestMeters
 from questline.model.limits import RETRY_JITTER_PERCENT, RETRY_SECONDS
 from questline.model.own import OWN_COMMANDS, OWN_READS
 from questline.model.permissions import PERMISSIONS, PUBLISHABLE_SCOPES, MemberRole, Role
+from questline.outward.meters import DeliveryMeters
 from questline.processing.meters import BacklogMeters, LogMeters, ProcessingMeters
 from questline.settings import DESCRIPTIONS, Settings, text_of, variable_of
 from questline.store.faults import FAULTS
@@ -165,14 +166,14 @@ def metrics_page() -> str:
         "",
         "<!-- Written by `make docs` from the meters of the code. -->",
         "",
-        "Each process answers `/metrics` in the text format of Prometheus and `/ready`: the API on its own port, a worker or a",
-        "relay on `QUESTLINE_WORKER_PORT` (`questline dev` chooses ports for its workers, and writes them to",
+        "Each process answers `/metrics` in the text format of Prometheus and `/ready`: the API on its own port, a worker, a",
+        "relay or a deliverer on `QUESTLINE_WORKER_PORT` (`questline dev` chooses ports for its workers, and writes them to",
         "`.questline/workers.json`).",
         "[Watch it](../how-to/watch.md) says what to look at; `deploy/` has a dashboard and alert rules.",
         "",
         "Labels are bounded: `route` is a template, `project` one of the busiest projects or `other`, and the rest are",
         "listed in these docs. All kinds of process also tell `process_*`, such as `process_resident_memory_bytes`.",
-        "What waits is measured by each worker, and each relay, for the whole database: take the greatest, not the sum.",
+        "What waits is measured by each worker, relay and deliverer for the whole database: take the greatest, not the sum.",
         "",
         "| metric | type | labels | told by | meaning |",
         "|---|---|---|---|---|",
@@ -197,7 +198,7 @@ class Metric(NamedTuple):
     meaning: str
 
 
-PROCESSES = ("API", "worker", "relay")
+PROCESSES = ("API", "worker", "relay", "deliverer")
 
 
 def metrics_of(process: str) -> list[Metric]:
@@ -205,6 +206,8 @@ def metrics_of(process: str) -> list[Metric]:
     registry = CollectorRegistry()
     if process == "relay":
         RelayMeters(registry)
+    elif process == "deliverer":
+        DeliveryMeters(registry)
     else:
         projects = ProjectEvents(registry)
         ProcessingMeters(registry, projects)

@@ -1,4 +1,4 @@
-"""`questline replay`: events put back, or worked out again under another program version."""
+"""`questline replay`: events put back, worked out again under another program version, or counted in a new metric."""
 
 import time
 from typing import Annotated, Any
@@ -10,12 +10,15 @@ from questline.cli.client import Client, ClientError, Key, Token, Url
 from questline.cli.output import console, fail
 
 _POLL_SECONDS = 0.5
+_DECIMALS = 6
 _SHOWN = 20  # users whose difference is shown
 
 
 def replay(
     mode: Annotated[str, typer.Argument(metavar="MODE", help="republish: put events back that were not applied; "
-                                        "reprocess: compensate what applied ones would have given.")],
+                                        "reprocess: compensate what applied ones would have given; "
+                                        "backfill: count applied ones in a metric that came after them.")],
+    metric: Annotated[str | None, typer.Option(help="The metric to backfill.")] = None,
     project: Annotated[str | None, typer.Option(help="The project. Default: the key's.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Received from this time on (RFC 3339).")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Received before this time (RFC 3339).")] = None,
@@ -33,8 +36,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Replay events: look first, then do it. The server goes on when this is stopped."""
     given = {
-        "mode": mode, "project": project, "from": from_, "to": to, "type": type_, "userId": user, "status": status,
-        "version": version, "limit": limit, "reason": reason,
+        "mode": mode, "metric": metric, "project": project, "from": from_, "to": to, "type": type_, "userId": user,
+        "status": status, "version": version, "limit": limit, "reason": reason,
     }  # fmt: skip
     body = {name: value for name, value in given.items() if value is not None}
     try:
@@ -52,6 +55,11 @@ def replay(
         console.print("the server goes on; GET /v1/admin/replays tells how far it has come")
         raise typer.Exit(130) from None
     console.print(f"{done['changed']} events were {_what(mode)}", highlight=False)
+
+
+def signed(amount: float) -> str:
+    """Return an amount with its sign, without the digits by which a sum of floats is off."""
+    return f"{amount:+}" if isinstance(amount, int) else f"{amount:+.{_DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 def _look(client: Client, body: dict[str, Any]) -> dict[str, Any]:
@@ -90,9 +98,11 @@ def _watch(client: Client, replay: dict[str, Any], project: str | None) -> dict[
 
 def _tell(seen: dict[str, Any]) -> None:
     lines = [f"{seen['changed']} of {seen['events']} events would be {_what(seen['mode'])}"]
-    lines += [f"  {amount:+} {currency}" for currency, amount in sorted(seen["totals"].items())]
+    if seen["mode"] == "backfill":
+        lines.append(f"  of {len(seen['differences'])} users")
+    lines += [f"  {signed(amount)} {currency}" for currency, amount in sorted(seen["totals"].items())]
     for one in seen["differences"][:_SHOWN]:
-        amounts = ", ".join(f"{amount:+} {currency}" for currency, amount in sorted(one["amounts"].items()))
+        amounts = ", ".join(f"{signed(amount)} {currency}" for currency, amount in sorted(one["amounts"].items()))
         lines.append(f"  {one['userId']}: {amounts} (of {one['events']} events)")
     if len(seen["differences"]) > _SHOWN:
         lines.append(f"  and {len(seen['differences']) - _SHOWN} more users")
@@ -101,7 +111,7 @@ def _tell(seen: dict[str, Any]) -> None:
 
 
 def _what(mode: str) -> str:
-    return "put back" if mode == "republish" else "compensated"
+    return {"republish": "put back", "backfill": "counted"}.get(mode, "compensated")
 
 
 def _bar() -> Progress:

@@ -49,7 +49,7 @@ def archive(
     ] = None,
 ) -> None:
     """Write every whole month of events, decisions, attempts and notices to Parquet files. Nothing is taken away."""
-    from questline.assembly import now
+    from questline.assembly_worker import now
 
     try:
         until = now() if before is None else datetime.fromisoformat(before).replace(tzinfo=UTC)
@@ -59,7 +59,7 @@ def archive(
 
 
 async def _prune(conn: Any, retention: Retention, directory: Path | None, dry_run: bool, yes: bool) -> None:
-    from questline.assembly import now
+    from questline.assembly_worker import now
     from questline.processing.archive import Archive
     from questline.processing.retention import plan
     from questline.processing.retention import prune as take

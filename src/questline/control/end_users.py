@@ -52,22 +52,27 @@ class Logins:
     async def register(self, project_id: int, app_id: str, login: str, password: str) -> Tokens:
         """Make a user with a login, and log them in; raises LoginTaken after as long a time."""
         user = _USER_PREFIX + secrets.token_hex(12)
-        access = self._tokens.mint(app_id, user, self._lifetimes.access_seconds)
-        hashed = await self._passwords.hashed(_normal(password))
+        claims = _new_session(project_id)
+        access = self._tokens.mint(app_id, user, self._lifetimes.access_seconds, claims.session)
+        hashed = await self._passwords.hashed(normal(password))
         async with service_transaction(self._pool) as conn:
             user_id = await end_users.ensure(conn, project_id, user)
-            if not await end_users.add_credential(conn, project_id, folded(login), user_id, hashed):
+            if not await end_users.add_credential(conn, project_id, folded(login), user_id, hashed, login):
                 raise LoginTaken
-            return self._told(user, access, await self._begin(conn, project_id, user_id))
+            await self._begin(conn, claims, user_id, hashed)
+        return self._told(user, access, claims)
 
     async def log_in(self, project_id: int, app_id: str, login: str, password: str) -> Tokens | None:
         """Log a user in; None for a wrong login as for a wrong password, and as late."""
         found = await end_users.credential(self._pool, project_id, folded(login))
         stored = None if found is None else found.password_hash
-        if not await self._passwords.fits(stored, _normal(password)) or found is None:
+        if not await self._passwords.fits(stored, normal(password)) or found is None:
             return None
-        access = self._tokens.mint(app_id, found.user, self._lifetimes.access_seconds)
-        return self._told(found.user, access, await self._begin(self._pool, project_id, found.user_id))
+        claims = _new_session(project_id)
+        access = self._tokens.mint(app_id, found.user, self._lifetimes.access_seconds, claims.session)
+        if not await self._begin(self._pool, claims, found.user_id, found.password_hash):
+            return None
+        return self._told(found.user, access, claims)
 
     async def refresh(self, token: str) -> Tokens:
         """Continue a session with its next tokens; raises BadToken.
@@ -84,7 +89,7 @@ class Logins:
         if user is None:
             await end_users.end_session(self._pool, project_id, claims.session, now)
             raise BadToken("the session is over, or the refresh token was used before, which ends it: log in again")
-        access = self._tokens.mint(app_id, user, self._lifetimes.access_seconds)
+        access = self._tokens.mint(app_id, user, self._lifetimes.access_seconds, claims.session)
         return self._told(user, access, msgspec.structs.replace(claims, generation=claims.generation + 1))
 
     async def log_out(self, token: str) -> None:
@@ -92,12 +97,11 @@ class Logins:
         claims = self._tokens.read_refresh(token)
         await end_users.end_session(self._pool, claims.project_id, claims.session, self._now())
 
-    async def _begin(self, conn: Connection | Pool, project_id: int, user_id: int) -> RefreshClaims:
-        session = UUID(bytes=secrets.token_bytes(16), version=4)
+    async def _begin(self, conn: Connection | Pool, claims: RefreshClaims, user_id: int, password_hash: str) -> bool:
+        """Begin a session of who had that password; False: it was changed since, which ends what it let in."""
         now = self._now()
         ends = now + timedelta(seconds=self._lifetimes.session_seconds)
-        await end_users.begin_session(conn, project_id, session, user_id, now, ends)
-        return RefreshClaims(project_id, session, 0)
+        return await end_users.begin_session(conn, claims.project_id, claims.session, user_id, now, ends, password_hash)
 
     def _told(self, user: str, access: str, claims: RefreshClaims) -> Tokens:
         return Tokens(
@@ -114,6 +118,10 @@ def folded(login: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", login).casefold()).strip()
 
 
-def _normal(password: str) -> str:
+def normal(password: str) -> str:
     """Return a password in one form, however a keyboard composed its letters (NIST SP 800-63B, 5.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
+
+
+def _new_session(project_id: int) -> RefreshClaims:
+    return RefreshClaims(project_id, UUID(bytes=secrets.token_bytes(16), version=4), 0)

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from questline.model.trust import TRUSTED_TYPES
 from questline.store.event_types import Sample, SeenRow
 
 Definition = Mapping[str, Any]
@@ -48,31 +47,37 @@ class Inferred(msgspec.Struct, frozen=True, rename="camel"):
     schema: dict[str, Any]
 
 
-def merged(declared: Mapping[str, Definition], seen: Sequence[SeenRow], after: str, limit: int) -> list[ListedType]:
+def merged(
+    declared: Mapping[str, Definition], trusted: frozenset[str], seen: Sequence[SeenRow], after: str, limit: int
+) -> list[ListedType]:
     """Return types by name, after one, up to a limit: those that are declared and those that came."""
     came = {row.type: row for row in seen}
     # The rows end at their own limit: a declared type beyond their end stands on a later page.
     end = seen[-1].type if len(seen) >= limit else None
     names = {name for name in declared if name > after and (end is None or name <= end)}
-    return [_listed(name, declared.get(name), came.get(name)) for name in sorted(names | came.keys())[:limit]]
+    return [_listed(name, declared.get(name), trusted, came.get(name)) for name in sorted(names | came.keys())[:limit]]
 
 
 def detail(
-    name: str, definition: dict[str, Any] | None, version: int, row: SeenRow | None, samples: list[Sample]
+    name: str,
+    definition: dict[str, Any] | None,
+    version: int,
+    trusted: frozenset[str],
+    row: SeenRow | None,
+    samples: list[Sample],
 ) -> EventTypeDetail:
     """Return all that is known of a type."""
     first, last, events = (None, None, 0) if row is None else (row.first_seen_at, row.last_seen_at, row.events)
-    trusted = _is_trusted(name, definition)
-    return EventTypeDetail(name, definition, version, trusted, first, last, events, samples)
+    return EventTypeDetail(name, definition, version, name in trusted, first, last, events, samples)
 
 
-def _listed(name: str, definition: Definition | None, row: SeenRow | None) -> ListedType:
+def _listed(name: str, definition: Definition | None, trusted: frozenset[str], row: SeenRow | None) -> ListedType:
     known = definition or {}
     version = known.get("version")
     return ListedType(
         name,
         definition is not None,
-        _is_trusted(name, definition),
+        name in trusted,
         known.get("title", ""),
         None if version is None else str(version),
         None if row is None else row.first_seen_at,
@@ -80,7 +85,3 @@ def _listed(name: str, definition: Definition | None, row: SeenRow | None) -> Li
         0 if row is None else row.events,
         None if row is None else row.sample,
     )
-
-
-def _is_trusted(name: str, definition: Definition | None) -> bool:
-    return name in TRUSTED_TYPES or bool((definition or {}).get("trusted"))

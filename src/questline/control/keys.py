@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from questline.model.permissions import KEY_SCOPES, Scope
-from questline.model.principal import KeyType, Role
+from questline.model.principal import KeyType, Role, scopes_of_key
 from questline.store import keys, members
 from questline.store.keys import Found, KeyRow, NewRow
 from questline.store.pool import Connection, Pool
@@ -18,6 +18,7 @@ _SHOWN = 12  # characters kept to recognise a key by
 
 KEY_PREFIXES = tuple(prefix.encode() for prefix in _PREFIXES.values())
 MEMBER_PREFIX = b"qm_"
+EVERYTHING = frozenset(Scope)
 PROJECT = b""
 """What is asked with for the users of a project, of whom tokens tell: no header can hold it as a key."""
 
@@ -38,6 +39,10 @@ class NewKey(msgspec.Struct, frozen=True, rename="camel"):
 
 class ScopesBeyondRole(ValueError):
     """A key was to have scopes that its role lacks."""
+
+
+class ScopesBeyondCaller(Exception):
+    """A key was to be made, rotated or revoked that may what the caller may not. The message names it."""
 
 
 class NotRotatable(Exception):
@@ -63,12 +68,19 @@ async def create(
     name: str = "",
     scopes: list[Scope] | None = None,
     expires_at: datetime | None = None,
+    *,
+    within: frozenset[Scope] = EVERYTHING,
 ) -> NewKey:
-    """Make a key of 32 random bytes and store its hash; a publishable key only ingests. Raises ScopesBeyondRole."""
+    """Make a key of 32 random bytes and store its hash; a publishable key only ingests.
+
+    `within` is what its maker may: whoever has a secret may what it may, so that nobody makes one that may more.
+    Raises ScopesBeyondRole and ScopesBeyondCaller.
+    """
     role = role if type_ is KeyType.SECRET else Role.INGEST
     beyond = sorted(set(scopes or ()) - KEY_SCOPES[role])
     if beyond:
         raise ScopesBeyondRole(f"a key of role {role} cannot have {', '.join(beyond)}")
+    _check_within(type_, role, scopes, within)
     key = _PREFIXES[type_] + secrets.token_hex(32)
     sorted_scopes = None if scopes is None else sorted(set(scopes))
     row = NewRow(key_id, sha256(key.encode()).digest(), key[:_SHOWN], type_, role, name, sorted_scopes, expires_at)
@@ -83,10 +95,13 @@ async def rotate(
     overlap_seconds: int,
     expires_at: datetime | None,
     now: datetime,
+    *,
+    within: frozenset[Scope] = EVERYTHING,
 ) -> tuple[KeyRow, NewKey, datetime] | None:
     """Make a key in another's place; return the old one as it was, the new one, and when the old one ends.
 
-    Without `expires_at` the new key lives as long as the old one was to. None: there is no such key. Raises NotRotatable.
+    Without `expires_at` the new key lives as long as the old one was to. None: there is no such key. Raises NotRotatable,
+    and ScopesBeyondCaller where the key may more than `within`.
     """
     found = await keys.lock(conn, project_id, key_id)
     if found is None:
@@ -98,9 +113,30 @@ async def rotate(
         raise NotRotatable("the key is revoked or over: make a new one")
     if expires_at is None and old.expires_at is not None:
         expires_at = now + (old.expires_at - old.created_at)
-    new = await create(conn, project_id, new_id, old.type, old.role, old.name, old.scopes, expires_at)
+    new = await create(conn, project_id, new_id, old.type, old.role, old.name, old.scopes, expires_at, within=within)
     ends = await keys.replace(conn, project_id, key_id, new_id, overlap_seconds)
     return old, new, ends
+
+
+async def revoke(
+    conn: Connection, project_id: int, key_id: UUID, *, within: frozenset[Scope] = EVERYTHING
+) -> tuple[KeyRow, datetime] | None:
+    """Revoke a key; return it as it was, and since when it is. None: there is no such key.
+
+    Raises ScopesBeyondCaller where the key may more than `within`: who could not make it could not put it back either.
+    """
+    found = await keys.lock(conn, project_id, key_id)
+    if found is None:
+        return None
+    old, _ = found
+    _check_within(old.type, old.role, old.scopes, within)
+    return old, await keys.revoke(conn, project_id, key_id)
+
+
+def _check_within(type_: KeyType, role: Role, scopes: list[Scope] | None, within: frozenset[Scope]) -> None:
+    more = sorted(scopes_of_key(type_, role, scopes) - within)
+    if more:
+        raise ScopesBeyondCaller(f"the {type_} key of role {role} may {', '.join(more)}, which you may not")
 
 
 def _shown(row: KeyRow, key: str) -> NewKey:

@@ -90,8 +90,8 @@ async def log_in(pool: Pool, passwords: Passwords, email: str, password: str) ->
     if not await passwords.fits(None if member is None else member.password_hash, password) or member is None:
         return None
     token = MEMBER_PREFIX.decode() + secrets.token_hex(32)
-    ends = await members.begin_session(pool, token_hash(token), member.id, MEMBER_SESSION_SECONDS)
-    return Session(token, ends, member)
+    ends = await members.begin_session(pool, token_hash(token), member.id, MEMBER_SESSION_SECONDS, member.password_hash)
+    return None if ends is None else Session(token, ends, member)
 
 
 async def change_role(

@@ -28,7 +28,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _NOTES = {
-    ("add", "metrics"): "starts empty: events before this version do not count",
+    ("add", "metrics"): "starts empty: events before this version do not count until they are backfilled",
     ("add", "achievements"): "unlocks from the next event on of each user who meets it; an award reaches all at once",
     ("add", "quests"): "starts with the next event of a user that concerns it, or when it is started",
     ("add", "boards"): "starts empty; a rebuild fills it from the ledger",

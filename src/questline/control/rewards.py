@@ -8,12 +8,13 @@ import msgspec
 
 from questline.engine.compile import Program
 from questline.engine.named_rewards import badge_of
+from questline.model.deliveries import DeliveryStatus
 from questline.model.records import RecordKind
 from questline.model.redemptions import FulfilmentStatus
 from questline.model.rewards import BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
 from questline.model.stocks import StockState, pool_stock, reward_stock, store_stock
-from questline.store.fulfilments import FulfilmentRow
+from questline.store.fulfilments import DeliveryState, FulfilmentRow
 from questline.store.grants import GrantRow
 
 
@@ -81,8 +82,20 @@ def badges_of(program: Program, state: UserState) -> list[BadgeView]:
     return sorted(held, key=lambda view: (view.earned_at, view.badge))
 
 
+class DeliveryView(msgspec.Struct, frozen=True, rename="camel"):
+    """The message to a project's webhook: how often it was sent, the last answer, and when it is sent again."""
+
+    status: DeliveryStatus
+    tries: int
+    last_answer: str | None
+    next_try_at: datetime | None
+
+
 class FulfilmentView(msgspec.Struct, frozen=True, rename="camel"):
-    """A redemption: what was paid for it, how it is fulfilled, and how far that is; `code` is what a code item told."""
+    """A redemption: what was paid for it, how it is fulfilled, and how far that is.
+
+    `code` is what a code item told, `delivery` the message about an item that a webhook fulfils.
+    """
 
     fulfilment: str
     user_id: str
@@ -95,6 +108,7 @@ class FulfilmentView(msgspec.Struct, frozen=True, rename="camel"):
     settled_at: datetime | None
     note: str
     code: str | None
+    delivery: DeliveryView | None
 
 
 def fulfilment_view(program: Program, row: FulfilmentRow) -> FulfilmentView:
@@ -112,7 +126,14 @@ def fulfilment_view(program: Program, row: FulfilmentRow) -> FulfilmentView:
         state.settled_at,
         state.note,
         row.code,
+        None if row.delivery is None else delivery_view(row.delivery),
     )
+
+
+def delivery_view(state: DeliveryState) -> DeliveryView:
+    """Return how far a message is; while it is being sent, nobody knows when it is sent next."""
+    waits = state.status is DeliveryStatus.PENDING and not state.under_way
+    return DeliveryView(state.status, state.tries, state.answer, state.due_at if waits else None)
 
 
 class StockView(msgspec.Struct, frozen=True, rename="camel"):

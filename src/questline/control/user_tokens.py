@@ -35,11 +35,12 @@ class BadToken(Exception):
 
 
 class UserClaims(msgspec.Struct, frozen=True, gc=False):
-    """Who an access token is of."""
+    """Who an access token is of, and the session that it was given with, if any."""
 
     app_id: str
     user: str
     expires_at: datetime
+    session: UUID | None = None
 
 
 class RefreshClaims(msgspec.Struct, frozen=True):
@@ -60,8 +61,8 @@ class UserTokens:
         self._setting = setting
         self._read: dict[bytes, UserClaims] = {}
 
-    def mint(self, app_id: str, user: str, seconds: int) -> str:
-        """Return an access token of a user; raises TokensNotConfigured."""
+    def mint(self, app_id: str, user: str, seconds: int, session: UUID | None = None) -> str:
+        """Return an access token of a user, and of a session of theirs; raises TokensNotConfigured."""
         if not self._access:
             raise TokensNotConfigured(
                 f"there is no key to sign tokens with: the operator sets {self._setting}, such as to the output of "
@@ -70,6 +71,8 @@ class UserTokens:
         name, key = next(iter(self._access.items()))
         at = int(self._now().timestamp())
         claims = {"iss": _ISSUER, "aud": _AUDIENCE, "prj": app_id, "sub": user, "iat": at, "exp": at + seconds}
+        if session is not None:
+            claims["sid"] = str(session)
         return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": name})
 
     def read(self, token: bytes) -> UserClaims:
@@ -117,11 +120,12 @@ class UserTokens:
             }
             claims = jwt.decode(token, key, [ALGORITHM], options, audience=_AUDIENCE, issuer=_ISSUER)
             issued, ends = _at(claims["iat"]), _at(claims["exp"])
-        except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as error:
+            session = UUID(claims["sid"]) if "sid" in claims else None
+        except (jwt.PyJWTError, AttributeError, TypeError, ValueError, OverflowError) as error:
             raise BadToken("the token is none of ours, or was changed") from error
         if issued > self._now() + timedelta(seconds=USER_TOKEN_LEEWAY_SECONDS):
             raise BadToken("the token is of a time to come: check the clocks of the servers")
-        return UserClaims(str(claims["prj"]), str(claims["sub"]), ends)
+        return UserClaims(str(claims["prj"]), str(claims["sub"]), ends, session)
 
 
 def _at(seconds: object) -> datetime:

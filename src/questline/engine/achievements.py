@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from questline.engine.draft import Draft
-from questline.engine.requirements import COMPARE, Reader, requirement_share, share, threshold_of, value_of
+from questline.engine.requirements import COMPARE, Reader, number_of, requirement_share, share, value_of
 from questline.engine.rewards import give
 from questline.model.decision import Unlock
 from questline.model.program import Achievement
@@ -27,7 +27,7 @@ def progress(achievement: Achievement, reader: Reader, state: AchievementState |
         return 1.0
     if achievement.repeatable:
         requirement = achievement.requirements[0]
-        done = (state.times if state is not None else 0) * threshold_of(requirement.threshold)
+        done = (state.times if state is not None else 0) * number_of(requirement.threshold)
         return share(value_of(requirement, reader) - done, requirement.threshold)
     shares = [requirement_share(r, value_of(r, reader)) for r in achievement.requirements]
     return max(shares) if achievement.match == "any" else sum(shares) / len(shares)
@@ -59,7 +59,7 @@ def _unlock(draft: Draft, name: str, tier: int, times: int) -> None:
 
 
 def _single(name: str, achievement: Achievement) -> Step:
-    tests = [(r, COMPARE[r.operator], threshold_of(r.threshold)) for r in achievement.requirements]
+    tests = [(r, COMPARE[r.operator], number_of(r.threshold)) for r in achievement.requirements]
     want_all = achievement.match == "all"
     cause = f"achievement:{name}"
 
@@ -84,7 +84,7 @@ def _single(name: str, achievement: Achievement) -> Step:
 def _tiered(name: str, achievement: Achievement) -> Step:
     requirement = achievement.requirements[0]
     compare = COMPARE[requirement.operator]
-    thresholds: list[Number] = [threshold_of(tier.threshold) for tier in achievement.tiers]
+    thresholds: list[Number] = [number_of(tier.threshold) for tier in achievement.tiers]
 
     def step(draft: Draft) -> bool:
         state = _state(draft, name)
@@ -106,7 +106,7 @@ def _tiered(name: str, achievement: Achievement) -> Step:
 
 def _repeatable(name: str, achievement: Achievement) -> Step:
     requirement = achievement.requirements[0]
-    threshold = Decimal(threshold_of(requirement.threshold))
+    threshold = Decimal(number_of(requirement.threshold))
     cause = f"achievement:{name}"
 
     def step(draft: Draft) -> bool:

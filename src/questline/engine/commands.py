@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from questline.engine import (
+    backfills,
     blocks,
     check_in,
     commissions,
@@ -25,9 +26,11 @@ from questline.engine import (
     spend,
     streak_care,
 )
+from questline.engine.fields import PayloadGet
 from questline.engine.footprints import Touched
 from questline.model.event import (
     APPROVE,
+    BACKFILL,
     BLOCK,
     BUY,
     CHECK_IN,
@@ -75,13 +78,27 @@ Keys = Callable[[Event, tzinfo], Iterable[RecordKey]]
 class Command(msgspec.Struct, frozen=True):
     """`run` does it; `touch` adds what it reads and changes, whatever its payload names; `keys` what one event names.
 
-    `when_blocked`: it is run for a blocked user as well.
+    `when_blocked`: it is run for a blocked user as well. `distinct` is where its events have the values of `distinct`
+    metrics. `follows`: what it changes raises levels, unlocks achievements and settles quests.
     """
 
     run: Callable[["Draft"], None]
     touch: Callable[[Touched, ProgramDocument], None]
     keys: Keys | None = None
     when_blocked: bool = False
+    distinct: Callable[[ProgramDocument], Iterable[tuple[str, PayloadGet]]] | None = None
+    follows: bool = True
+
+
+class UnknownCommand(Exception):
+    """A newer version sent an event of a type that this one does not know; the event must wait for an upgrade."""
+
+
+def _unknown(draft: "Draft") -> None:
+    type_ = draft.event.type
+    raise UnknownCommand(
+        f"this version of Questline does not know {type_!r}: upgrade all workers, then `questline dlq retry --type '{type_}'`"
+    )
 
 
 def _touch_nothing(_: Touched, __: ProgramDocument) -> None:
@@ -139,10 +156,12 @@ def _touch_quests(touched: Touched, document: ProgramDocument) -> None:
         touched.quest(name)
 
 
+# For all other types of the system: none of them is without effect.
+UNKNOWN = Command(_unknown, _touch_nothing, when_blocked=True)
 COMMANDS: dict[str, Command] = {
     SPEND: Command(spend.spend, _touch_spendable),
     PROFILE_UPDATE: Command(profile.update_profile, _touch_streaks),
-    CHECK_IN: Command(check_in.check_in, _touch_nothing, lambda event, zone: (check_in.key(event, zone),)),
+    CHECK_IN: Command(check_in.check_in, _touch_nothing, check_in.keys),
     BUY: Command(items.buy, _touch_prices),
     USE: Command(items.use, _touch_uses),
     PROGRESS: Command(progress.report, _touch_progress),
@@ -156,6 +175,9 @@ COMMANDS: dict[str, Command] = {
     BLOCK: Command(blocks.block, _touch_block, when_blocked=True),
     UNBLOCK: Command(blocks.unblock, _touch_block, when_blocked=True),
     COMPENSATE: Command(compensations.compensate, compensations.touch, when_blocked=True),
+    BACKFILL: Command(
+        backfills.backfill, backfills.touch, when_blocked=True, distinct=backfills.distinct_values, follows=False
+    ),
     EVALUATE: Command(evaluate.evaluate, evaluate.touch),
     STREAK_AT_RISK: Command(streak_care.at_risk, _touch_streaks),
     STREAK_PAUSE: Command(streak_care.pause, _touch_streaks),

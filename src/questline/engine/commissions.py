@@ -1,12 +1,12 @@
 """Commissions: a share of an order to who brought the buyer, once per order, taken back on a refund."""
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, cast
 
 from questline.engine.conditions import compile_condition
 from questline.engine.fields import MISSING, payload_field
-from questline.engine.forms import NAME, map_of, object_of, ref
+from questline.engine.forms import NAME, SPAN, map_of, object_of, ref
 from questline.engine.metrics import value_hash
 from questline.engine.numbers import operand
 from questline.engine.program_error import ProgramError
@@ -47,6 +47,7 @@ SCHEMA: dict[str, Any] = map_of(
             "amount": NAME,
             "order": NAME,
             "to": NAME,
+            "within": SPAN,
             "when": ref("condition"),
             "refundOn": NAME,
         },
@@ -64,6 +65,10 @@ def references(names: "Names", program: "ProgramDocument") -> Iterator[ProgramEr
         yield from names.condition(commission.when, f"{path}.when")
         if commission.to is None and program.referrals is None:
             yield ProgramError(path, "goes to the referrer, and the program has no referrals; add them, or say 'to'")
+        if commission.to is not None and commission.within is not None:
+            yield ProgramError(
+                f"{path}.within", "counts from a referral, and this one goes to whom 'to' names; drop either"
+            )
         for index, plan in enumerate(commission.plans):
             yield from names.condition(plan.when, f"{path}.plans[{index}].when")
         if commission.plans[0].when is not None:
@@ -82,6 +87,8 @@ def compile_sale(name: str, commission: Commission) -> Callable[["Draft"], None]
         amount = operand(get_amount(draft.event))
         if earner is None or order is None or amount is None or not 0 < amount <= AMOUNT_MAX:
             return
+        if draft.record(RecordKind.COMMISSION, f"{name}:{order}") is not None:
+            return  # the refund came first
         payload = {"commission": name, "order": order, "amount": int(amount)}
         draft.send(earner, COMMISSION, payload, f"{name}:{order}")
 
@@ -89,23 +96,43 @@ def compile_sale(name: str, commission: Commission) -> Callable[["Draft"], None]
 
 
 def compile_refund(name: str, commission: Commission) -> Callable[["Draft"], None]:
-    """Return the step of the buyer's refund: it takes the earner's commission back."""
+    """Return the step of the buyer's refund: it takes the commission back from whoever it went to.
+
+    The buyer's own record keeps that there was a refund, for an order that comes after it. The earner is known by the order
+    alone: what the refund says of affiliates, or who refers the buyer by now, is not asked.
+    """
 
     def step(draft: "Draft") -> None:
-        earner, order = _earner(draft, commission), _order(draft.event, commission)
-        if earner is not None and order is not None:
-            draft.send(earner, COMMISSION_REVERSED, {"commission": name, "order": order}, f"{name}:{order}")
+        order = _order(draft.event, commission)
+        if order is None:
+            return
+        key = (RecordKind.COMMISSION, f"{name}:{order}")
+        if draft.record(*key) is None:  # there is one where an earner sends the refund: what they were paid
+            draft.put(*key, CommissionState(0, "", True), f"commission:{name}")
+        draft.send(None, COMMISSION_REVERSED, {"commission": name, "order": order}, f"{name}:{order}")
 
     return step
+
+
+def orders(name: str, commission: Commission, event: Event) -> Iterable[RecordKey]:
+    """Return the record of the order that a purchase or a refund names."""
+    order = _order(event, commission)
+    return () if order is None else ((RecordKind.COMMISSION, f"{name}:{order}"),)
 
 
 def _earner(draft: "Draft", commission: Commission) -> str | None:
     if commission.to is None:
         state = cast(ReferralState | None, draft.record(*KEY))
-        return None if state is None else state.user
+        return state.user if state is not None and _is_due(draft.event, commission, state) else None
     found = payload_field(commission.to)(draft.event)
     valid = isinstance(found, str) and 0 < len(found) <= USER_ID_CHARS_MAX and found != draft.event.user
     return str(found) if valid else None
+
+
+def _is_due(event: Event, commission: Commission, referral: ReferralState) -> bool:
+    if commission.within is None:
+        return True
+    return timedelta(0) <= event.occurred_at - referral.at <= timedelta(seconds=commission.within.seconds)
 
 
 def _order(event: Event, commission: Commission) -> str | None:

@@ -12,7 +12,7 @@ from questline.engine import achievements, guards, metrics, progress, quests, ru
 from questline.engine.boards import NamedBoards, PeriodKeys
 from questline.engine.boosts import Boosts
 from questline.engine.catalogue import compile_readers, marked_types
-from questline.engine.commands import COMMANDS, Command, Keys
+from questline.engine.commands import COMMANDS, UNKNOWN, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
 from questline.engine.fields import MISSING, HasPayload, PayloadGet, payload_field
@@ -22,7 +22,7 @@ from questline.engine.guard_kinds import value_key
 from questline.engine.leagues import LeagueScores
 from questline.engine.levels import Curve
 from questline.engine.seasons import SeasonScores
-from questline.engine.trades import trades_of
+from questline.engine.trades import paying_types, trades_of
 from questline.engine.validate import ProgramInvalid, validate
 from questline.model import calendar
 from questline.model.event import SYSTEM_PREFIX, Event
@@ -51,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     keys: tuple[Keys, ...] = ()
     watches: tuple[guards.Watch, ...] = ()
     shared: tuple[tuple[str, ValueKey], ...] = ()  # guards that compare users, and what they tell values apart by
+    follows: bool = True  # consequences are looked for
 
 
 class Program:
@@ -114,12 +115,12 @@ class Program:
             name: [compile_condition(plan.when) if plan.when else None for plan in commission.plans]
             for name, commission in document.commissions.items()
         }
-        self.marked_types = marked_types(document)
+        self.marked_types = marked_types(document) | paying_types(document)
         self.trusted_types = self.marked_types | TRUSTED_TYPES | trusted_types
         self._payload_readers = compile_readers(document)
         self._plans: dict[str, Plan] = {}
         self._other = self._plan(None)
-        self._system = Plan((), Footprint(), (), ())
+        self._system = Plan((), Footprint(), (), (), UNKNOWN)
 
     @property
     def known_types(self) -> frozenset[str]:
@@ -207,6 +208,8 @@ class Program:
             command.touch(touched, document)
         limited = tuple((n, r) for n, r, _ in own_rules if r.limit)
         distinct = tuple((n, payload_field(m.field)) for n, m, _ in own_metrics if m.kind == "distinct")
+        if command is not None and command.distinct is not None:
+            distinct += tuple(command.distinct(document))
         steps = [step for own in (own_metrics, own_streaks, own_rules, own_quests) for _, _, step in own]
         keys = [command.keys] if command is not None and command.keys is not None else []
         for trade in self._trades.get(event_type or "", ()):
@@ -224,6 +227,7 @@ class Program:
             tuple(keys),
             tuple(one for _, _, one in own_guards),
             tuple((name, value_key(guard)) for name, guard, _ in own_guards if guard.is_shared),
+            command is None or command.follows,
         )
 
     def _unlockers(self) -> dict[Source, list[tuple[Source, Unlocker]]]:

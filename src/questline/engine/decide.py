@@ -36,9 +36,11 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
         elif plan.watches:
             guards.watch(draft, plan.watches)
         _apply(draft, plan)
+        return draft.decision()
     except Refusal as refusal:
         return draft.refused(refusal)
-    return draft.decision()
+    finally:
+        draft.release()
 
 
 def decide_again(program: Program, state: UserState, event: Event) -> Decision:
@@ -49,9 +51,11 @@ def decide_again(program: Program, state: UserState, event: Event) -> Decision:
     draft = Draft(program, state, program.as_read(event))
     try:
         _apply(draft, program.plan(event.type))
+        return draft.decision()
     except Refusal as refusal:
         return draft.refused(refusal)
-    return draft.decision()
+    finally:
+        draft.release()
 
 
 def _apply(draft: Draft, plan: Plan) -> None:
@@ -60,7 +64,7 @@ def _apply(draft: Draft, plan: Plan) -> None:
         plan.command.run(draft)
     for step in plan.steps:
         step(draft)
-    if draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks:
+    if plan.follows and (draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks):
         _consequences(draft)
     if draft.earned or draft.metrics or draft.operands:
         add_points(draft, program.boards_by_currency, program.boards_by_metric)
@@ -88,12 +92,15 @@ def _consequences(draft: Draft) -> None:
         changed += [("achievement", name) for name in draft.unlocks]
     if draft.quests:
         changed += [("quest", name) for name in sorted(draft.quests)]
-    moved: dict[str, int] = {}  # balances as the last round saw them
+    # What the last round saw: the balance, and what was earned, which leaves no trace in the balance where it pays a debt.
+    seen: dict[str, tuple[int, int | None]] = {}
     for _ in range(CHAIN_ROUNDS_MAX):
+        transfers = len(draft.transfers)
         for currency, amount in list(draft.balances.items()):
-            if moved.get(currency) == amount:
+            now = amount, draft.earned.get(currency)
+            if seen.get(currency) == now:
                 continue
-            moved[currency] = amount
+            seen[currency] = now
             changed.append(("currency", currency))
             for name in program.tiers_by_currency.get(currency, ()):
                 climb(draft, name)
@@ -106,7 +113,7 @@ def _consequences(draft: Draft) -> None:
                 if unlock(draft):
                     changed.append(what)
         changed = []
-        if moved == draft.balances:
+        if len(draft.transfers) == transfers:
             return
     raise Refusal(Reason.CHAIN_TOO_LONG, f"consequences went on for more than {CHAIN_ROUNDS_MAX} rounds")
 

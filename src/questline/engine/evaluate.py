@@ -17,7 +17,9 @@ def evaluate(draft: "Draft") -> None:
     step = draft.program.unlock_steps.get(name) if isinstance(name, str) else None
     if step is None:
         raise Refusal(Reason.UNKNOWN_ACHIEVEMENT, f"the program has no achievement {name!r}")
+    draft.looks_back = True  # what was met is met: no event of today must lie in the timeframe
     step(draft)
+    draft.looks_back = False
 
 
 def touch(touched: "Touched", document: "ProgramDocument") -> None:

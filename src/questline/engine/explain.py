@@ -10,7 +10,7 @@ from questline.engine.compile import Program
 from questline.engine.conditions import compile_condition, compile_leaf, operator_of
 from questline.engine.fields import MISSING, View, compile_field
 from questline.model.event import Event
-from questline.model.program import types_of
+from questline.model.program import concerns
 from questline.model.quests import Quest
 
 
@@ -82,11 +82,11 @@ def explain(
             ", ".join(f"{key} {value}" for key, value in tripped.get(name, {}).items()),
         )
         for name, guard in program.guards.items()
-        if guard.enabled and _concerns(guard.listens, event.type)
+        if guard.enabled and concerns(guard.listens, event.type)
     ]
     for kind in ("metrics", "streaks", "rules"):
         for name, definition in getattr(program, kind if kind != "rules" else "rules_by_name").items():
-            if not _concerns(definition.on, event.type):
+            if not concerns(definition.on, event.type):
                 continue
             failed = first_failure(definition.when, view) if definition.when else None
             note = _note(name, definition, failed, fired, reads) if kind == "rules" else ""
@@ -103,18 +103,13 @@ def _of_quest(name: str, quest: Quest, event_type: str, view: View) -> Iterator[
     if quest.fails is not None:
         listening.append(("fails", quest.fails.on, quest.fails.when, "fails a run under way"))
     for part, on, when, note in listening:
-        if on is not None and _concerns(on, event_type):
+        if on is not None and concerns(on, event_type):
             failed = first_failure(when, view) if when else None
             yield Verdict("quests", f"{name}.{part}", failed is None, failed, note if failed is None else "")
 
 
 def _zone(program: Program) -> tzinfo:
     return program.zone
-
-
-def _concerns(on: str | tuple[str, ...], event_type: str) -> bool:
-    types = types_of(on)
-    return event_type in types or ("*" in types and not event_type.startswith("$"))
 
 
 def _note(name: str, rule: Any, failed: dict[str, Any] | None, fired: tuple[str, ...], reads: Mapping[str, Any]) -> str:

@@ -75,6 +75,11 @@ class Touched:
         self._change("metric", name)
         self._read.update(("window", window_name(name, span)) for span in self._windows.get(name, ()))
 
+    def counted(self, metric: str) -> None:
+        """Add a metric that may change without anything following from it."""
+        self._read.add(("metric", metric))
+        self._read.update(("window", window_name(metric, span)) for span in self._windows.get(metric, ()))
+
     def progress(self, achievement: str) -> None:
         """Add an achievement whose progress customers report."""
         self._change("progress", achievement)

@@ -40,7 +40,10 @@ def touch_expiry(touched: "Touched", document: "ProgramDocument") -> None:
 
 
 def touch_revocation(touched: "Touched", document: "ProgramDocument") -> None:
-    """Add what a grant may have given: the reward may have been defined otherwise then."""
+    """Add what a grant may have given: the reward may have been defined otherwise then.
+
+    Currencies that it gave and the program has no more are added by the shell, which reads the grant for that.
+    """
     touch_expiry(touched, document)
     touch_claim(touched, document)
     touched.currencies(document.currencies)

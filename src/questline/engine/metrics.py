@@ -1,6 +1,6 @@
 """Metrics: count, sum, min, max, last and distinct, over the events of some types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -43,6 +43,18 @@ def compile_metric(name: str, metric: Metric) -> Step:
                 windows.record(draft, name, 1 if get is None else operand(found) or 0)
 
     return step
+
+
+def count_late(name: str, draft: Draft, found: Any, units: Sequence[str] | None, cause: str) -> None:
+    """Count what was found of an event in a metric that came after it; with `units`, in windows of these units alone."""
+    metric = draft.program.metrics[name]
+    change = _FOLDS[metric.kind](name, draft, found) if units is None else None
+    if change is not None:
+        draft.metrics[name] = msgspec.structs.replace(change, cause=cause)
+    if name in draft.program.windows and (change is not None or units):
+        amount = operand(found) if metric.field else 1
+        if amount is not None:
+            windows.record(draft, name, amount, units)
 
 
 def _count(name: str, draft: Draft, _: Any) -> MetricChange | None:

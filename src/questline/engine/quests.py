@@ -16,8 +16,7 @@ from questline.engine.quest_steps import baselines, counted_from_start, first_mi
 from questline.engine.requirements import Reader, meets, value_of
 from questline.engine.rewards import give
 from questline.model import calendar
-from questline.model.event import SYSTEM_PREFIX
-from questline.model.program import types_of
+from questline.model.program import concerns, types_of
 from questline.model.quests import Quest, QuestState, QuestStatus, QuestStep
 from questline.model.records import RecordKind
 from questline.model.requirements import Requirement
@@ -38,8 +37,8 @@ class CompiledQuest:
         self.definition = quest
         self.starts_at = quest.starts_at
         self.ends_at = quest.ends_at
-        self._counting = [(s, frozenset(types_of(s.on)), _test(s.when)) for s in quest.steps if s.on is not None]
-        self._failing = (frozenset(types_of(quest.fails.on)), _test(quest.fails.when)) if quest.fails else None
+        self._counting = [(s, types_of(s.on), _test(s.when)) for s in quest.steps if s.on is not None]
+        self._failing = (types_of(quest.fails.on), _test(quest.fails.when)) if quest.fails else None
         heard = [types for _, types, _ in self._counting] + ([self._failing[0]] if self._failing else [])
         self.counted_from_start = counted_from_start(quest)
         self.on = tuple(sorted(frozenset().union(*heard)))  # the event types it listens to
@@ -51,21 +50,17 @@ class CompiledQuest:
     def counted_by(self, draft: "Draft") -> list[QuestStep]:
         """Return the steps whose events the event is one of."""
         type_ = draft.event.type
-        return [step for step, types, test in self._counting if _concerns(types, type_) and test(draft.view)]
+        return [step for step, types, test in self._counting if concerns(types, type_) and test(draft.view)]
 
     def failed_by(self, draft: "Draft") -> bool:
         """Tell whether the event is one that fails the quest."""
-        if self._failing is None or not _concerns(self._failing[0], draft.event.type):
+        if self._failing is None or not concerns(self._failing[0], draft.event.type):
             return False
         return self._failing[1](draft.view)
 
 
 def _test(when: object) -> Test:
     return compile_condition(cast(dict[str, object], when)) if when is not None else lambda _: True
-
-
-def _concerns(types: frozenset[str], event_type: str) -> bool:
-    return event_type in types or ("*" in types and not event_type.startswith(SYSTEM_PREFIX))
 
 
 def compile_listener(quest: CompiledQuest) -> Callable[["Draft"], None]:

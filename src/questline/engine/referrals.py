@@ -11,7 +11,7 @@ from questline.engine.forms import NAME, REWARDS, SPAN, object_of, ref
 from questline.engine.program_error import ProgramError
 from questline.engine.rewards import give
 from questline.model.event import REFERRAL_QUALIFIED, Event
-from questline.model.limits import KEY_CHARS_MAX
+from questline.model.limits import KEY_CHARS_MAX, REFERRAL_CHAIN_MAX
 from questline.model.records import RecordKey, RecordKind
 from questline.model.referrals import CodeOwner, Referrals, ReferralState
 
@@ -82,7 +82,14 @@ def _refusal(draft: "Draft", owner: CodeOwner | None) -> str:
         return "unknown-code"
     if owner.owner == draft.state.id:
         return "self-referral"
-    return "ring" if draft.state.id in _above(draft, owner) else ""
+    if draft.state.id in _above(draft, owner):
+        return "ring"
+    return "" if _ends(owner) else "chain-too-long"
+
+
+def _ends(owner: CodeOwner) -> bool:
+    """Tell whether everybody above the owner was seen; a ring that is there already shows the same users again."""
+    return len(owner.ancestors) < REFERRAL_CHAIN_MAX or len(set(owner.ancestors)) < len(owner.ancestors)
 
 
 def _above(draft: "Draft", owner: CodeOwner) -> set[int]:

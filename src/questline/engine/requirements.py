@@ -64,14 +64,14 @@ def value_of(requirement: Requirement, reader: Reader) -> Number:
     return reader.achievement_tier(name) if kind == "achievement" else reader.balance(name)
 
 
-def threshold_of(value: float | int) -> Number:
-    """Return a threshold as it is compared: exact, never a binary float."""
+def number_of(value: float | int) -> Number:
+    """Return a threshold, or a value that was stored, as it is compared: exact, never a binary float."""
     return value if isinstance(value, int) else exact(value)
 
 
 def meets(requirement: Requirement, value: Number) -> bool:
     """Tell whether a value meets a requirement."""
-    return COMPARE[requirement.operator](value, threshold_of(requirement.threshold))
+    return COMPARE[requirement.operator](value, number_of(requirement.threshold))
 
 
 def requirement_share(requirement: Requirement, value: Number) -> float:

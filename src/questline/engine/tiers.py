@@ -37,7 +37,7 @@ SCHEMA: dict[str, Any] = map_of(
     50,
 )
 
-_START = TierState(0, 0, 0)
+_UNKNOWN = TierState(0, 0, 0)
 
 
 def references(names: "Names", program: "ProgramDocument") -> Iterator[ProgramError]:
@@ -70,8 +70,8 @@ def step_name(tiers: Tiers, state: TierState | None) -> str:
 def climb(draft: "Draft", name: str) -> None:
     """Put the user on the step that this event has led to so far, and reward steps reached for the first time."""
     tiers = draft.program.tiers[name]
-    before = cast(TierState, draft.state.records.get((RecordKind.TIER, name), _START))
-    known = cast(TierState, draft.record(RecordKind.TIER, name) or _START)
+    before = cast(TierState | None, draft.state.records.get((RecordKind.TIER, name))) or _start(draft, tiers)
+    known = cast(TierState, draft.record(RecordKind.TIER, name) or _UNKNOWN)
     earned = before.earned + max(draft.earned.get(tiers.earned or "", 0), 0)  # a compensation takes no step back
     amount = earned if tiers.earned is not None else draft.balance(tiers.currency)
     step = max(place for place, one in enumerate(tiers.steps) if one.at <= amount)
@@ -87,3 +87,12 @@ def climb(draft: "Draft", name: str) -> None:
         draft.notice(moved, tier=name, before=before_name, after=tiers.steps[step].name)
     for place in range(known.best + 1, new.best + 1):
         give(draft, tiers.steps[place].rewards, 1, f"tier:{name}:{tiers.steps[place].name}")
+
+
+def _start(draft: "Draft", tiers: Tiers) -> TierState:
+    """Where a user begins whom the tiers do not know: what they hold was earned, before there were tiers.
+
+    What they earned and spent before that is not counted: the ledger is not kept by user, and to find it an event would pay for
+    the user's whole history.
+    """
+    return TierState(0, 0, draft.state.balances.get(tiers.earned, 0) if tiers.earned is not None else 0)

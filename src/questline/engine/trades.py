@@ -34,10 +34,17 @@ def trades_of(document: ProgramDocument) -> dict[str, list[Trade]]:
         if document.referrals.qualify is not None:
             found[document.referrals.qualify.on].append(_qualification(document.referrals))
     for name, commission in document.commissions.items():
-        found[commission.on].append(_sale(commissions.compile_sale(name, commission), commission))
+        found[commission.on].append(_sale(name, commission))
         if commission.refund_on is not None:
-            found[commission.refund_on].append(_sale(commissions.compile_refund(name, commission), commission))
+            found[commission.refund_on].append(_refund(name, commission))
     return dict(found)
+
+
+def paying_types(document: ProgramDocument) -> frozenset[str]:
+    """Return the types whose events pay others or take back what they were paid, so that only servers may send them."""
+    qualify = None if document.referrals is None else document.referrals.qualify
+    sales = [type_ for one in document.commissions.values() for type_ in (one.on, one.refund_on) if type_ is not None]
+    return frozenset(sales if qualify is None else [*sales, qualify.on])
 
 
 def _attribution(of: Referrals) -> Trade:
@@ -57,9 +64,19 @@ def _qualification(of: Referrals) -> Trade:
     return Trade(referrals.compile_qualify(of), touch)
 
 
-def _sale(step: Callable[["Draft"], None], commission: Commission) -> Trade:
+def _sale(name: str, commission: Commission) -> Trade:
     def touch(touched: Touched) -> None:
         touched.record(referrals.KEY)
         touched.condition(commission.when)
 
-    return Trade(step, touch)
+    # Only a commission that can be refunded has orders to ask about.
+    keys = _orders(name, commission) if commission.refund_on is not None else None
+    return Trade(commissions.compile_sale(name, commission), touch, keys)
+
+
+def _refund(name: str, commission: Commission) -> Trade:
+    return Trade(commissions.compile_refund(name, commission), lambda _: None, _orders(name, commission))
+
+
+def _orders(name: str, commission: Commission) -> Callable[[Event, tzinfo], Iterable[RecordKey]]:
+    return lambda event, _: commissions.orders(name, commission, event)

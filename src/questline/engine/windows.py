@@ -7,6 +7,7 @@ by a whole timeframe reach back another; what is later than that counts in the m
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
@@ -37,9 +38,11 @@ def spans_of(program: ProgramDocument) -> Spans:
     return {metric: tuple(spans.values()) for metric, spans in longest.items()}
 
 
-def record(draft: "Draft", metric: str, amount: Number) -> None:
-    """Add what an event counted to the buckets of its time."""
+def record(draft: "Draft", metric: str, amount: Number, units: Sequence[str] | None = None) -> None:
+    """Add what an event counted to the buckets of its time: of all units that are kept, or of some."""
     for span in draft.program.windows[metric]:
+        if units is not None and span.unit not in units:
+            continue
         name = window_name(metric, span)
         number = calendar.bucket_number(span.unit, draft.event.occurred_at, draft.zone)
         state = cast(WindowState | None, draft.record(RecordKind.WINDOW, name))
@@ -69,6 +72,12 @@ def most(buckets: tuple[Bucket, ...], number: int, length: int) -> Number:
     sums = _Sums(buckets)
     later = [end for end, _ in buckets if number < end < number + length]
     return max(sums.ending(end, length) for end in (number, *later))
+
+
+def best(buckets: tuple[Bucket, ...], number: int, length: int) -> Number:
+    """Return the largest sum of a window of all that are kept, or of the one that ends with a bucket."""
+    sums = _Sums(buckets)
+    return max(sums.ending(end, length) for end in (number, *(end for end, _ in buckets)))
 
 
 class _Sums:

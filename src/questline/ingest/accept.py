@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -13,11 +13,14 @@ import structlog
 from questline.ingest.acceptance import Acceptance, Status, first_of, result_of
 from questline.ingest.meters import IngestMeters
 from questline.ingest.replays import Burning
+from questline.ingest.turns import LANES, Broken, Turn
 from questline.model.event import AcceptedEvent, Nonce
 from questline.model.limits import (
     ACCEPT_BATCHES_AT_ONCE,
+    ACCEPT_GATHER_SECONDS,
     ACCEPT_GROUP_BYTES_MAX,
     ACCEPT_GROUP_EVENTS_MAX,
+    ACCEPT_GROUP_MIN,
     ACCEPT_LANE_EVENTS_MIN,
     ACCEPT_QUEUE_BYTES_MAX,
     ACCEPT_QUEUE_EVENTS_MAX,
@@ -29,8 +32,9 @@ from questline.model.limits import (
 from questline.store import accept, nonces
 from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
 from questline.store.nonces import Replayed
-from questline.store.pool import Connection, Pool, connect
+from questline.store.pool import Connection, Pool, connect, renew_plans
 from questline.telemetry.tracing import Tracer
+from questline.transport.gathering import Gathering
 from questline.transport.stall import Stall
 
 if TYPE_CHECKING:
@@ -72,15 +76,19 @@ class Acceptor:
         self._pool = pool
         self._meters = meters
         self._tracer = tracer
-        self._queue: deque[Waiting] = deque()
-        self._queued_bytes = 0
+        self._queue: Gathering[Waiting] = Gathering(
+            lambda waiting: len(waiting[0].payload),
+            least=ACCEPT_GROUP_MIN,
+            most=ACCEPT_GROUP_EVENTS_MAX,
+            bytes_most=ACCEPT_GROUP_BYTES_MAX,
+            seconds=ACCEPT_GATHER_SECONDS,
+        )
         self._queue_bytes_max = queue_bytes_max
         self._batched = 0
         self._batched_bytes = 0
         self._full = False
         self._stall = Stall(ACCEPT_WRITERS, self._turn_away)
         self._batches = asyncio.Semaphore(ACCEPT_BATCHES_AT_ONCE)
-        self._arrived = asyncio.Event()
         self._closing = False
         self._writers: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None
@@ -93,7 +101,7 @@ class Acceptor:
     async def close(self) -> None:
         """Commit what was taken, then stop; what comes later is refused as overload."""
         self._closing = True
-        self._arrived.set()
+        self._queue.close()
         await asyncio.gather(*self._writers)
         if self._watching is not None:
             self._watching.cancel()
@@ -118,7 +126,7 @@ class Acceptor:
         if (
             self._stall.now
             or len(self._queue) >= ACCEPT_QUEUE_EVENTS_MAX
-            or self._queued_bytes >= self._queue_bytes_max
+            or self._queue.bytes_waiting >= self._queue_bytes_max
             or self._full
             or self._closing
         ):
@@ -127,17 +135,29 @@ class Acceptor:
         if self._tracer is not None:
             event = self._tracer.mark(event)
         future: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
-        self._queue.append((event, future, time.perf_counter()))
-        self._queued_bytes += len(event.payload)
-        self._arrived.set()
+        self._queue.add((event, future, time.perf_counter()))
         return await future
 
-    async def accept(self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None, turn: Turn | None = None
+    ) -> list[Acceptance]:
         """Store a batch; return what became of each, in order. Raises Overloaded or Unavailable.
 
         Unavailable may leave a part of the batch stored; to send all of it again is safe. With the nonce of a signed
         request all is stored or nothing, and the nonce is burnt with it; raises Replayed.
+
+        A group of a stream has its `turn`: each lane is left to the next group once it is through there.
         """
+        try:
+            if turn is not None:
+                await turn.begin()
+            return await self._accept(events, nonce, turn)
+        except Broken as broken:
+            raise Unavailable("the group before it was not stored") from broken
+
+    async def _accept(
+        self, events: Sequence[AcceptedEvent], nonce: Nonce | None, turn: Turn | None
+    ) -> list[Acceptance]:
         if not self.takes_many:
             self._meters.turned_away.labels("overloaded").inc()
             raise Overloaded
@@ -151,7 +171,7 @@ class Acceptor:
             try:
                 if nonce is not None:
                     return await self._once(nonce, partial(self._settle_signed, events, nonce))
-                return await self._settle_unseen(self._pool, self._insert_in_lanes, events)
+                return await self._settle_unseen(self._pool, partial(self._insert_in_lanes, turn), events)
             finally:
                 self._batches.release()
         except TRANSIENT_FAULTS as fault:
@@ -189,29 +209,20 @@ class Acceptor:
     def _turn_away(self) -> None:
         """Let go of those who wait for a writer, none of whom was stored."""
         log.warning("accept.stalled", events=len(self._queue))
-        waiting = list(self._queue)
+        waiting = self._queue.clear()
         self._meters.turned_away.labels("overloaded").inc(len(waiting))
-        self._queue.clear()
-        self._queued_bytes = 0
         _fail(waiting, Overloaded())
 
     async def _write(self, number: int) -> None:
         conn: Connection | None = None
-        while True:
-            if not self._queue:
-                if self._closing:
-                    break
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            group = self._take()
+        while group := await self._queue.next():
+            self._meters.waiting.set(len(self._queue))
             self._stall.begins(number)
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
-                events = [event for event, _, _ in group]
-                burning = Burning() if any(event.nonce is not None for event in events) else None
-                results = await self._settle_unseen(conn, partial(accept.accept, conn), events, burning)
+                await renew_plans(conn)
+                await self._write_group(conn, group)
             except Exception as fault:
                 log.warning("accept.unavailable", fault=repr(fault), events=len(group))
                 self._meters.turned_away.labels("unavailable").inc(len(group))
@@ -221,27 +232,21 @@ class Acceptor:
                     conn = None
                 if self._seen is not None:
                     self._seen.doubt()
-            else:
-                for (_, future, _), result in zip(group, results, strict=True):
-                    if not future.done():  # its caller may have gone away
-                        future.set_result(result)
-                ended = time.perf_counter()
-                for _, _, since in group[::LATENCY_SAMPLE]:
-                    self._meters.seconds.observe(ended - since)
             self._stall.ends(number)
+            self._queue.done(group)
         if conn is not None:
             await conn.close()
 
-    def _take(self) -> list[Waiting]:
-        queue, size = self._queue, 0
-        group: list[Waiting] = []
-        while queue and len(group) < ACCEPT_GROUP_EVENTS_MAX and size < ACCEPT_GROUP_BYTES_MAX:
-            waiting = queue.popleft()
-            group.append(waiting)
-            size += len(waiting[0].payload)
-        self._queued_bytes -= size
-        self._meters.waiting.set(len(queue))
-        return group
+    async def _write_group(self, conn: Connection, group: Sequence[Waiting]) -> None:
+        events = [event for event, _, _ in group]
+        burning = Burning() if any(event.nonce is not None for event in events) else None
+        results = await self._settle_unseen(conn, partial(accept.accept, conn), events, burning)
+        for (_, future, _), result in zip(group, results, strict=True):
+            if not future.done():  # its caller may have gone away
+                future.set_result(result)
+        ended = time.perf_counter()
+        for _, _, since in group[::LATENCY_SAMPLE]:
+            self._meters.seconds.observe(ended - since)
 
     async def _settle_signed(self, events: Sequence[AcceptedEvent], nonce: Nonce) -> list[Acceptance]:
         async with self._pool.acquire() as conn, conn.transaction():
@@ -271,6 +276,8 @@ class Acceptor:
                 if tries == ACCEPT_TRIES_MAX:
                     raise
                 log.info("accept.rolled_back", fault=repr(fault), events=len(events))
+            except Broken:
+                raise
             except TRANSIENT_FAULTS:
                 raise
             except Exception as fault:
@@ -330,19 +337,39 @@ class Acceptor:
             self._tracer.batch("store", seconds, [e.traceparent for e in events])
         return results
 
-    async def _insert_in_lanes(self, events: Sequence[AcceptedEvent]) -> set[UUID]:
+    async def _insert_in_lanes(self, turn: Turn | None, events: Sequence[AcceptedEvent]) -> set[UUID]:
         """Store many events on two connections at once, each user's on one of them, so that theirs stay in order."""
         if len(events) < ACCEPT_LANE_EVENTS_MIN:
+            if turn is not None:
+                for side in range(LANES):
+                    await turn.take(side)
             return await accept.accept(self._pool, events)
-        lanes = [[e for e in events if e.user_hash & 1 == side] for side in (0, 1)]
+        first, later = accept.in_turn(events)
+        if later:  # those of one lane may be keyed by what the other's claim
+            if turn is not None:
+                turn.split()
+            return await self._insert_in_lanes(turn, first) | await self._insert_in_lanes(turn, later)
+        lanes = [[e for e in events if e.user_hash & 1 == side] for side in range(LANES)]
         done = await asyncio.gather(
-            *(accept.accept(self._pool, lane) for lane in lanes if lane), return_exceptions=True
+            *(self._insert_in_lane(turn, side, lane) for side, lane in enumerate(lanes)), return_exceptions=True
         )
         new: set[UUID] = set()
         for result in done:
             if isinstance(result, BaseException):
+                if turn is not None:
+                    turn.split()
                 raise result
             new |= result
+        return new
+
+    async def _insert_in_lane(self, turn: Turn | None, side: int, events: Sequence[AcceptedEvent]) -> set[UUID]:
+        if not events:
+            return set()
+        if turn is not None:
+            await turn.take(side)
+        new = await accept.accept(self._pool, events)
+        if turn is not None and len(new) == len(events):  # else some may yet be stored, whose keys' holders were pruned
+            turn.passed(side)
         return new
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from questline.ingest.accept import Acceptance
+from questline.ingest.turns import Turn
 from questline.model.event import AcceptedEvent, Nonce
 
 
@@ -26,8 +27,13 @@ class Accepting(Protocol):
     async def accept_one(self, event: AcceptedEvent) -> Acceptance:
         """Make one event durable; raises Overloaded or Unavailable."""
 
-    async def accept(self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None) -> list[Acceptance]:
-        """Make a batch durable; return what became of each, in order. Raises Overloaded, Unavailable or Replayed."""
+    async def accept(
+        self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None, turn: Turn | None = None
+    ) -> list[Acceptance]:
+        """Make a batch durable; return what became of each, in order. Raises Overloaded, Unavailable or Replayed.
+
+        A group of a stream has its turn; its caller ends it.
+        """
 
     async def burn(self, nonce: Nonce) -> None:
         """Burn the nonce of a signed request whose parts are stored one after the other; raises Replayed or Unavailable."""

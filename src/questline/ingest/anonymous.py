@@ -1,7 +1,8 @@
 """Visitors: their events wait until somebody says who they are, and count as of their own time then.
 
 Who is named first stays. From then on, events that name the visitor alone are that user's. Nothing is ever moved from one
-user to another: what nobody owned yet finds its owner.
+user to another: what nobody owned yet finds its owner. What a page says decides about what pages sent alone, because anybody
+could have said it: what a server sent waits for a server's word, or for the user's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +19,14 @@ from questline.model.hashing import user_hash
 from questline.model.limits import ANONYMOUS_EVENTS_AT_ONCE, ANONYMOUS_LINKS_KNOWN
 from questline.store import anonymous
 from questline.store.accept import Original
+from questline.store.anonymous import Link
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import Connection, Pool
 
 log = structlog.get_logger(__name__)
 
 Visitor = tuple[int, str]  # project id, anonymous id
-Settled = tuple[dict[str, str], dict[UUID, Acceptance]]  # users by anonymous id; what became of events that wait, by id
+Settled = tuple[dict[str, Link], dict[UUID, Acceptance]]  # by anonymous id; by id, what became of events that wait
 
 
 class Visitors:
@@ -34,58 +36,64 @@ class Visitors:
         self._pool = pool
         self._acceptor = acceptor
         self._now = now
-        self._known: dict[Visitor, str] = {}  # who is named stays, so this is true for ever
+        self._known: dict[Visitor, Link] = {}  # each name stays, so what a link says is true for ever
 
-    async def accept(self, events: Sequence[AcceptedEvent]) -> list[Acceptance]:
+    async def accept(self, events: Sequence[AcceptedEvent], *, believed: bool) -> list[Acceptance]:
         """Store events of one project, or let them wait; return what became of each, in order.
 
-        What waited for a visitor who is named here is stored before. Raises Overloaded or Unavailable; to send all of it
-        again is safe.
+        What waited for a visitor who is named here is stored before. `believed`: a server sends them, or the user whom they
+        name. Raises Overloaded or Unavailable; to send all of it again is safe.
         """
         if not any(e.anonymous_id for e in events):
             return await self._acceptor.accept(events)
-        names, waited = await self._settled(events)
-        theirs = [_named(e, names) for e in events]
+        links, waited = await self._settled(events, believed)
+        theirs = [_named(e, links) for e in events]
         found = iter(await self._acceptor.accept(ready) if (ready := [e for e in theirs if not e.is_anonymous]) else [])
         return [waited[e.id] if e.is_anonymous else next(found) for e in theirs]
 
-    async def accept_one(self, event: AcceptedEvent) -> Acceptance:
+    async def accept_one(self, event: AcceptedEvent, *, believed: bool) -> Acceptance:
         """The same for one event; where nothing must wait, it shares a commit with others of this moment."""
-        names: dict[str, str] = {}
+        links: dict[str, Link] = {}
         if event.anonymous_id is not None:
-            names, waited = await self._settled([event])
+            links, waited = await self._settled([event], believed)
             if waited:
                 return waited[event.id]
-        return await self._acceptor.accept_one(_named(event, names))
+        return await self._acceptor.accept_one(_named(event, links))
 
-    async def _settled(self, events: Sequence[AcceptedEvent]) -> Settled:
+    async def _settled(self, events: Sequence[AcceptedEvent], believed: bool) -> Settled:
         try:
-            return await self._settle(events)
+            return await self._settle(events, believed)
         except TRANSIENT_FAULTS as fault:
             raise Unavailable(str(fault)) from fault
 
-    async def _settle(self, events: Sequence[AcceptedEvent]) -> Settled:
+    async def _settle(self, events: Sequence[AcceptedEvent], believed: bool) -> Settled:
         """Return who the visitors are, and what became of the events that must wait, by id."""
         project_id = events[0].project_id
         visitors = {e.anonymous_id for e in events if e.anonymous_id is not None}
-        names = {v: self._known[project_id, v] for v in visitors if (project_id, v) in self._known}
-        if len(names) == len(visitors):
-            return names, {}
+        links = {v: self._known[project_id, v] for v in visitors if (project_id, v) in self._known}
         new: dict[str, str] = {}
+        unheard: set[str] = set()
         for event in events:
-            if event.anonymous_id is not None and not event.is_anonymous:
-                new.setdefault(event.anonymous_id, event.user)
-        unheard = sorted(visitors - names.keys())
+            visitor = event.anonymous_id
+            if visitor is None or _is_settled(event, links.get(visitor), believed):
+                continue
+            unheard.add(visitor)
+            if not event.is_anonymous:
+                new.setdefault(visitor, event.user)
+        if not unheard:
+            return links, {}
+        asked = sorted(unheard)
         async with self._pool.acquire() as conn, conn.transaction():
-            await anonymous.hold(conn, project_id, unheard)
-            if named_now := {visitor: user for visitor, user in new.items() if visitor not in names}:
-                await anonymous.link(conn, project_id, named_now, self._now())
-            linked = await anonymous.links(conn, project_id, unheard)
-            names |= linked
-            waited = await self._wait(conn, [e for e in events if e.is_anonymous and e.user not in names])
+            await anonymous.hold(conn, project_id, asked)
+            if new:
+                name = anonymous.link if believed else anonymous.claim
+                await name(conn, project_id, new, self._now())
+            linked = await anonymous.links(conn, project_id, asked)
+            links |= linked
+            waited = await self._wait(conn, [e for e in events if e.is_anonymous and _owner(e, links) is None])
         if linked:
             await self._release(project_id, linked)
-        return names, waited
+        return links, waited
 
     async def _wait(self, conn: Connection, events: Sequence[AcceptedEvent]) -> dict[UUID, Acceptance]:
         first_of: dict[bytes, AcceptedEvent] = {}
@@ -101,10 +109,13 @@ class Visitors:
         originals = {key: Original(e.id, e.content_hash) if e.id in new else known[key] for key, e in first_of.items()}
         return {e.id: _acceptance(e, originals[e.key_hash]) for e in events}
 
-    async def _release(self, project_id: int, names: dict[str, str]) -> None:
-        """Accept what waited for these visitors. Repeated after a fault, it accepts nothing twice: each has its key."""
+    async def _release(self, project_id: int, links: dict[str, Link]) -> None:
+        """Accept what waited for these visitors and is somebody's now.
+
+        Repeated after a fault, it accepts nothing twice: each has its key.
+        """
         while True:
-            events = await anonymous.waiting_of(self._pool, project_id, names, ANONYMOUS_EVENTS_AT_ONCE)
+            events = await anonymous.waiting_of(self._pool, project_id, links, ANONYMOUS_EVENTS_AT_ONCE)
             if not events:
                 break
             results = await self._acceptor.accept(events)
@@ -116,11 +127,23 @@ class Visitors:
                 break  # they wait on, for the next time that their visitor is named
         if len(self._known) > ANONYMOUS_LINKS_KNOWN:
             self._known.clear()
-        self._known |= {(project_id, visitor): user for visitor, user in names.items()}
+        self._known |= {(project_id, visitor): link for visitor, link in links.items()}
 
 
-def _named(event: AcceptedEvent, names: dict[str, str]) -> AcceptedEvent:
-    user = names.get(event.user) if event.is_anonymous else None
+def _is_settled(event: AcceptedEvent, link: Link | None, believed: bool) -> bool:
+    """Tell whether an event is somebody's, and says nothing new of who its visitor is."""
+    if link is None:
+        return False
+    return link.owner(event.sent_with) is not None if event.is_anonymous else link.user is not None or not believed
+
+
+def _owner(event: AcceptedEvent, links: dict[str, Link]) -> str | None:
+    link = links.get(event.user)
+    return None if link is None else link.owner(event.sent_with)
+
+
+def _named(event: AcceptedEvent, links: dict[str, Link]) -> AcceptedEvent:
+    user = _owner(event, links) if event.is_anonymous else None
     if user is None:
         return event
     return msgspec.structs.replace(event, user=user, user_hash=user_hash(event.project_id, user), is_anonymous=False)

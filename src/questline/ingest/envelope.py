@@ -21,6 +21,7 @@ from questline.model.hashing import (
     full_hash,
     given_key_hash,
     intent_hash,
+    own_command_key_hash,
     user_hash,
 )
 from questline.model.limits import (
@@ -107,14 +108,22 @@ class Normaliser:
         self._future = timedelta(seconds=future_seconds)
 
     def from_json(
-        self, body: bytes, project: Project, key: str | None = None, correlation_id: str | None = None
+        self,
+        body: bytes,
+        project: Project,
+        key: str | None = None,
+        correlation_id: str | None = None,
+        part_key: str | None = None,
     ) -> AcceptedEvent | Rejection:
-        """Return the event of a JSON object, or why it is none; `key` is a key given in a header."""
+        """Return the event of a JSON object, or why it is none; `key` is a key given in a header.
+
+        `part_key` counts where the event brings neither key nor id: it is one of many in a request that has a key.
+        """
         try:
             envelope = _decode(body)
             if body.count(b"{") + body.count(b"[") > PAYLOAD_DEPTH_MAX:  # only then can it be too deep
                 _check_depth(envelope)
-            event = self._event(envelope, project, key, correlation_id)
+            event = self._event(envelope, project, key, correlation_id, part_key)
             if b"\\u0000" in body or key is not None:
                 _check_texts(event)
             return event
@@ -124,7 +133,13 @@ class Normaliser:
             return Rejection(Reason.INVALID_ENVELOPE, _why_unreadable(body, error))
 
     def from_form(
-        self, form: Form, body: bytes, project: Project, key: str | None = None, correlation_id: str | None = None
+        self,
+        form: Form,
+        body: bytes,
+        project: Project,
+        key: str | None = None,
+        correlation_id: str | None = None,
+        part_key: str | None = None,
     ) -> AcceptedEvent | Rejection:
         """Return the event of a body in another form, or why it is none."""
         try:
@@ -133,7 +148,7 @@ class Normaliser:
             is_anonymous = visitor is not None and envelope.user_id is None
             if is_anonymous:
                 envelope.user_id = visitor
-            event = self._event(envelope, project, key, correlation_id, late=self._late(sent_at))
+            event = self._event(envelope, project, key, correlation_id, part_key, late=self._late(sent_at))
             _check_texts(event)
             if visitor is None:
                 return event
@@ -152,20 +167,27 @@ class Normaliser:
         payload: dict[str, Any],
         key: str | None,
         correlation_id: str | None,
+        *,
+        own: bool = False,
     ) -> AcceptedEvent:
-        """Return a command's event; raises Invalid. Without a key, a command is a new one each time."""
+        """Return a command's event; raises Invalid. Without a key, a command is a new one each time.
+
+        `own`: the user gives it by themselves, under keys that are theirs alone.
+        """
         envelope = Envelope(user_id=user, payload=payload)
         _check_depth(envelope)
         try:
-            event = self._event(envelope, project, key, correlation_id, type_)
+            event = self._event(envelope, project, key, correlation_id, command=type_)
         except UnicodeError as error:
             raise Invalid("", f"the command holds what cannot be stored: {error}") from error
         _check_texts(event)
-        return event
+        if not own:
+            return event
+        return msgspec.structs.replace(event, key_hash=own_command_key_hash(type_, user, event.idempotency_key))
 
     def _event(
         self, e: Envelope, project: Project, header_key: str | None, correlation_id: str | None,
-        command: str | None = None, late: timedelta | None = None,
+        part_key: str | None = None, command: str | None = None, late: timedelta | None = None,
     ) -> AcceptedEvent:  # fmt: skip
         """Each field is first tried as what it nearly always is, and only then looked at with care."""
         type_ = command or e.type
@@ -195,14 +217,12 @@ class Normaliser:
         identity = (type_, user, payload, partition_key, source, schema_version, spec_version)
         canonical = _canonical(identity if sent_at is None else (*identity, occurred_at))
         content = content_hash(canonical)
-        if late is not None and sent_at is not None:
-            occurred_at = _corrected(occurred_at, late)
+        occurred_at = occurred_at if late is None or sent_at is None else _corrected(occurred_at, late)
         if occurred_at - received_at > self._future:
             raise self._in_future(occurred_at)
         external_id = _key("eventId", e.event_id)
-        key = _key("idempotencyKey", header_key)
-        if key is None:
-            key = _key("idempotencyKey", _first(e.idempotency_key, e.message_id))
+        key = _key("idempotencyKey", _first(e.idempotency_key, e.message_id))  # checked though a header wins
+        key = key if header_key is None else _key("idempotencyKey", header_key)
         alias, window_seconds = None, 0
         if command is not None:
             key = key or str(id_)
@@ -212,6 +232,8 @@ class Normaliser:
             alias = event_id_hash(external_id) if external_id is not None else None
         elif external_id is not None:
             key, key_hash = external_id, event_id_hash(external_id)
+        elif part_key is not None:
+            key, key_hash = part_key, given_key_hash(part_key)
         elif project.dedupe_strategy is DedupeStrategy.INTENT:
             content = content_hash(_canonical(identity))
             key_hash = intent_hash(_canonical(identity))

@@ -12,6 +12,7 @@ import structlog
 
 from questline.ingest.accept import Acceptance, Overloaded, Status, Unavailable
 from questline.ingest.meters import IngestMeters
+from questline.ingest.turns import LANES, Broken, Turn
 from questline.model.event import AcceptedEvent, Nonce
 from questline.model.limits import LATENCY_SAMPLE
 from questline.store import nonces
@@ -82,11 +83,15 @@ class LogAcceptor:
             self._meters.waiting.set(self._log.waiting)
         return Acceptance(Status.LOGGED, event.id)
 
-    async def accept(self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[AcceptedEvent], nonce: Nonce | None = None, turn: Turn | None = None
+    ) -> list[Acceptance]:
         """Append a batch; raises Overloaded or Unavailable, and with a nonce Replayed.
 
         Unavailable may leave a part of the batch in the log; to send all of it again is safe.
         """
+        if turn is not None:
+            await self._wait_for(turn)
         if not self.takes_many:
             raise self._turned_away()
         if nonce is not None:
@@ -102,6 +107,14 @@ class LogAcceptor:
         self._meters.events.labels(Status.LOGGED).inc(len(events))
         self._meters.projects.add("accepted", [event.project_id for event in events])
         return [Acceptance(Status.LOGGED, event.id) for event in events]
+
+    async def _wait_for(self, turn: Turn) -> None:
+        """Wait until all of the group before is in the log."""
+        try:
+            for lane in range(LANES):
+                await turn.take(lane)
+        except Broken as broken:
+            raise Unavailable("the group before it is not in the log") from broken
 
     async def burn(self, nonce: Nonce) -> None:
         """Burn the nonce of a signed request; raises Replayed or Unavailable."""

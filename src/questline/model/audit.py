@@ -8,12 +8,13 @@ import msgspec
 
 OPERATOR = "operator"  # the actor who sent X-Admin-Token
 DEVELOPER = "developer"  # anybody, in development
+THEMSELVES = "user"  # an end user, who is the target: their id is a word of the customer's
 
 HIDDEN = "(hidden)"
 
 _SECRET_NAMES = re.compile(r"secret|password|token|authorization|api_?key", re.IGNORECASE)
 _SECRETS = re.compile(
-    r"\b(?:[sp]k_live_|ss_live_|q[mi]_)[0-9a-f]{64}\b|\bqr_[\w-]{40,}|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"\b(?:[sp]k_live_|ss_live_|q[mip]_)[0-9a-f]{64}\b|\bqr_[\w-]{40,}|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
     r"|(?<=://)[^/\s@]+@|(?<=[?&])[^=&\s]+=[^&\s]*"
 )
 
@@ -21,7 +22,8 @@ _SECRETS = re.compile(
 class Act(msgspec.Struct, frozen=True):
     """One row of the log, before it is written.
 
-    `project_id` None: an act on the organization itself. `target` is empty for a user, whom the event names. `before` and
+    `project_id` None: an act on the organization itself. `target` is empty for a user whom the event names, and
+    else their id here. `before` and
     `after` are what the act changed, as JSON can show it.
     """
 

@@ -46,11 +46,15 @@ class LevelChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class MetricChange(msgspec.Struct, frozen=True, gc=False):
-    """The metric's new state; `seen_value` is the 16-byte hash a `distinct` metric counted for the first time."""
+    """The metric's new state; `seen_value` is the 16-byte hash a `distinct` metric counted for the first time.
+
+    `cause` names the event that was counted, `event:ID`, where that is not the one decided.
+    """
 
     metric: str
     state: MetricState
     seen_value: bytes | None = None
+    cause: str = ""
 
 
 class StreakChange(msgspec.Struct, frozen=True, gc=False):
@@ -123,10 +127,11 @@ class ProfileChange(msgspec.Struct, frozen=True, gc=False):
 class FollowUp(msgspec.Struct, frozen=True, gc=False):
     """A system event that a decision sends to a user, another one as a rule; once for ever under its key.
 
-    `type` begins with `$`. `at` is when it happened; None: when it is stored.
+    `type` begins with `$`. `at` is when it happened; None: when it is stored. `user` is None for whoever earned the commission
+    that was sent under this key; where nobody did, nothing is sent.
     """
 
-    user: str
+    user: str | None
     type: str
     payload: dict[str, Any]
     key: str

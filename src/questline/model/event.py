@@ -1,6 +1,6 @@
 """An event in its two lives: accepted at the edge, and handed to the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ BLOCK = "$block"
 UNBLOCK = "$unblock"
 EVALUATE = "$evaluate"
 COMPENSATE = "$compensate"  # sent by a replay: what an event would have given, less what it gave
+BACKFILL = "$backfill"  # sent by a replay: what an event counts in a metric that came after it
 STREAK_PAUSE = "$streak_pause"
 STREAK_RESTORE = "$streak_restore"
 STREAK_TARGET = "$streak_target"
@@ -140,6 +141,11 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     traceparent: str | None = None
     attempt: int = 1
     tries: int = 0
+
+
+def bytes_of(events: Iterable[WaitingEvent]) -> int:
+    """Return about how many bytes the events' payloads have."""
+    return sum(len(event.payload) + len(event.context or "") for event in events)
 
 
 def waiting(event: AcceptedEvent) -> WaitingEvent:

@@ -7,7 +7,10 @@ which costs half of making one.
 from hashlib import blake2b
 
 _GIVEN = blake2b(digest_size=16, person=b"questline:key")
+_PART = blake2b(digest_size=16, person=b"questline:part")
 _COMMAND = blake2b(digest_size=16, person=b"questline:cmd")
+_OWN = blake2b(digest_size=16, person=b"questline:own")
+_PUBLIC = blake2b(digest_size=16, person=b"questline:public")
 _EVENT_ID = blake2b(digest_size=16, person=b"questline:id")
 _FULL = blake2b(digest_size=16, person=b"questline:full")
 _INTENT = blake2b(digest_size=16, person=b"questline:intent")
@@ -26,10 +29,31 @@ def given_key_hash(key: str) -> bytes:
     return prepared.digest()
 
 
+def part_key(key: str, index: int) -> str:
+    """Return the idempotency key, 32 hex digits, of what has none itself and is at an index of a request that has one."""
+    prepared = _PART.copy()
+    prepared.update(f"{index}\0{key}".encode())
+    return prepared.hexdigest()
+
+
 def command_key_hash(type_: str, key: str) -> bytes:
     """Return the 16-byte hash of a command's idempotency key; keys of two types of command never meet."""
     prepared = _COMMAND.copy()
     prepared.update(f"{type_}\0{key}".encode())
+    return prepared.digest()
+
+
+def own_command_key_hash(type_: str, user: str, key: str) -> bytes:
+    """Return the 16-byte hash of the key of a command that a user gives for themselves; keys of two users never meet."""
+    prepared = _OWN.copy()
+    prepared.update(f"{type_}\0{len(user)}\0{user}{key}".encode())
+    return prepared.digest()
+
+
+def public_hash(hash_: bytes) -> bytes:
+    """Return the 16-byte key of what anybody may have sent, from what it is keyed by when a server sends it."""
+    prepared = _PUBLIC.copy()
+    prepared.update(hash_)
     return prepared.digest()
 
 

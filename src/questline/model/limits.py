@@ -31,6 +31,7 @@ NONCES_SWEPT_ROWS = 5_000  # forgotten in one transaction
 USER_TOKEN_SECONDS = 900  # (setting) of an access token
 USER_SESSION_SECONDS = 30 * 86_400  # (setting) a session that nobody continues ends after this
 USER_TOKEN_MINTED_SECONDS_MAX = 86_400  # of a token that a customer's server asks for
+MINTS_REMEMBERED_MAX = 200_000  # tokens of users that a process has told the audit log of today, by hashes: some 16 MB
 USER_TOKEN_LEEWAY_SECONDS = 30  # by which the clock of the server that made a token may be ahead
 USER_TOKENS_REMEMBERED = 20_000  # verified once by a process, and looked up from then on
 USER_TOKEN_BYTES_MAX = 2_048
@@ -38,12 +39,13 @@ USER_PASSWORD_CHARS_MIN = 8
 LOGIN_CHARS_MIN = 3
 LOGIN_CHARS_MAX = 254
 REGISTRATIONS_PER_MINUTE = 5  # of an address
-USER_LOGINS_PER_MINUTE = 10  # of an address, and to one login
+USER_LOGINS_PER_MINUTE = 10  # of an address; passwords of one user are changed as often
 USER_SESSIONS_SWEPT_SECONDS = 300.0  # how often a worker forgets sessions that are over
 USER_SESSIONS_SWEPT_ROWS = 2_000  # forgotten in one transaction
 
 # ── ingest
 STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
+STREAM_GROUPS_AT_ONCE = 2  # of one stream; no more: a group of which nothing is to be stored waits for none before it
 STREAM_GROUP_BYTES = 1024 * 1024  # of such a group, so that long lines do not swell it
 XML_DEPTH_MAX = 128  # of elements in a stream; the parser remembers each that is open
 XML_NAMES_MAX = 5_000  # different names in a stream; the parser remembers each
@@ -56,15 +58,16 @@ ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other request
 ITEMS_BYTES_AT_ONCE = 256 * 1024  # likewise
 STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
+ACCEPT_GROUP_MIN = 4  # a group takes so many where they wait, and of more than twice as many the half
+ACCEPT_GATHER_SECONDS = 0.005  # for which a group waits until half of those who are likely to come are there, at most
 ACCEPT_WRITERS = 2
 ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
 ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 with Retry-After
 ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of payloads of single events waiting, and of batches, likewise
-STALL_SECONDS = (
-    5.0  # when no writer was answered for so long, the store is slow: what waits, and what comes, is turned away
-)
+STALL_SECONDS = 5.0  # no writer was answered for so long: the store is slow, and what waits, or comes, is turned away
 STALL_CHECKED_SECONDS = 0.25
 KEY_ASKED_SECONDS = 5.0  # a request waits so long to learn whose its key is
+PLANS_KEPT_SECONDS = 5.0  # a connection plans its statements anew after this
 POOL_WAIT_SECONDS = 5.0  # a request waits so long for a connection
 BACKLOG_CHECKED_SECONDS = 1.0  # how often an API process looks whether too many events wait to be applied
 ACCEPT_BATCHES_AT_ONCE = 4  # batches and groups of streams being stored; they must leave connections to reads
@@ -76,15 +79,22 @@ PARTITIONS = 64  # fixed: a user's partition must not move
 DEAD_LETTERS_AT_ONCE = 1_000  # put back or discarded by one request, in one transaction
 REASON_CHARS_MAX = 1_000  # of why an operator did something
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
+APPLY_BATCH_BYTES = 4 * 1024 * 1024  # of their payloads, which decoded take several times as much; one may have more
 APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
+BATCH_SMALL_BYTES = 256 * 1024  # unless the few had so many bytes: then it may have been full. Of a relay likewise
 STATEMENT_COMBINATIONS_MAX = 256  # of statements sent as one, whose text a process keeps
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
-COMMAND_GROUP_MIN = 3  # for each group under way: so many more are gathered before the next begins beside it
-COMMAND_GATHER_SECONDS = 0.015  # and for so long at most
+COMMAND_GROUP_BYTES_MAX = 8 * 1024 * 1024  # of their payloads
+COMMAND_GROUP_MIN = 4  # a group takes so many where they wait, and of more than twice as many the half
+COMMAND_GATHER_SECONDS = 0.015  # for which a group waits until half of those who are likely to come are there, at most
 COMMAND_LANES = 6  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
 COMMAND_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of commands and waited events waiting, likewise
-DRAIN_EVENTS_MAX = 2_000  # a user's waiting events applied before a command of theirs
+DRAIN_EVENTS_MAX = 2_000  # waiting events applied in one transaction before the commands that they precede
+DRAIN_BYTES_MAX = 4 * 1024 * 1024  # of their payloads; one event may have more
+CATCH_UP_SECONDS = 4.0  # a command waits so long for its user's events where more wait than that; then 503
+CATCH_UP_USERS_AT_ONCE = 16  # whose events are applied together then
+CATCH_UP_COMMANDS_MAX = 256  # that wait so in a process; beyond, 503 at once
 DEV_WORKERS_MAX = 4  # that `questline dev` starts by itself, one for each processor
 LANES_PER_WORKER = 2  # one computes while the other waits for PostgreSQL; more only make batches smaller
 LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
@@ -103,12 +113,16 @@ RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
 # ── carriers
 RELAY_LANES = 2  # of one relay: one waits for the broker while the other asks PostgreSQL
 RELAY_BATCH_EVENTS = 2_000  # put in flight at once
+RELAY_BATCH_BYTES = 4 * 1024 * 1024  # of their payloads, which are there a second time in messages; one may have more
 RELAY_BATCH_SMALL = 50  # after fewer, a relay waits a moment for more to share a message
 RELAY_WINDOW_EVENTS = 16_384  # the broker holds about so many; the others wait in PostgreSQL, where projects take turns
 RELAY_LINE_EVENTS_MIN = 64  # of one project in one partition, however many others wait
 RELAY_LINE_EVENTS_MAX = 4_096  # of one project in one partition, however few others wait
 RELAY_LEASE_SECONDS = 6.0  # what a dead relay had in flight is free after this
-RELAY_UNAPPLIED_SECONDS = 60.0  # what was handed over and is not applied by then is handed over again
+RELAY_UNAPPLIED_SECONDS = 60.0  # what was handed over and is not applied by then may come again; see unapplied.py
+RELAY_UNAPPLIED_SECONDS_MAX = 3_600.0  # each further wait is twice as long, up to this
+RELAY_UNAPPLIED_MESSAGES_MAX = 64  # behind more of its queue nothing comes again: they are to be read first
+RELAY_LOOKED_SECONDS = 5.0  # how often a relay looks for what was handed over and is not applied
 RELAY_CONFIRM_SECONDS = 5.0  # the broker has so long to confirm; then the connection is given up
 RELAY_MESSAGE_EVENTS = 256  # of one partition in one message
 RELAY_MESSAGE_BYTES = 128 * 1024  # of payloads in one message, unless one event alone has more
@@ -117,23 +131,42 @@ MIRROR_BATCH = 200  # dead letters told of at once
 DLQ_MESSAGES_MAX = 100_000  # kept in events.dlq; then the oldest go, which PostgreSQL still has
 RABBITMQ_PREFETCH = 16  # messages of one queue in a worker's hands
 RABBITMQ_ASSIGN_SECONDS = 0.1  # how often a worker compares the queues it consumes with the partitions it holds
-RABBITMQ_HEARTBEAT_SECONDS = (
-    3  # who says nothing for some of these is gone: the broker for us, a frozen worker for the broker
-)
+RABBITMQ_HEARTBEAT_SECONDS = 3  # who says nothing for some of these is gone: the broker, or a worker that stands still
 RABBITMQ_CONNECT_SECONDS = 5.0
 BROKER_BACKOFF_SECONDS_MAX = 2.0  # a broker that is gone is asked so often at least, by each relay and worker
 
+# ── deliveries
+DELIVERIES_AT_ONCE = 64  # under way in one process; what waits for a slow receiver costs little
+DELIVERIES_OF_PROJECT = 8  # of these to one project, so that its slow receiver leaves room to others
+DELIVERIES_OF_PROJECT_FIRST = 2  # until it has answered; one at a time after it has not
+DELIVERIES_OF_SILENT_ONE_IN = 8  # of what is under way, for projects that did not answer: they are tried as well
+DELIVERY_PROJECTS_KNOWN = 10_000  # whose pace a process remembers
+DELIVERY_CONNECTIONS = 4  # of one process to PostgreSQL, beside the one that measures
+DELIVERY_CLAIM_SECONDS = 0.025  # between two looks, however much ends meanwhile: each walks the projects that wait
+DELIVERY_POLL_SECONDS = 0.5  # how often it is looked for what is due, while nothing is
+DELIVERY_CONNECT_SECONDS = 5.0
+DELIVERY_SECONDS_MAX = 10.0  # of one try; a process that stops waits for it
+DELIVERY_ANSWER_BYTES_MAX = 16 * 1024  # read of an answer, so that the receiver can finish it; nobody looks at it
+DELIVERY_LEASE_SECONDS = 60.0  # what a dead process was sending is free after this
+DELIVERY_NOTED_SECONDS = 5.0  # what a try led to is noted within this, or the try is made again
+DELIVERY_TRIES_MAX = 18  # with the waits below: a day, and an hour or two
+DELIVERY_WAIT_SECONDS = 5.0  # after the first try; each further wait is twice as long
+DELIVERY_WAIT_SECONDS_MAX = 4 * 3_600.0
+DELIVERY_JITTER_PERCENT = 20  # of a wait, so that what failed together does not come back together
+DELIVERY_RETRY_AFTER_SECONDS_MAX = 6 * 3_600.0  # a receiver may put us off for so long
+
+# ── sweeps and replays
 SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
 SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview
 SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
 REMINDER_BATCH_USERS = 1_000  # reminded in one transaction
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
-REPLAY_BATCH_EVENTS = 1_000  # looked at, and put back, in one transaction
+REPLAY_BATCH_EVENTS = 1_000  # looked at and put back in one transaction, or counted: no further user is begun then
 REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction, in which they are locked
-REPLAYS_CHECKED_SECONDS = 1.0  # how often a worker looks for replays
+REPLAY_EVENTS_AT_ONCE = 50  # worked out again before lanes or requests of the same loop get their turn
+REPLAYS_CHECKED_SECONDS = SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for them
 REPLAY_EVENTS_COUNTED = 1_000_000  # the total of a replay is counted so far
-SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for sweeps
 INCIDENT_NAME_CHARS_MAX = 128
 
 # ── engine
@@ -142,6 +175,7 @@ CONDITION_LEAVES_MAX = 256  # in one condition
 CHAIN_ROUNDS_MAX = 8  # award → level → achievement → award ...; the engine refuses what goes on beyond
 EFFECTS_PER_EVENT_MAX = 1_000
 REFERRAL_CODE_CHARS = 8
+REFERRAL_CHAIN_MAX = 1_000  # users above a code's owner that are looked at for a ring; in records.sql as well
 REFERRAL_CODE_TRIES_MAX = 8  # of a code that somebody has already
 FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
@@ -157,6 +191,7 @@ COUPON_CHARS_MAX = 256  # of one code
 FULFILMENT_NOTE_CHARS_MAX = 1_000  # a tracking number, or why a fulfilment failed
 STOCK_MAX = 1_000_000_000  # units of one named reward or store item
 DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
+CHECK_IN_HOURS_ACROSS_ZONES = 8  # between check-ins of two dates, where the zone changed; a traveller sleeps longer
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident
 INCIDENT_REACH_PERIODS = 31  # before an incident: who was active then is mended too, in case more of theirs is late
 STREAK_CHOICES_MAX = 32  # of one user's targets or day starts of a streak; older ones are taken as the oldest kept
@@ -199,14 +234,13 @@ INFERRED_PROPERTIES_MAX = 200  # of one object; beyond, its members are data and
 # ── reads
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 200
+PROGRESS_DECISIONS_LOOKED = 1_000  # a page of progress looks through so many decisions for what changed it
 BOARD_SHARDS = 256  # writers that count board entries side by side
 BOARD_CROWDS_SECONDS = 5.0  # how often a worker looks for crowded ranges of scores
 BOARD_PART_ENTRIES = 2_048  # a range of scores with more than twice this is split, so that a rank counts few entries
 
 # ── the edge
-RATE_BUCKETS_MAX = (
-    100_000  # of keys and projects counted in one process, and of addresses; the longest unused is forgotten
-)
+RATE_BUCKETS_MAX = 100_000  # keys, projects of addresses, what throttles count; the longest unused is forgotten
 RATE_LIMIT_MAX = 1_000_000  # a second; more is no limit
 RATE_OVERRIDES_REMEMBERED = 1_024  # limits of single projects, worked out once
 REFUSALS_HELD_SECONDS = 0.25  # an answer 429 waits about so long: who asks again at once asks four times a second
@@ -244,6 +278,7 @@ MEMBER_SESSION_SECONDS = 12 * 3_600  # a working day; then a member logs in agai
 INVITATION_DAYS = 7
 PASSWORD_CHARS_MIN = 12
 PASSWORD_CHARS_MAX = 256
+PASSWORD_RESET_SECONDS = 3_600  # a token for who forgot theirs holds so long: a mail is read within that
 PASSWORDS_AT_ONCE = 2  # checked by one process; each takes 64 MiB and some 50 ms of processor time
 MEMBER_REQUESTS_PER_MINUTE = 600  # of one member, to organizations; in projects the limits of keys hold
 LOGINS_PER_MINUTE = 10  # of one address, and for one email
@@ -251,7 +286,6 @@ KEY_OVERLAP_SECONDS = 86_400  # a rotated key lives on for so long, unless its r
 KEY_OVERLAP_SECONDS_MAX = 30 * 86_400
 ADMIN_TOKEN_CHARS_MIN = 16  # a shorter one could be guessed
 OPERATOR_REQUESTS_PER_MINUTE = 120  # of one address, with a right token or a wrong one
-THROTTLED_MAX = 10_000  # addresses and accounts whose tries are remembered; the one seen first is forgotten beyond
 LISTEN_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked so often whether it lives
 LISTEN_SILENT_SECONDS_MAX = 10.0  # and is given up when it has not answered for so long
 KEY_USE_NOTED_SECONDS = 15.0  # how often uses of keys are written down
@@ -278,9 +312,7 @@ SEEN_SHARE_MIN = 0.02  # of events that come twice; where fewer do, looking them
 SEEN_SHARE_WEIGHT = 0.05  # of the latest group in this share
 HISTORY_ASKED_SECONDS = 1.0  # how often an API process asks which history of the database it is
 HISTORY_HOLDS_SECONDS = 3.0  # and for how long the answer is believed
-REVOCATIONS_REMEMBERED = (
-    1_000  # of single keys, members, projects; when more were announced, all older entries are done with
-)
+REVOCATIONS_REMEMBERED = 1_000  # of keys, members, projects; of more, all older entries are done with
 REDIS_TAKES_AT_ONCE = 200  # takes from buckets that travel together
 REDIS_ENTRIES_AT_ONCE = 500  # entries written at once
 REDIS_PUTS_WAITING_MAX = 20_000  # entries of one process on their way to it; beyond, they are dropped
@@ -320,9 +352,7 @@ SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets values that guards 
 SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction
 QUEST_SWEEP_SECONDS = 5.0  # how often a worker looks for quests whose time is over
 QUEST_SWEEP_FULL_SECONDS = 1.0  # likewise, while more are over than one sweep takes
-QUEST_SWEEP_ROWS_MAX = (
-    1_000  # quests that one sweep expires: events of customers come first, and reads are right anyway
-)
+QUEST_SWEEP_ROWS_MAX = 1_000  # quests one sweep expires: customers' events come first, and reads are right anyway
 
 # ── being seen
 PROJECTS_NAMED_MAX = 20  # projects whose events a process counts by name; the rest are `other`
@@ -349,10 +379,10 @@ ARCHIVE_GROUP_ROWS = 50_000  # of one row group of a file
 ARCHIVE_GROUP_BYTES = 16 * 1024 * 1024  # of its longest columns, so that large events do not swell it
 
 # ── Kafka
-KAFKA_PARTITIONS = 64  # of the topic: fixed, for a user's partition must not move
-KAFKA_LINGER_MS = 2  # a record waits so long for others of its partition to share a request
+KAFKA_PARTITIONS = 16  # (setting) of the topic; a client sends a request for each, so more make accepting dearer
+KAFKA_LINGER_MS = 0.5  # a record waits so long for others of its partition to share a request
 KAFKA_DELIVERY_SECONDS = 5.0  # a record that no broker acknowledged within this is answered 503
-KAFKA_POLL_SECONDS = 0.001  # how soon acknowledgements are looked for
+KAFKA_POLL_SECONDS = 0.001  # how often acknowledgements are looked for while no event comes
 KAFKA_PROBES_MAX = 32  # records under way while no broker answers: enough to see it come back
 KAFKA_REACH_SECONDS = 5.0  # a broker is asked for so long for what it has
 KAFKA_RETENTION_HOURS = 7 * 24  # (of a topic that we make) workers may be away for so long
@@ -360,8 +390,11 @@ KAFKA_RECORD_OVERHEAD_BYTES = 16 * 1024  # of a record's value beside its payloa
 KAFKA_SESSION_SECONDS = 6.0  # a dead worker's partitions are dealt anew after this
 KAFKA_ROUND_SECONDS_MAX = 60.0  # a worker that has asked for nothing in so long has lost its partitions
 KAFKA_BUFFERED_RECORDS = 4_000  # records a worker holds that no lane has taken up
+KAFKA_BUFFERED_BYTES = 16 * 1024 * 1024  # likewise
 KAFKA_FETCHED_KILOBYTES = 32 * 1024  # and of those that the client holds before
 KAFKA_FETCH_RECORDS = 1_000  # taken over from the client at once
 KAFKA_HANDOVER_SECONDS = 5.0  # a batch under way is waited for so long before its partition goes to another worker
 KAFKA_TOLD_SECONDS = 1.0  # how often Kafka is told how far its log was taken in, for those who look there
 KAFKA_LOOKED_SECONDS = 2.0  # how often a worker asks the brokers where the log ends
+KAFKA_STUCK_SECONDS = 5.0  # the log has more and none of it comes for so long: the client is given up for a new one
+KAFKA_STUCK_BESIDE_OTHERS_SECONDS = 30.0  # the same where other partitions do bring records

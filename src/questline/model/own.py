@@ -20,6 +20,7 @@ OWN_READS: dict[str, str] = {
     "getProfile": "their profile, without the guards' score",
     "getHistory": "what was decided about them, without what guards said",
     "getStanding": "their progress in an achievement",
+    "getProgress": "how their progress in an achievement changed",
     "listNotices": "what they are told",
     "listGrants": "their rewards",
     "getInventory": "what they hold",

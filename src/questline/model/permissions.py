@@ -77,7 +77,9 @@ PERMISSIONS: dict[Scope, Permission] = {
     Scope.COMMANDS_WRITE: Permission("spend, check in, buy, claim, quests: what users do", _SENDS, _MANAGES),
     Scope.USERS_READ: Permission("read users and all they have", _READS, _EVERYONE),
     Scope.USERS_WRITE: Permission("create, update, block and unblock users, mend their streaks", _ADMIN, _MANAGES),
-    Scope.TOKENS_WRITE: Permission("make tokens of users, who then do what is their own", _ADMIN, _MANAGES),
+    Scope.TOKENS_WRITE: Permission(
+        "make tokens of users, who then do what is their own, and tokens that reset their passwords", _ADMIN, _MANAGES
+    ),
     Scope.BOARDS_READ: Permission("read leaderboards and leagues", _READS, _EVERYONE),
     Scope.PROGRAM_READ: Permission("read and plan the program", _READS, _EVERYONE),
     Scope.PROGRAM_WRITE: Permission("change the program", _ADMIN, _MANAGES),
@@ -90,7 +92,7 @@ PERMISSIONS: dict[Scope, Permission] = {
     Scope.PROJECT_READ: Permission("read the project's settings", _READS, _EVERYONE),
     Scope.PROJECT_WRITE: Permission("change the project's settings", _ADMIN, _MANAGES),
     Scope.KEYS_READ: Permission("list keys", _ADMIN, _MANAGES),
-    Scope.KEYS_WRITE: Permission("make, rotate and revoke keys", _ADMIN, _MANAGES),
+    Scope.KEYS_WRITE: Permission("make, rotate and revoke keys that may no more than the caller", _ADMIN, _MANAGES),
     Scope.OPERATIONS_READ: Permission("read dead letters and replays", _READS, _EVERYONE),
     Scope.OPERATIONS_WRITE: Permission("retry and discard dead letters, replay events", _ADMIN, _MANAGES),
     Scope.AUDIT_READ: Permission("read and export the audit log", _ADMIN, _MANAGES),

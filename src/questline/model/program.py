@@ -9,6 +9,7 @@ from questline.model.boosts import Boost, Boosting, Segment
 from questline.model.catalogue import EventType
 from questline.model.contests import League, Season
 from questline.model.definition import Award, Condition, Definition, Gains, Per, Reward
+from questline.model.event import SYSTEM_PREFIX
 from questline.model.guards import Guard, Suspicion
 from questline.model.items import Inventory, Item
 from questline.model.quests import Quest
@@ -228,3 +229,9 @@ def rewards_of(gift: LevelReward | Milestone) -> tuple[Reward, ...]:
 def types_of(on: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return the event types an `on` names; "*" stands for all."""
     return (on,) if isinstance(on, str) else on
+
+
+def concerns(on: str | tuple[str, ...], event_type: str) -> bool:
+    """Tell whether what listens to `on` hears a type; "*" hears no system events."""
+    types = types_of(on)
+    return event_type in types or ("*" in types and not event_type.startswith(SYSTEM_PREFIX))

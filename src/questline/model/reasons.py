@@ -83,6 +83,6 @@ REASONS: dict[Reason, str] = {
     Reason.CHAIN_TOO_LONG: "The consequences of the event went on for more rounds than are allowed.",
     Reason.TRANSIENT_ERROR: "A part was unavailable; the event is tried again.",
     Reason.RETRY_EXHAUSTED: "Every try failed; the event is a dead letter and can be replayed.",
-    Reason.ENGINE_ERROR: "The engine failed on this event: a defect of ours. It is a dead letter and can be replayed.",
+    Reason.ENGINE_ERROR: "A defect of ours, or an event of a newer version. It is a dead letter and can be replayed.",
     Reason.STORE_ERROR: "The database refused the effects: a defect of ours. It is a dead letter and can be replayed.",
 }

@@ -41,7 +41,8 @@ class CommissionPlan(Definition, frozen=True, rename="camel", omit_defaults=True
 class Commission(Definition, frozen=True, rename="camel", omit_defaults=True):
     """A share of the payload's `amount` (in smallest units) to the user's referrer, or to the user whom `to` names.
 
-    Once per `order`; an event of type `refund_on` with the same order takes it back.
+    Once per `order`; an event of type `refund_on` with the same order takes it back. With `within` the referrer has a share of
+    what comes so long from the attribution, whether or not the referral counts; without it, of all that ever comes.
     """
 
     on: str
@@ -50,6 +51,7 @@ class Commission(Definition, frozen=True, rename="camel", omit_defaults=True):
     amount: str = "amount"
     order: str = "orderId"
     to: str | None = None
+    within: Span | None = None
     when: Condition | None = None
     refund_on: str | None = None
 
@@ -78,7 +80,7 @@ class ReferralState(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommissionState(msgspec.Struct, frozen=True, gc=False):
-    """What an order paid, under which plan; reversed: it was taken back, or its refund came first."""
+    """What an order paid its earner, under which plan; reversed: it was taken back. A buyer's says that there was a refund."""
 
     amount: int
     plan: str

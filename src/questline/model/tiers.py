@@ -29,7 +29,10 @@ class Tiers(Definition, frozen=True, rename="camel", omit_defaults=True):
 
 
 class TierState(msgspec.Struct, frozen=True, gc=False):
-    """Places in the list of steps, from 0: the one stood on, and the highest ever; what was earned since tiers began."""
+    """Places in the list of steps, from 0: the one stood on, and the highest ever; and what was earned.
+
+    That is what the user held when the tiers began, and what they have earned since.
+    """
 
     step: int
     best: int

@@ -22,7 +22,7 @@ from questline.model.limits import (
 from questline.store import board_copies as store
 from questline.store import boards
 from questline.store.board_copies import Copied
-from questline.store.pool import Connection, close, connect
+from questline.store.pool import Connection, close, connect, renew_plans
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,7 @@ class BoardCopies:
                 return None
             self._conn = conn
             self._watched.clear()
+        await renew_plans(self._conn)
         return self._conn
 
     async def _look_after(self, conn: Connection, stop: asyncio.Event) -> None:

@@ -18,14 +18,25 @@ from questline.engine.evolve import evolve
 from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.board_copies import Change
-from questline.model.decision import Decision
-from questline.model.event import APPROVE, Event, WaitingEvent
+from questline.model.decision import Decision, FollowUp
+from questline.model.event import APPROVE, COMMISSION, REWARD_REVOKE, Event, WaitingEvent
 from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
 from questline.processing.programs import ProgramCache
 from questline.processing.seen import SeenTypes
-from questline.store import boards, effects, leagues, reviews, sightings, state, stocks, system_events
+from questline.store import (
+    boards,
+    effects,
+    grants,
+    leagues,
+    referrals,
+    reviews,
+    sightings,
+    state,
+    stocks,
+    system_events,
+)
 from questline.store.board_copies import Touched
 from questline.store.faults import Remedy, classify
 from questline.store.pool import Connection
@@ -95,6 +106,7 @@ class Applier:
         programs = await self._programs.in_force(conn, {e.project_id for e in events})
         decoded = await _with_held(conn, programs, [_event_of(programs[e.project_id], e) for e in events])
         wanted = _wanted(programs, decoded, users)
+        await _add_given(conn, decoded, wanted)
         by_id = {user.id: user for user in users.values()}
         await _share_stocks(conn, wanted, users)
         await state.load(conn, wanted, by_id)
@@ -146,14 +158,37 @@ class Applier:
 
     async def _send(self, conn: Connection, verdicts: Sequence[Verdict]) -> None:
         """Store what the decisions send to others, in the same transaction: both are there, or neither."""
-        events = [
-            system_event(verdict.event.project_id, follow_up, self._new_id, self._clock(), verdict.event.traceparent)
+        told = [
+            (verdict.event, follow_up)
             for verdict in verdicts
             if isinstance(verdict.result, Decision)
             for follow_up in verdict.result.follow_ups
         ]
+        if any(follow_up.user is None for _, follow_up in told):
+            told = await _to_earners(conn, told)
+        events = [
+            system_event(event.project_id, follow_up, self._new_id, self._clock(), event.traceparent)
+            for event, follow_up in told
+        ]
         if events:
             await system_events.send(conn, events)
+
+
+async def _to_earners(
+    conn: Connection, told: Sequence[tuple[WaitingEvent, FollowUp]]
+) -> list[tuple[WaitingEvent, FollowUp]]:
+    """Return what is sent with every user known: who earned a commission stands in the store, or was told in this batch."""
+    asked = [(event.project_id, follow_up.key) for event, follow_up in told if follow_up.user is None]
+    earners = await referrals.earners(conn, asked)
+    for event, follow_up in told:
+        if follow_up.type == COMMISSION and follow_up.user is not None:
+            earners.setdefault((event.project_id, follow_up.key), follow_up.user)
+    known = []
+    for event, follow_up in told:
+        user = follow_up.user or earners.get((event.project_id, follow_up.key))
+        if user is not None:
+            known.append((event, msgspec.structs.replace(follow_up, user=user)))
+    return known
 
 
 async def _share_stocks(conn: Connection, wanted: dict[int, state.Wanted], users: dict[UserKey, UserState]) -> None:
@@ -249,6 +284,22 @@ def _wanted(
         if footprint.distinct_metrics:
             want.distinct_keys = chain(want.distinct_keys, program.distinct_keys(event))
     return wanted
+
+
+async def _add_given(conn: Connection, events: Sequence[Event | Failure], wanted: dict[int, state.Wanted]) -> None:
+    """Add the currencies that grants to be revoked gave: the program may have had them only then."""
+    revoked = [
+        (event.project_id, grant)
+        for event in events
+        if isinstance(event, Event)
+        and event.type == REWARD_REVOKE
+        and isinstance(grant := event.payload.get("grant"), str)
+    ]
+    if not revoked:
+        return
+    for user_id, given in await grants.given(conn, [one for one in revoked if "\0" not in one[1]]):
+        if (want := wanted.get(user_id)) is not None:
+            want.currencies |= {one.name for one in given if one.kind == "currency"}
 
 
 def _widen(want: state.Wanted, footprint: Footprint) -> None:

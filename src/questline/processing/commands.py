@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
@@ -17,15 +16,18 @@ from questline.model.event import waiting as waiting_event
 from questline.model.limits import (
     APPLY_TRIES_MAX,
     COMMAND_GATHER_SECONDS,
+    COMMAND_GROUP_BYTES_MAX,
     COMMAND_GROUP_MAX,
     COMMAND_GROUP_MIN,
     COMMAND_LANES,
     COMMAND_QUEUE_BYTES_MAX,
     COMMAND_QUEUE_MAX,
+    DRAIN_BYTES_MAX,
     DRAIN_EVENTS_MAX,
 )
 from questline.processing.acts import completed
 from questline.processing.apply import Applier, Clock, Send, Verdict
+from questline.processing.catch_up import CatchUp
 from questline.processing.failures import bury, message_of
 from questline.processing.meters import ProcessingMeters
 from questline.processing.outcome import outcome_of, stored_outcome, tells_codes
@@ -34,10 +36,11 @@ from questline.processing.seen import SeenTypes
 from questline.store import accept, audit, boards, commands, coupons, nonces, outbox, parking, users
 from questline.store.faults import Remedy, classify
 from questline.store.nonces import Replayed
-from questline.store.pool import Connection, connect
+from questline.store.pool import Connection, connect, renew_plans
 from questline.store.system_events import NewId
 from questline.telemetry.tracing import Tracer
-from questline.transport.pauses import backoff_seconds, pause
+from questline.transport.gathering import Gathering
+from questline.transport.pauses import backoff_seconds
 from questline.transport.stall import Stall
 
 log = structlog.get_logger(__name__)
@@ -71,6 +74,14 @@ class _Parked(Exception):
         self.keys = keys
 
 
+class _Behind(Exception):
+    """These commands are new and more waits of their users than was taken: likewise, until that is applied."""
+
+    def __init__(self, keys: set[tuple[int, bytes]]) -> None:
+        super().__init__()
+        self.keys = keys
+
+
 class CommandResult(msgspec.Struct, frozen=True):
     """How a command ended.
 
@@ -94,6 +105,7 @@ class Commands:
     """Runs commands for one process. Those that arrive together share a transaction.
 
     A user's waiting events are applied before a command of theirs, so a command sees all that was acknowledged before.
+    Where more of them wait than one transaction takes, the command waits for the others to be applied, or is not stored.
     """
 
     def __init__(
@@ -111,16 +123,24 @@ class Commands:
         self._dsn = dsn
         self._clock = clock
         self._appliers = [Applier(programs, clock, new_id, seen, send) for _ in range(COMMAND_LANES)]
+        self._catch_up = CatchUp(
+            dsn,
+            Applier(programs, clock, new_id, seen, send),
+            meters,
+            lambda waiting: self._queue.add(waiting),
+            self._give_up,
+        )
         self._meters = meters
         self._tracer = tracer
-        self._queue: deque[Waiting] = deque()
-        self._queued_bytes = 0
+        self._queue: Gathering[Waiting] = Gathering(
+            lambda waiting: len(waiting[0].payload),
+            least=COMMAND_GROUP_MIN,
+            most=COMMAND_GROUP_MAX,
+            bytes_most=COMMAND_GROUP_BYTES_MAX,
+            seconds=COMMAND_GATHER_SECONDS,
+        )
         self._stall = Stall(COMMAND_LANES, self._turn_away)
         self._acts: dict[UUID, Act] = {}  # of events in the queue or under way, few of which are administrative
-        self._turn = asyncio.Lock()  # of the one idle lane that gathers the next group
-        self._busy = 0  # lanes
-        self._waits_since = 0.0
-        self._arrived = asyncio.Event()
         self._closing = False
         self._lanes: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None
@@ -133,20 +153,21 @@ class Commands:
     async def close(self) -> None:
         """Finish what was taken, then stop."""
         self._closing = True
-        self._arrived.set()
+        await self._catch_up.close()
+        self._queue.close()
         await asyncio.gather(*self._lanes)
         if self._watching is not None:
             self._watching.cancel()
 
     async def run(self, event: AcceptedEvent, act: Act | None = None) -> CommandResult:
-        """Apply a command now and return its result; raises Overloaded or Unavailable.
+        """Apply a command now and return its result; raises Overloaded, Unavailable, UserParked or UserBehind.
 
         An `act` is written to the audit log with it, unless the command is a repeat.
         """
         if (
             self._stall.now
             or len(self._queue) >= COMMAND_QUEUE_MAX
-            or self._queued_bytes >= COMMAND_QUEUE_BYTES_MAX
+            or self._queue.bytes_waiting >= COMMAND_QUEUE_BYTES_MAX
             or self._closing
         ):
             raise Overloaded
@@ -155,85 +176,68 @@ class Commands:
         future: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         if act is not None:
             self._acts[event.id] = act
-        if not self._queue:
-            self._waits_since = time.monotonic()
-        self._queue.append((event, future))
-        self._queued_bytes += len(event.payload)
-        if len(self._queue) == 1 or len(self._queue) >= self._enough:
-            self._arrived.set()
+        self._queue.add((event, future))
         return await future
-
-    @property
-    def _enough(self) -> int:
-        """How many commands make a group: each of its statements costs as much for one as for several."""
-        return max(1, COMMAND_GROUP_MIN * self._busy)
-
-    async def _gathered(self) -> list[Waiting]:
-        """Return the next group; none when all is closed.
-
-        One command is enough while nothing else runs. Beside groups under way a larger one is waited for, though not for
-        long: theirs may take a while.
-        """
-        async with self._turn:
-            while True:
-                if not self._queue:
-                    if self._closing:
-                        return []
-                    self._arrived.clear()
-                    await self._arrived.wait()
-                    continue
-                seconds = self._waits_since + COMMAND_GATHER_SECONDS - time.monotonic()
-                if len(self._queue) >= self._enough or self._closing or seconds <= 0:
-                    break
-                self._arrived.clear()
-                await pause(self._arrived, seconds)
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), COMMAND_GROUP_MAX))]
-            self._queued_bytes -= sum([len(event.payload) for event, _ in group])
-            self._waits_since = time.monotonic()
-            self._busy += 1
-            return group
 
     async def _serve(self, number: int, applier: Applier) -> None:
         conn: Connection | None = None
         shard = 0
-        while group := await self._gathered():
+        while group := await self._queue.next():
             self._stall.begins(number)
+            behind = [waiting for waiting in group if self._catch_up.has(waiting)]
             try:
                 if conn is None or conn.is_closed():
                     conn = await connect(self._dsn)
                     shard = await boards.claim_shard(conn)
-                await self._run_group(conn, shard, applier, group)
+                await renew_plans(conn)
+                others = [waiting for waiting in group if waiting not in behind] if behind else group
+                behind += await self._run_group(conn, shard, applier, others) if others else []
             except Exception as fault:
                 log.warning("commands.unavailable", fault=repr(fault), commands=len(group))
                 _fail(group, Unavailable(str(fault)))
                 if conn is not None:
                     conn.terminate()
                     conn = None
+            ids = {event.id for event, _ in behind}
             for event, _ in group if self._acts else ():
-                self._acts.pop(event.id, None)
+                if event.id not in ids:
+                    self._acts.pop(event.id, None)
             self._stall.ends(number)
-            self._busy -= 1
-            self._arrived.set()  # fewer are enough now
+            self._queue.done(group)
+            for waiting in behind:
+                self._catch_up.add(waiting)
         if conn is not None:
             await conn.close()
 
     def _turn_away(self) -> None:
         """Let go of those who wait for a lane, none of whom was stored."""
         log.warning("commands.stalled", commands=len(self._queue))
-        waiting = list(self._queue)
-        self._queue.clear()
-        self._queued_bytes = 0
+        waiting = self._queue.clear()
         for event, _ in waiting:
             self._acts.pop(event.id, None)
         _fail(waiting, Overloaded())
 
-    async def _run_group(self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting]) -> None:
-        """Run a group in one transaction; when the database refuses it, halve it to find the one at fault."""
+    def _give_up(self, waiting: Waiting, error: Exception) -> None:
+        """Turn away a command whose user was not caught up with."""
+        self._acts.pop(waiting[0].id, None)
+        _fail([waiting], error)
+
+    async def _run_group(
+        self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting]
+    ) -> list[Waiting]:
+        """Run a group in one transaction; when the database refuses it, halve it to find the one at fault.
+
+        Returns those of which nothing was stored, because their users are behind.
+        """
         for tries in range(1, APPLY_TRIES_MAX + 1):
             try:
-                return await self._run_once(conn, shard, applier, group, None)
+                await self._run_once(conn, shard, applier, group, None)
+                return []
             except _Parked as parked:
                 return await self._run_others(conn, shard, applier, group, parked.keys)
+            except _Behind as found:
+                behind, others = _parted(group, found.keys)
+                return behind + (await self._run_group(conn, shard, applier, others) if others else [])
             except Exception as fault:
                 row, refusal = classify(fault), fault
                 if conn.is_closed() or row.remedy is Remedy.WAIT:
@@ -246,28 +250,26 @@ class Commands:
             event = group[0][0]
             if row.remedy is Remedy.RETRY or await outbox.waits_for(conn, event.project_id, event.user_hash):
                 log.warning("commands.not_stored", event_id=str(event.id), fault=repr(refusal))
-                return _fail(
-                    group, Unavailable(str(refusal))
-                )  # an event before it may be at fault: a lane settles that
+                _fail(group, Unavailable(str(refusal)))  # an event before it may be at fault: a lane settles that
+                return []
             log.error("commands.dead_letter", event_id=str(event.id), fault=repr(refusal))
-            return await self._run_once(conn, shard, applier, group, refusal)
+            await self._run_once(conn, shard, applier, group, refusal)
+            return []
         middle = len(group) // 2
-        await self._run_group(conn, shard, applier, group[:middle])
-        return await self._run_group(conn, shard, applier, group[middle:])
+        behind = await self._run_group(conn, shard, applier, group[:middle])
+        return behind + await self._run_group(conn, shard, applier, group[middle:])
 
     async def _run_others(
         self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting], keys: set[tuple[int, bytes]]
-    ) -> None:
+    ) -> list[Waiting]:
         """Turn commands of parked users away, and run the others."""
-        turned = [waiting for waiting in group if (waiting[0].project_id, waiting[0].key_hash) in keys]
+        turned, others = _parted(group, keys)
         due = await parking.due_at(conn, {(event.project_id, event.user_hash) for event, _ in turned})
         now = self._clock()
         for waiting in turned:
             at = due.get((waiting[0].project_id, waiting[0].user_hash), now)
             _fail([waiting], UserParked(max(ceil((at - now).total_seconds()), 1)))
-        others = [waiting for waiting in group if (waiting[0].project_id, waiting[0].key_hash) not in keys]
-        if others:
-            await self._run_group(conn, shard, applier, others)
+        return await self._run_group(conn, shard, applier, others) if others else []
 
     async def _run_once(
         self, conn: Connection, shard: int, applier: Applier, group: Sequence[Waiting], refusal: Exception | None
@@ -335,9 +337,11 @@ class Commands:
                 (e.project_id, e.key_hash) for e in events if e.id in new and (e.project_id, e.user) not in keys
             }:
                 raise _Parked(stopped)
-        waiting = await outbox.drain(
-            conn, [k[0] for k in keys], [k[1] for k in keys], list(keys.values()), DRAIN_EVENTS_MAX
-        )
+        waiting, behind = await outbox.drain(conn, keys, DRAIN_EVENTS_MAX, DRAIN_BYTES_MAX)
+        if behind and (
+            early := {(e.project_id, e.key_hash) for e in events if e.id in new and (e.project_id, e.user) in behind}
+        ):
+            raise _Behind(early)
         due = [*waiting, *(waiting_event(e) for e in events if e.id in new)]
         if not due:
             return {}
@@ -360,6 +364,12 @@ async def _without_replays(conn: Connection, group: Sequence[Waiting]) -> list[W
         else:
             _fail([waiting], Replayed())
     return fresh
+
+
+def _parted(group: Sequence[Waiting], keys: set[tuple[int, bytes]]) -> tuple[list[Waiting], list[Waiting]]:
+    """Return the commands of these keys, and the others."""
+    found = [waiting for waiting in group if (waiting[0].project_id, waiting[0].key_hash) in keys]
+    return found, [waiting for waiting in group if waiting not in found]
 
 
 def _result(

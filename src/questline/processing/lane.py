@@ -6,20 +6,22 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from questline.model.event import WaitingEvent
+from questline.model.event import WaitingEvent, bytes_of
 from questline.model.limits import (
     APPLY_BATCH_EVENTS,
     APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
+    BATCH_SMALL_BYTES,
     IDLE_POLL_SECONDS,
     IDLE_POLL_SECONDS_MAX,
 )
 from questline.processing.apply import Applier
+from questline.processing.connected import keep_connected
 from questline.processing.failures import Failures
 from questline.processing.meters import ProcessingMeters
 from questline.store import boards, users
-from questline.store.faults import TRANSIENT_FAULTS, Remedy, classify
-from questline.store.pool import Connection, close, connect
+from questline.store.faults import Remedy, classify
+from questline.store.pool import Connection, renew_plans
 from questline.telemetry.tracing import Tracer
 from questline.transport.carrier import Transport
 from questline.transport.pauses import backoff_seconds, pause
@@ -56,33 +58,18 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a batch under way is finished. Infrastructure faults are waited out, for ever."""
-        faults = 0
-        while not stop.is_set():
-            try:
-                conn = await connect(self._dsn)
-                try:
-                    faults = 0
-                    await self._work(conn, stop)
-                finally:
-                    await close(conn)
-            except Exception as fault:
-                faults += 1
-                if isinstance(fault, TRANSIENT_FAULTS):
-                    self._meters.retries.inc()
-                    log.warning("lane.lost_connection", lane=self._number, fault=repr(fault), tries=faults)
-                else:  # a defect of ours must not end the lane: it is logged, and work goes on
-                    log.exception("lane.failed", lane=self._number, tries=faults)
-                await pause(stop, backoff_seconds(faults))
+        await keep_connected("lane", self._dsn, self._work, stop, self._meters.retries.inc, lane=self._number)
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard, wait = await boards.claim_shard(conn), self._poll_seconds
         while not stop.is_set():
+            await renew_plans(conn)
             partitions = self._partitions()
             batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
             if batch:
                 await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
             self.alive_at = time.monotonic()
-            if len(batch) < APPLY_BATCH_SMALL:
+            if len(batch) < APPLY_BATCH_SMALL and bytes_of(batch) < BATCH_SMALL_BYTES:
                 wait = self._poll_seconds if batch else max(wait, min(2 * wait, IDLE_POLL_SECONDS_MAX))
                 await pause(stop, wait)
 

@@ -10,14 +10,22 @@ import msgspec
 import structlog
 
 from questline.model.event import waiting
-from questline.model.limits import APPLY_BATCH_EVENTS, APPLY_BATCH_SMALL, APPLY_TRIES_MAX, IDLE_POLL_SECONDS
+from questline.model.limits import (
+    APPLY_BATCH_BYTES,
+    APPLY_BATCH_EVENTS,
+    APPLY_BATCH_SMALL,
+    APPLY_TRIES_MAX,
+    BATCH_SMALL_BYTES,
+    IDLE_POLL_SECONDS,
+)
 from questline.processing.apply import Applier, Verdict
+from questline.processing.connected import keep_connected
 from questline.processing.intake import Batch, Intake
 from questline.processing.meters import LogMeters, ProcessingMeters
 from questline.processing.room import Waits
 from questline.store import boards, kafka_offsets, outbox, users
-from questline.store.faults import TRANSIENT_FAULTS, Remedy, classify
-from questline.store.pool import Connection, close, connect
+from questline.store.faults import Remedy, classify
+from questline.store.pool import Connection, renew_plans
 from questline.telemetry.tracing import Tracer
 from questline.transport.kafka_slices import Slice
 from questline.transport.pauses import backoff_seconds, pause
@@ -64,34 +72,19 @@ class LogLane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a batch under way is finished. Infrastructure faults are waited out, for ever."""
-        faults = 0
-        while not stop.is_set():
-            try:
-                conn = await connect(self._dsn)
-                try:
-                    faults = 0
-                    await self._work(conn, stop)
-                finally:
-                    await close(conn)
-            except Exception as fault:
-                faults += 1
-                if isinstance(fault, TRANSIENT_FAULTS):
-                    self._meters.retries.inc()
-                    log.warning("log_lane.lost_connection", lane=self._number, fault=repr(fault), tries=faults)
-                else:  # a defect of ours must not end the lane: it is logged, and work goes on
-                    log.exception("log_lane.failed", lane=self._number, tries=faults)
-                await pause(stop, backoff_seconds(faults))
+        await keep_connected("log_lane", self._dsn, self._work, stop, self._meters.retries.inc, lane=self._number)
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard = await boards.claim_shard(conn)
         while not stop.is_set():
-            slices = self._feed.take(self._number, APPLY_BATCH_EVENTS)
+            await renew_plans(conn)
+            slices = self._feed.take(self._number, APPLY_BATCH_EVENTS, APPLY_BATCH_BYTES)
             if slices:
                 await self._settle(conn, shard, slices)
             self.alive_at = time.monotonic()
             if not slices:
                 await self._feed.arrived(IDLE_POLL_SECONDS * 4)
-            elif sum(len(slice_.records) for slice_ in slices) < APPLY_BATCH_SMALL:
+            elif _is_small(slices):
                 await pause(stop, IDLE_POLL_SECONDS)
 
     async def _settle(self, conn: Connection, shard: int, slices: Sequence[Slice]) -> None:
@@ -161,6 +154,11 @@ class LogLane:
     def _count(self, batch: Batch) -> None:
         for end, records in batch.ends().items():
             self._log_meters.records.labels(end).inc(records)
+
+
+def _is_small(slices: Sequence[Slice]) -> bool:
+    records = [record for slice_ in slices for record in slice_.records]
+    return len(records) < APPLY_BATCH_SMALL and sum(record.size for record in records) < BATCH_SMALL_BYTES
 
 
 def waits_until(reading: Reading | None) -> Waits:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import structlog
 
 from questline.model.limits import LEASE_RENEW_SECONDS
+from questline.processing.connected import keep_connected
 from questline.processing.meters import ProcessingMeters
-from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import Connection, close, connect
-from questline.transport.pauses import backoff_seconds, pause
+from questline.store.pool import Connection
+from questline.transport.pauses import pause
 from questline.transport.postgres import PostgresTransport
 
 log = structlog.get_logger(__name__)
@@ -41,22 +41,7 @@ class Partitions:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Hold leases until `stop` is set, and give them back at the end; outlives the loss of its connection."""
-        faults = 0
-        while not stop.is_set():
-            try:
-                conn = await connect(self._dsn)
-                try:
-                    faults = 0
-                    await self._hold(conn, stop)
-                finally:
-                    await close(conn)
-            except Exception as fault:
-                faults += 1
-                if isinstance(fault, TRANSIENT_FAULTS):
-                    log.warning("partitions.lost_connection", fault=repr(fault), tries=faults)
-                else:  # a defect of ours must not end the worker: it is logged, and work goes on
-                    log.exception("partitions.failed", tries=faults)
-                await pause(stop, backoff_seconds(faults))
+        await keep_connected("partitions", self._dsn, self._hold, stop)
 
     async def _hold(self, conn: Connection, stop: asyncio.Event) -> None:
         try:

@@ -1,4 +1,5 @@
-"""Replays: events put back that were never applied, and applied ones worked out again under another program version.
+"""Replays: events put back that were never applied, applied ones worked out again under another program version, and those
+counted in a metric that came after them (backfills.py).
 
 To reprocess, a user's whole history is folded anew: the events in question by the other version, all others by the version
 that decided them. What the former give by rules and milestones of streaks, less what they gave (compensations of earlier
@@ -12,14 +13,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-import structlog
-
 from questline.engine.compensations import REPLAYED_CAUSES
-from questline.engine.decide import decide_again
-from questline.engine.evolve import evolve
+from questline.engine.numbers import add
 from questline.model.decision import Account, Decision, FollowUp, Outcome
-from questline.model.event import COMPENSATE, SYSTEM_PREFIX, Event
+from questline.model.event import BACKFILL, COMPENSATE, SYSTEM_PREFIX, Event
 from questline.model.hashing import user_hash
 from questline.model.limits import (
     REPLAY_BATCH_EVENTS,
@@ -27,38 +24,18 @@ from questline.model.limits import (
     REPLAYS_CHECKED_SECONDS,
     SWEEP_BACKLOG_MAX,
 )
-from questline.model.replays import Replay, ReplayMode
-from questline.model.state import UserState
+from questline.model.replays import Difference, Replay, ReplayMode, Step, nothing_more
+from questline.model.state import Number
+from questline.processing import backfills
 from questline.processing.apply import Clock
-from questline.processing.programs import Program, ProgramCache
+from questline.processing.histories import Histories, is_asked_for
+from questline.processing.programs import ProgramCache
 from questline.processing.services import keep_doing
 from questline.store import dead_letters, outbox, replays, system_events, users
 from questline.store.dead_letters import Filter
 from questline.store.pool import Connection, close, connect
 from questline.store.replays import Applied
 from questline.store.system_events import NewId, system_event
-
-log = structlog.get_logger(__name__)
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """What an event would have given a user under the other version, less what it gave; never zero."""
-
-    user: str
-    event_id: UUID
-    occurred_at: datetime
-    amounts: dict[str, int]
-
-
-class Step(msgspec.Struct, frozen=True):
-    """What a batch came to. `after` is where the next begins: an event and a user; `over`: there is no next."""
-
-    after: tuple[UUID, int]
-    examined: int
-    events: int
-    changed: int
-    over: bool
-    differences: list[Difference] = []
 
 
 class Replays:
@@ -99,32 +76,28 @@ class Replays:
             return False
         now = self._clock()
         step = await look(conn, self._programs, replay, now, lock=True)
-        if step.differences:
-            await system_events.send(
-                conn,
-                [
-                    system_event(replay.project_id, _follow_up(replay, found), self._new_id, now)
-                    for found in step.differences
-                ],
-            )
-        # A replay is over when its compensations are applied: the next one of the project must see them.
+        sent = await system_events.send(
+            conn, [system_event(replay.project_id, one, self._new_id, now) for one in step.follow_ups]
+        )
+        # A replay is over when what it sent is applied: the next one of the project must see that.
+        sends = replay.mode.sends
         over = step.over and (
-            replay.mode is ReplayMode.REPUBLISH
-            or not (step.differences or await replays.unsettled(conn, replay.project_id, COMPENSATE))
+            sends is None or not (step.follow_ups or await replays.unsettled(conn, replay.project_id, sends))
         )
-        await replays.advance(
-            conn, replay, step.after, (step.examined, step.events, step.changed), now if over else None
-        )
+        changed = step.changed if sends is None else len(sent)
+        await replays.advance(conn, replay, step.after, (step.examined, step.events, changed), now if over else None)
         return step.examined > 0 or over
 
 
 async def look(conn: Connection, programs: ProgramCache, replay: Replay, now: datetime, *, lock: bool) -> Step:
-    """Do the next batch of a replay in the caller's transaction, but for sending what is compensated.
+    """Do the next batch of a replay in the caller's transaction, but for sending what users are to be sent.
 
     `lock` holds the users, as one must who sends; without it this may be rolled back, and is then only a look.
     """
     if replay.mode is ReplayMode.REPUBLISH:
         return await _put_back(conn, replay, now)
+    if replay.mode is ReplayMode.BACKFILL:
+        return await backfills.look(conn, programs, replay, now, lock=lock)
     return await _reprocess(conn, programs, replay, lock=lock)
 
 
@@ -149,91 +122,72 @@ def _is_user(replay: Replay, user: str) -> bool:
 
 
 async def _reprocess(conn: Connection, programs: ProgramCache, replay: Replay, *, lock: bool) -> Step:
+    if replay.events >= replay.events_max:  # and what was sent is still being applied
+        return nothing_more(replay)
     found = await replays.users_after(conn, replay, replay.after_user, REPLAY_BATCH_USERS)
     concerned = {id_: user for id_, user, has_events in found if has_events}
     if lock and concerned:
         await users.lock(conn, [(replay.project_id, user) for user in concerned.values()])
-    folding = await _Folding.of(conn, programs, replay, concerned)
+    folding = _Folding(await Histories.of(conn, programs, replay, concerned))
     if concerned:
-        async for applied in replays.history(conn, replay.project_id, list(concerned)):
-            folding.fold(applied)
+        await folding.histories.follow(conn, folding.fold, folding.leave_out)
     differences = await folding.differences(conn)
     last = found[-1][0] if found else replay.after_user
     over = len(found) < REPLAY_BATCH_USERS or folding.left <= 0
-    return Step((replay.after_event, last), len(found), len(folding.given), len(differences), over, differences)
+    follow_ups = [_follow_up(replay, one) for one in differences]
+    counts = (len(found), len(folding.given), len(differences))
+    return Step((replay.after_event, last), *counts, over, differences, follow_ups)
 
 
 class _Folding:
-    """Users' histories folded anew, and what the events in question give on the way."""
+    """What the events in question give under the other version, as users' histories are folded anew."""
 
-    def __init__(self, replay: Replay, programs: dict[int, Program], concerned: dict[int, str]) -> None:
-        self._replay = replay
-        self._programs = programs
-        self._states = {id_: UserState(id_, user) for id_, user in concerned.items()}
+    def __init__(self, histories: Histories) -> None:
+        self.histories = histories
         self._events: dict[UUID, Event] = {}
-        self._unfollowed: set[int] = set()
         self._compensated: dict[UUID, dict[str, int]] = {}
         self.given: dict[UUID, dict[str, int]] = {}  # by events in question, under the other version
-        self.left = replay.events_max - replay.events
-
-    @classmethod
-    async def of(
-        cls, conn: Connection, programs: ProgramCache, replay: Replay, concerned: dict[int, str]
-    ) -> "_Folding":
-        current = (await programs.in_force(conn, [replay.project_id]))[replay.project_id]
-        versions = {replay.program_version, *await replays.versions(conn, replay.project_id, list(concerned))}
-        compiled = {
-            version: await programs.version(conn, replay.project_id, version, current.default_timezone)
-            for version in versions
-        }
-        compiled[-1] = current
-        return cls(replay, compiled, concerned)
+        self.left = histories.replay.events_max - histories.replay.events
 
     def fold(self, applied: Applied) -> None:
-        """Fold the next event of a user; one whose history the engine cannot follow any more is left as they are."""
-        if applied.user_id in self._unfollowed:
+        """Fold the next event of a user."""
+        event, histories = applied.event, self.histories
+        if event.type == BACKFILL and self._is_counted(event):
             return
-        try:
-            self._fold(applied)
-        except Exception:
-            log.exception("replay.user_left_out", user_id=applied.user_id, event_id=str(applied.event.id))
-            self._unfollowed.add(applied.user_id)
-            user = self._states[applied.user_id].user
-            self.given = {id_: given for id_, given in self.given.items() if self._events[id_].user != user}
-
-    def _fold(self, applied: Applied) -> None:
-        event, state = applied.event, self._states[applied.user_id]
         chosen = self._is_chosen(applied)
-        program = self._programs[self._replay.program_version if chosen else applied.version]
-        decision = decide_again(program, state, event)
+        decision = histories.decide(applied, histories.replay.program_version if chosen else applied.version)
         if chosen and decision.outcome is Outcome.PROCESSED:  # what the other version refuses stays as it is
             self.left -= 1
             self._events[event.id] = event
             self.given[event.id] = _given(decision)
         elif chosen:
-            decision = decide_again(self._programs[applied.version], state, event)
-        evolve(state, decision)
+            decision = histories.decide(applied, applied.version)
+        histories.evolve(applied, decision)
         if event.type == COMPENSATE:
             sums = self._compensated.setdefault(UUID(event.payload["event"]), {})
             for currency, amount in event.payload["amounts"].items():
                 sums[currency] = sums.get(currency, 0) + amount
 
+    def leave_out(self, user_id: int) -> None:
+        """Leave a user as they are."""
+        user = self.histories.states[user_id].user
+        self.given = {id_: given for id_, given in self.given.items() if self._events[id_].user != user}
+
     def _is_chosen(self, applied: Applied) -> bool:
-        replay, event = self._replay, applied.event
-        return (
-            self.left > 0
-            and replay.first_event <= event.id <= replay.last_event
-            and not event.type.startswith(SYSTEM_PREFIX)
-            and not applied.reviewed
-            and replay.event_type in (None, event.type)
-        )
+        is_command = applied.event.type.startswith(SYSTEM_PREFIX)
+        return self.left > 0 and not is_command and is_asked_for(self.histories.replay, applied)
+
+    def _is_counted(self, event: Event) -> bool:
+        """Tell whether the other version, which has the metric, has counted already what a backfill counted later."""
+        metrics = self.histories.programs[self.histories.replay.program_version].metrics
+        return UUID(event.payload["event"]) in self.given and event.payload["metric"] in metrics
 
     async def differences(self, conn: Connection) -> list[Difference]:
         """Return what is to be compensated; currencies that the program in force does not have are left out."""
         if not self.given:
             return []
-        gave = await replays.given(conn, self._replay.project_id, list(self.given), REPLAYED_CAUSES)
-        known = self._programs[-1].document.currencies
+        gave = await replays.given(conn, self.histories.replay.project_id, list(self.given), REPLAYED_CAUSES)
+        known = self.histories.in_force.document.currencies
         found = []
         for event_id, given in self.given.items():
             before = [gave.get(event_id, {}), self._compensated.get(event_id, {})]
@@ -242,10 +196,10 @@ class _Folding:
                 for currency in {*given, *before[0], *before[1]}
                 if currency in known
             }
-            amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
-            if amounts:
+            changed: dict[str, Number] = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
+            if changed:
                 event = self._events[event_id]
-                found.append(Difference(event.user, event_id, event.occurred_at, amounts))
+                found.append(Difference(event.user, event_id, event.occurred_at, changed))
         return found
 
 
@@ -268,10 +222,10 @@ def _follow_up(replay: Replay, found: Difference) -> FollowUp:
     return FollowUp(found.user, COMPENSATE, payload, f"{replay.id}/{found.event_id}", found.occurred_at)
 
 
-def total(differences: Sequence[Difference]) -> dict[str, int]:
-    """Return the differences added up by currency."""
-    sums: dict[str, int] = {}
+def total(differences: Sequence[Difference]) -> dict[str, Number]:
+    """Return the differences added up, by currency or metric."""
+    sums: dict[str, Number] = {}
     for found in differences:
-        for currency, amount in found.amounts.items():
-            sums[currency] = sums.get(currency, 0) + amount
+        for name, amount in found.amounts.items():
+            sums[name] = add(sums.get(name, 0), amount)
     return sums

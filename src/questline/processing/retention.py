@@ -43,12 +43,12 @@ NewId = Callable[[], UUID]
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing to take away: a month of a table, old rows of a default partition, keys, or visitors' events.
+    """One thing to take away: a month of a table, old rows of a default partition, keys, visitors' events, or settled deliveries.
 
     `below` is what ids of its events lie below; `first` the first month that is kept, of a default partition.
     """
 
-    what: Literal["month", "rest", "keys", "visitors"]
+    what: Literal["month", "rest", "keys", "visitors", "deliveries"]
     class_: Class
     name: str
     rows: int
@@ -104,8 +104,12 @@ async def _plan_month(conn: Connection, made: Plan, month: Month) -> None:
 
 
 async def _plan_pages(conn: Connection, made: Plan, retention: Retention, now: datetime, oldest: UUID | None) -> None:
-    """Plan what is gone over page by page: keys of events that nothing needs, and events of visitors."""
-    keys_bytes, visitors_bytes = await store.sizes(conn)
+    """Plan what is gone over page by page: keys of events that nothing needs, events of visitors, settled deliveries."""
+    keys_bytes, visitors_bytes, deliveries_bytes = await store.sizes(conn)
+    if (cutoff := retention.cutoff(Class.NOTICES, now)) is not None:
+        below = store.below(cutoff)
+        if rows := await store.count_deliveries(conn, below):
+            made.steps.append(Step("deliveries", Class.NOTICES, "deliveries", rows, deliveries_bytes, below))
     if (cutoff := retention.cutoff(Class.EVENTS, now)) is not None:
         below = store.below(cutoff)
         if rows := await store.count_visitors(conn, below):

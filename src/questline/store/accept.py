@@ -29,9 +29,12 @@ async def accept(pool: Pool | Connection, events: Sequence[AcceptedEvent]) -> se
 
     Outside a transaction the statement is its own, and the events are durable when it returns.
     """
+    first, later = in_turn(events)
+    if later:
+        return await accept(pool, first) | await accept(pool, later)
     await forget_intents(pool, events)
-    rows = await pool.fetch(SQL["accept"], *columns_of(events))
-    return {row[0] for row in rows}
+    (row,) = await pool.fetch(SQL["accept"], *columns_of(events))
+    return {event.id for event in events} if row[0] is None else set(row[0])
 
 
 async def accept_signed(
@@ -42,6 +45,12 @@ async def accept_signed(
     `claims` are the nonces to burn, each once; an event whose nonce is not among them needs none. Returns the ids of new
     events, and the hashes of nonces that were not burnt before.
     """
+    first, later = in_turn(events)
+    if later:
+        theirs = {event.nonce for event in later}
+        new, burnt = await accept_signed(conn, first, [nonce for nonce in claims if nonce not in theirs])
+        also_new, also_burnt = await accept_signed(conn, later, [nonce for nonce in claims if nonce in theirs])
+        return new | also_new, burnt | also_burnt
     await forget_intents(conn, events)
     claimed = {nonce.hash for nonce in claims}
     needed = [e.nonce.hash if e.nonce is not None and e.nonce.hash in claimed else None for e in events]
@@ -49,8 +58,41 @@ async def accept_signed(
     return {id_ for id_, _ in rows if id_ is not None}, {hash_ for _, hash_ in rows if hash_ is not None}
 
 
+def in_turn(events: Sequence[AcceptedEvent]) -> tuple[Sequence[AcceptedEvent], Sequence[AcceptedEvent]]:
+    """Return those that one statement may store, and those whose key an earlier one claims as an alias, for the next.
+
+    Within one statement neither would see the other's key, and one event that was sent under two names would be stored
+    twice. Those of the second kind bring no alias themselves, so there is no third. One that turns out to be new is queued
+    behind the others: its alias was claimed by an event that reuses another key, which only a client's mistake does.
+    """
+    aliased = [e for e in events if e.alias_hash is not None]
+    if not aliased:  # as it nearly always is
+        return events, ()
+    claimed: dict[tuple[int, bytes | None], int] = {}
+    places = {e.id: place for place, e in enumerate(events)}
+    for event in aliased:
+        claimed.setdefault((event.project_id, event.alias_hash), places[event.id])
+    later = [e for e in events if claimed.get((e.project_id, e.key_hash), len(events)) < places[e.id]]
+    if not later:
+        return events, ()
+    put_off = {e.id for e in later}
+    return [e for e in events if e.id not in put_off], later
+
+
 def columns_of(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
     """Return the arrays that `accept` takes, a column each."""
+    return [
+        *said_columns(events),
+        [e.key_hash for e in events],
+        _optional([e.alias_hash for e in events]),
+        [e.content_hash for e in events],
+        [e.user_hash for e in events],
+        *sent_columns(events),
+    ]
+
+
+def said_columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
+    """Return what events say, as statements take it: arrays from `id` to `correlation_id`, before any hashes."""
     return [
         [e.id for e in events],
         [e.project_id for e in events],
@@ -65,10 +107,12 @@ def columns_of(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
         _optional([e.spec_version for e in events]),
         _optional([e.partition_key for e in events]),
         _optional([e.correlation_id for e in events]),
-        [e.key_hash for e in events],
-        _optional([e.alias_hash for e in events]),
-        [e.content_hash for e in events],
-        [e.user_hash for e in events],
+    ]
+
+
+def sent_columns(events: Sequence[AcceptedEvent]) -> list[list[Any]]:
+    """Return how events were sent, as statements take it: arrays of `context`, `sent_with` and `traceparent`."""
+    return [
         _optional([e.context for e in events]),
         _optional([e.sent_with for e in events]),
         _optional([e.traceparent for e in events]),

@@ -20,6 +20,7 @@ Encode = Callable[[Sequence[Any]], bytes]
 Decode = Callable[[bytes], list[Any]]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NULL = b"\xff\xff\xff\xff"
 _HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i")
@@ -37,6 +38,8 @@ def _fixed(element: int, size: int, whole: Callable[[Sequence[Any]], bytes], one
 
     def encode(values: Sequence[Any]) -> bytes:
         count = len(values)
+        if not count:
+            return _head(element, 0)
         try:
             packed = whole(values)
         except (TypeError, AttributeError):  # there are NULLs among them, or what is no such value
@@ -82,8 +85,7 @@ def _uuids(values: Sequence[Any]) -> bytes:
 
 
 def _microseconds(at: datetime) -> int:
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _instants(values: Sequence[Any]) -> bytes:
@@ -112,12 +114,17 @@ def _text(value: str | None) -> bytes:
 
 def _texts(element: int) -> Encode:
     def encode(values: Sequence[Any]) -> bytes:
+        if not values:
+            return _head(element, 0)
         distinct = set(values)
         if 2 * len(distinct) <= len(values):
             table = {value: _text(value) for value in distinct}
             parts = [table[value] for value in values]
         else:
-            parts = [_text(value) for value in values]
+            try:
+                parts = [_SHORT_LENGTHS[len(data)] + data for data in map(str.encode, values)]
+            except (TypeError, IndexError):  # there are NULLs among them, or long ones, or what is no text
+                parts = [_text(value) for value in values]
         return _head(element, len(values)) + b"".join(parts)
 
     return encode
@@ -125,7 +132,11 @@ def _texts(element: int) -> Encode:
 
 def _bytes(element: int) -> Encode:
     def encode(values: Sequence[Any]) -> bytes:
-        return _head(element, len(values)) + b"".join([_NULL if v is None else _with_length(v) for v in values])
+        try:
+            parts = [_SHORT_LENGTHS[len(data)] + data for data in values]
+        except (TypeError, IndexError):
+            parts = [_NULL if data is None else _with_length(data) for data in values]
+        return _head(element, len(values)) + b"".join(parts)
 
     return encode
 

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Connection
 
 from questline.model.event import AcceptedEvent
-from questline.store.accept import add_aliases, forget_intents
+from questline.store.accept import add_aliases, forget_intents, in_turn, said_columns, sent_columns
 from questline.store.statements import statements
 
 SQL = statements("commands")
@@ -32,28 +32,12 @@ class StoredOutcome(msgspec.Struct, frozen=True):
 
 async def accept(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
     """Store the commands whose keys are new, in the caller's transaction; return their ids. Keys must differ."""
+    first, later = in_turn(events)
+    if later:
+        return await accept(conn, first) | await accept(conn, later)
     await forget_intents(conn, events)
-    rows = await conn.fetch(
-        SQL["accept"],
-        [e.id for e in events],
-        [e.project_id for e in events],
-        [e.type for e in events],
-        [e.user for e in events],
-        [e.payload for e in events],
-        [e.occurred_at for e in events],
-        [e.received_at for e in events],
-        [e.external_id for e in events],
-        [e.source for e in events],
-        [e.schema_version for e in events],
-        [e.spec_version for e in events],
-        [e.partition_key for e in events],
-        [e.correlation_id for e in events],
-        [e.key_hash for e in events],
-        [e.content_hash for e in events],
-        [e.context for e in events],
-        [e.sent_with for e in events],
-        [e.traceparent for e in events],
-    )
+    hashes = [e.key_hash for e in events], [e.content_hash for e in events]
+    rows = await conn.fetch(SQL["accept"], *said_columns(events), *hashes, *sent_columns(events))
     new = {row[0] for row in rows}
     await add_aliases(conn, [e for e in events if e.id in new])
     return new

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from uuid import UUID
 
 import msgspec
@@ -15,13 +16,14 @@ from questline.model.reasons import Reason
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
 from questline.model.stocks import CodeMove, CodeUse
-from questline.store import coupons, records, sightings, stocks, users
+from questline.store import coupons, deliveries, records, sightings, stocks, users
 from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
 SQL = statements("effects")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _DETAIL_CHARS_MAX = 1_000
+_PLAIN = (int, str, bool, datetime, int | None, str | None, datetime | None)
 
 
 class Balance(msgspec.Struct):
@@ -52,6 +54,7 @@ class Effects:
         self._profiles: dict[tuple[int, int], ProfileChange] = {}
         self._records: dict[tuple[RecordKind, int, int, str], Record] = {}
         self._notices: list[tuple[object, ...]] = []
+        self._deliveries: list[tuple[object, ...]] = []
         self._sightings: dict[sightings.ProjectKey, SightingChange] = {}
         self._stocks: dict[tuple[int, str], int] = {}
         self._codes: list[tuple[int, UUID, CodeMove]] = []
@@ -94,6 +97,8 @@ class Effects:
         for ordinal, notice in enumerate(decision.notices):
             data = _encode(notice.data).decode()
             self._notices.append((project_id, event_id, ordinal, user_id, notice.type, data, event.occurred_at))
+            if notice.type == deliveries.REDEEMED and notice.data["method"] == "webhook":
+                self._deliveries.append(deliveries.row(event, user_id, notice.type, data))
 
     def add_dead_letter(self, event: WaitingEvent, reason: Reason, message: str, duration_us: int) -> None:
         """Add an event that gave up; it has no decision and no effect."""
@@ -122,6 +127,7 @@ class Effects:
         sightings.put(writes, self._sightings, self._at)
         stocks.move(writes, self._stocks)
         writes.add(SQL["add_notices"], self._notices)
+        deliveries.add(writes, self._deliveries)
         users.update_profiles(writes, self._profiles)
         await writes.send(conn)
         if self._codes:
@@ -192,7 +198,9 @@ def trace_of(decision: Decision, user: UserState) -> str:
     if any(code.use is CodeUse.SHOW for code in decision.codes):
         trace["codes"] = True  # which ones, the coupons know
     if decision.metrics:
-        trace["metrics"] = [(m.metric, m.state.value) for m in decision.metrics]
+        trace["metrics"] = [
+            (m.metric, m.state.value, m.cause) if m.cause else (m.metric, m.state.value) for m in decision.metrics
+        ]
     return _encode(trace).decode() if trace else "{}"
 
 
@@ -200,9 +208,20 @@ def shown(record: Record | None) -> dict[str, object] | None:
     """Return a record as a trace, a history or an outcome shows it."""
     if record is None:
         return None
+    names = _plain_fields(type(record))
+    if names is not None:
+        return dict(zip(names, msgspec.structs.astuple(record), strict=True))
     hidden = getattr(record, "hidden", ())  # the customer's words, which live in users and events only
     fields = msgspec.to_builtins(record, builtin_types=(datetime, Decimal))
     return {n: float(v) if isinstance(v, Decimal) else v for n, v in fields.items() if n not in hidden}
+
+
+@cache
+def _plain_fields(kind: type[Record]) -> tuple[str, ...] | None:
+    """Return the names of a record's fields where its values are shown as they are; None where some must be converted."""
+    if hasattr(kind, "hidden") or any(field.type not in _PLAIN for field in msgspec.structs.fields(kind)):
+        return None
+    return kind.__struct_encode_fields__
 
 
 def _streak_row(key: tuple[int, int, str], changes: Sequence[StreakChange]) -> tuple[object, ...]:

@@ -1,12 +1,13 @@
 """Grants as they are listed and swept."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from asyncpg import Connection
 
-from questline.model.rewards import GrantState
-from questline.store.records import grant_of
+from questline.model.rewards import Given, GrantState
+from questline.store.records import given_of, grant_of
 from questline.store.statements import statements
 
 SQL = statements("grants")
@@ -40,6 +41,12 @@ async def owner(conn: Connection, project_id: int, grant: str) -> str | None:
     """Return the customer's id of the user who has a grant; None when there is no such grant."""
     found: str | None = await conn.fetchval(SQL["owner"], project_id, grant)
     return found
+
+
+async def given(conn: Connection, grants: Sequence[tuple[int, str]]) -> list[tuple[int, tuple[Given, ...]]]:
+    """Return, with the internal ids of their users, what grants gave that are named by (project id, grant)."""
+    rows = await conn.fetch(SQL["given"], [project for project, _ in grants], [grant for _, grant in grants])
+    return [(user_id, given_of(text)) for user_id, text in rows]
 
 
 async def take_due(conn: Connection, now: datetime, limit: int) -> list[DueGrant]:

@@ -13,6 +13,10 @@ SQL = statements("kafka_offsets")
 _MESSAGE_CHARS_MAX = 1_000
 
 
+class TopicReplaced(Exception):
+    """The topic is another one of the same name; the message says what to do."""
+
+
 class Move(msgspec.Struct, frozen=True):
     """A partition goes on from the offset that its reader believes it is at to another; `current_at` is of the record before."""
 
@@ -22,9 +26,25 @@ class Move(msgspec.Struct, frozen=True):
     current_at: datetime
 
 
-async def opened(conn: Connection, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-    """Return where to go on in each of these partitions; one that was never read begins with its first record."""
-    await conn.execute(SQL["open"], topic, partitions)
+async def check(conn: Connection, topic: str, topic_id: str | None) -> None:
+    """Raise TopicReplaced unless the offsets are of the topic with this id; None: the brokers know no ids."""
+    if topic_id is not None and (other := await conn.fetchval(SQL["other_id"], topic, topic_id)) is not None:
+        raise TopicReplaced(
+            f"the topic {topic!r} was deleted and made anew: its id is {topic_id}, and the offsets in kafka_offsets are of"
+            f" {other}. Nothing of it is read, for its first records would be passed over. How to begin with it:"
+            " docs/how-to/kafka.md, 'A topic that was made anew'"
+        )
+
+
+async def opened(conn: Connection, topic: str, partitions: Sequence[int], topic_id: str | None) -> dict[int, int]:
+    """Return where to go on in each of these partitions; one that was never read begins with its first record.
+
+    Offsets of which nobody has noted the topic's id are this one's from now on. Raises TopicReplaced.
+    """
+    await check(conn, topic, topic_id)
+    if topic_id is not None:
+        await conn.execute(SQL["identify"], topic, topic_id)
+    await conn.execute(SQL["open"], topic, partitions, topic_id)
     return dict(await conn.fetch(SQL["read"], topic, partitions))
 
 

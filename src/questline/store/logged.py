@@ -6,7 +6,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from questline.model.event import AcceptedEvent
-from questline.store.accept import columns_of, forget_intents
+from questline.store.accept import columns_of, forget_intents, in_turn, said_columns, sent_columns
 from questline.store.parking import UserHash
 from questline.store.statements import statements
 
@@ -15,6 +15,9 @@ SQL = statements("logged")
 
 async def store(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
     """Store the events whose keys are new, in the caller's transaction, and return their ids. Keys must differ in a call."""
+    first, later = in_turn(events)
+    if later:
+        return await store(conn, first) | await store(conn, later)
     await forget_intents(conn, events)
     rows = await conn.fetch(SQL["store"], *columns_of(events))
     return {row[0] for row in rows}
@@ -22,25 +25,7 @@ async def store(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
 
 async def keep(conn: Connection, events: Sequence[AcceptedEvent]) -> set[UUID]:
     """Store events whose keys are another's, without keys; return the ids that were not here yet."""
-    rows = await conn.fetch(
-        SQL["keep"],
-        [e.id for e in events],
-        [e.project_id for e in events],
-        [e.type for e in events],
-        [e.user for e in events],
-        [e.payload for e in events],
-        [e.occurred_at for e in events],
-        [e.received_at for e in events],
-        [e.external_id for e in events],
-        [e.source for e in events],
-        [e.schema_version for e in events],
-        [e.spec_version for e in events],
-        [e.partition_key for e in events],
-        [e.correlation_id for e in events],
-        [e.context for e in events],
-        [e.sent_with for e in events],
-        [e.traceparent for e in events],
-    )
+    rows = await conn.fetch(SQL["keep"], *said_columns(events), *sent_columns(events))
     return {row[0] for row in rows}
 
 

@@ -39,20 +39,27 @@ async def find(conn: Connection | Pool, email: str) -> MemberRow | None:
     return _maybe(await conn.fetchrow(SQL["find"], email))  # type: ignore[no-untyped-call]
 
 
+async def by_id(conn: Connection | Pool, member_id: UUID) -> MemberRow | None:
+    """Return a person by their id."""
+    return _maybe(await conn.fetchrow(SQL["by_id"], member_id))  # type: ignore[no-untyped-call]
+
+
 async def create(conn: Connection, member: MemberRow) -> bool:
     """Store a person; False when there is one of that email."""
     row = await conn.fetchval(SQL["create"], member.id, member.email, member.name, member.password_hash)
     return row is not None
 
 
-async def set_password(conn: Connection, member_id: UUID, password_hash: str) -> None:
-    """Give a person another password."""
-    await conn.execute(SQL["set_password"], member_id, password_hash)
+async def set_password(conn: Connection, member_id: UUID, password_hash: str, before: str | None = None) -> bool:
+    """Give a person another password; False: they have not the password `before` any more."""
+    return await conn.fetchval(SQL["set_password"], member_id, password_hash, before) is not None
 
 
-async def begin_session(pool: Pool, token_hash: bytes, member_id: UUID, seconds: int) -> datetime:
-    """Begin a session and return when it ends."""
-    ends: datetime = await pool.fetchval(SQL["begin_session"], token_hash, member_id, seconds)
+async def begin_session(
+    pool: Pool, token_hash: bytes, member_id: UUID, seconds: int, password_hash: str
+) -> datetime | None:
+    """Begin a session and return when it ends; None: the member has another password by now."""
+    ends: datetime | None = await pool.fetchval(SQL["begin_session"], token_hash, member_id, seconds, password_hash)
     return ends
 
 
@@ -64,6 +71,11 @@ async def end_session(pool: Pool, token_hash: bytes) -> None:
 async def end_other_sessions(conn: Connection, member_id: UUID, token_hash: bytes) -> None:
     """End all sessions of a person but one."""
     await conn.execute(SQL["end_other_sessions"], member_id, token_hash)
+
+
+async def end_sessions(conn: Connection, member_id: UUID) -> None:
+    """End all sessions of a person; every process hears of it."""
+    await conn.execute(SQL["end_sessions"], member_id)
 
 
 async def of_session(pool: Pool, token_hash: bytes) -> MemberRow | None:
@@ -87,6 +99,11 @@ async def role_in(conn: Connection | Pool, organization_id: int, member_id: UUID
     """Return what a member is in an organization; None: nothing."""
     role = await conn.fetchval(SQL["role"], organization_id, member_id)  # type: ignore[no-untyped-call]
     return None if role is None else MemberRole(role)
+
+
+async def organizations_of(conn: Connection, member_id: UUID) -> list[int]:
+    """Return the organizations that somebody is a member of."""
+    return [row["organization_id"] for row in await conn.fetch(SQL["organizations"], member_id)]
 
 
 async def listed(pool: Pool, organization_id: int) -> list[MembershipRow]:

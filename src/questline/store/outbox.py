@@ -1,6 +1,6 @@
 """The queue of accepted events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +10,17 @@ from questline.model.event import WaitingEvent
 from questline.model.limits import PARTITIONS
 from questline.store.ids import earliest_id
 from questline.store.statements import statements
+from questline.store.users import UserKey
 
 SQL = statements("outbox")
 
 
-async def claim(conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
-    """Return about `wanted` events of these partitions, shared fairly among projects, each user's in order."""
-    return [waiting_event(row) for row in await conn.fetch(SQL["claim"], partitions, wanted)]
+async def claim(conn: Connection, partitions: Sequence[int], wanted: int, bytes_max: int) -> list[WaitingEvent]:
+    """Return about `wanted` events of these partitions, shared fairly among projects, each user's in order.
+
+    Their payloads have `bytes_max` bytes at most, or one event alone has more.
+    """
+    return [waiting_event(row) for row in await conn.fetch(SQL["claim"], partitions, wanted, bytes_max)]
 
 
 async def take(conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:
@@ -31,11 +35,20 @@ async def take(conn: Connection, events: Sequence[WaitingEvent]) -> list[Waiting
 
 
 async def drain(
-    conn: Connection, project_ids: Sequence[int], users: Sequence[str], user_hashes: Sequence[int], limit: int
-) -> list[WaitingEvent]:
-    """Remove and return what waits for these locked users, oldest first, at most `limit` events."""
-    rows = await conn.fetch(SQL["drain"], project_ids, users, user_hashes, limit)
-    return [waiting_event(row) for row in rows]
+    conn: Connection, users: Mapping[UserKey, int], events_max: int, bytes_max: int
+) -> tuple[list[WaitingEvent], set[UserKey]]:
+    """Remove and return what waits for these locked users, given with their hashes, oldest first, within the bounds.
+
+    Returns also who is behind: users of whom more waits than that. At least one event is taken where any waits.
+    """
+    keys = list(users)
+    rows = await conn.fetch(
+        SQL["drain"], [key[0] for key in keys], [key[1] for key in keys], list(users.values()), events_max, bytes_max
+    )
+    if not rows:
+        return [], set()
+    events = [waiting_event(row[:-1]) for row in rows]
+    return events, {keys[place - 1] for place in rows[0]["behind"] or ()}
 
 
 async def waits_from_before(conn: Connection, project_id: int, at: datetime) -> bool:

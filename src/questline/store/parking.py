@@ -68,9 +68,13 @@ def detail(message: str) -> str:
     return message[:_MESSAGE_CHARS_MAX].replace("\0", "�")
 
 
-async def due(conn: Connection, partitions: Sequence[int], now: datetime) -> list[WaitingEvent]:
-    """Return events that are due to be tried, of some users of each project, each user's in order."""
-    rows = await conn.fetch(SQL["due"], partitions, now, RETRY_USERS_AT_ONCE, RETRY_USERS_SHARED, RETRY_USER_EVENTS)
+async def due(conn: Connection, partitions: Sequence[int], now: datetime, bytes_max: int) -> list[WaitingEvent]:
+    """Return events that are due to be tried, of some users of each project, each user's in order.
+
+    Their payloads have `bytes_max` bytes at most, or one event alone has more.
+    """
+    users_max = RETRY_USERS_AT_ONCE, RETRY_USERS_SHARED
+    rows = await conn.fetch(SQL["due"], partitions, now, *users_max, RETRY_USER_EVENTS, bytes_max)
     return [waiting_event(row) for row in rows]
 
 

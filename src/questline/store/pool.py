@@ -1,18 +1,20 @@
 """Connections to PostgreSQL, set up for many small set-based statements."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from asyncpg import Connection, Pool
 
-from questline.model.limits import POOL_WAIT_SECONDS
+from questline.model.limits import PLANS_KEPT_SECONDS, POOL_WAIT_SECONDS
 from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
 __all__ = [  # nobody else names the driver
-    "Connection", "OneConnection", "Pool", "close", "connect", "leave_tenant", "open_pool",
+    "Connection", "OneConnection", "Pool", "close", "close_pool", "connect", "leave_tenant", "open_pool", "renew_plans",
     "service_transaction", "tenant_transaction",
 ]  # fmt: skip
 
@@ -24,10 +26,27 @@ _CLOSE_SECONDS = 2.0
 _COMMAND_SECONDS = 60.0
 
 
+class _Kept(Connection):
+    """A connection that knows since when its plans have been kept."""
+
+    __slots__ = ("plans_since",)
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.plans_since = time.monotonic()
+
+    async def renew_plans(self) -> None:
+        now = time.monotonic()
+        if now - self.plans_since > PLANS_KEPT_SECONDS:
+            self.plans_since = now
+            await self.execute("DISCARD PLANS")
+
+
 async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS) -> Connection:
     """Open one connection that its owner keeps; raises what asyncpg raises when the server cannot be reached."""
     conn: Connection = await asyncpg.connect(
         dsn,
+        connection_class=_Kept,
         server_settings=_SESSION,
         statement_cache_size=_STATEMENTS_CACHED,
         max_cached_statement_lifetime=0,
@@ -46,12 +65,22 @@ async def close(conn: Connection) -> None:
         conn.terminate()
 
 
+async def close_pool(pool: Pool, seconds: float) -> None:
+    """Close a pool in good order; what somebody still holds after so long, or the server does not answer, is cut."""
+    try:
+        async with asyncio.timeout(seconds):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
 async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
     """Open a pool of connections in the role the DSN logs in as."""
     pool: Pool = await asyncpg.create_pool(
         dsn,
         min_size=min_size,
         max_size=max_size,
+        connection_class=_Kept,
         server_settings=_SESSION,
         statement_cache_size=_STATEMENTS_CACHED,
         max_cached_statement_lifetime=0,
@@ -59,9 +88,19 @@ async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
         init=use_arrays,
+        setup=renew_plans,
         reset=_leave_as_it_is,
     )
     return pool
+
+
+async def renew_plans(conn: Connection) -> None:
+    """Let statements be planned anew where their plans are some seconds old; call it between transactions.
+
+    One that was planned while a table was known to be empty reads the table whole, and would go on to while it grows, until
+    autovacuum analyzes it: for a minute and more.
+    """
+    await cast(_Kept, conn).renew_plans()  # a pool's proxy of the connection has it too
 
 
 async def _leave_as_it_is(_: Any) -> None:

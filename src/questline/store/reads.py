@@ -92,6 +92,20 @@ async def history(conn: Connection, project_id: int, user_id: int, before: UUID,
     ]
 
 
+class TraceRow(msgspec.Struct, frozen=True):
+    """What one decision changed."""
+
+    event_id: UUID
+    occurred_at: datetime
+    trace: dict[str, Any]
+
+
+async def traces(conn: Connection, project_id: int, user_id: int, before: UUID, limit: int) -> list[TraceRow]:
+    """Return what applied decisions about a user changed, newest first, before an event id."""
+    rows = await conn.fetch(SQL["traces"], project_id, user_id, before, limit)
+    return [TraceRow(row["event_id"], row["occurred_at"], msgspec.json.decode(row["trace"])) for row in rows]
+
+
 async def find_event(conn: Connection, project_id: int, key_hashes: Sequence[bytes]) -> UUID | None:
     """Return the id of the event that the first of the keys belongs to."""
     found: UUID | None = await conn.fetchval(SQL["find_event"], project_id, list(key_hashes))

@@ -40,7 +40,7 @@ _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_price = msgspec.json.Decoder(dict[str, int]).decode
-_decode_given = msgspec.json.Decoder(tuple[Given, ...]).decode
+given_of = msgspec.json.Decoder(tuple[Given, ...]).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _encode = msgspec.json.encode
 _decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
@@ -83,7 +83,7 @@ def grant_of(
         settled_at,
         _decode_names(holds),
         limited,
-        _decode_given(given),
+        given_of(given),
     )
 
 

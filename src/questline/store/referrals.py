@@ -1,10 +1,13 @@
 """Referral codes and who brought whom, as they are made and read."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from asyncpg import Connection
 
+from questline.model.event import COMMISSION
+from questline.model.hashing import command_key_hash
 from questline.store.statements import statements
 
 SQL = statements("referrals")
@@ -46,3 +49,14 @@ async def friends(conn: Connection, project_id: int, user_id: int, after: int, l
 async def summary(conn: Connection, project_id: int, user_id: int) -> Summary:
     """Return how a user stands among referrals."""
     return Summary(*await conn.fetchrow(SQL["summary"], project_id, user_id))
+
+
+async def earners(conn: Connection, commissions: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """Return the customer's id of who earned each commission, given as (project id, commission with its order).
+
+    Left out are those that nobody earned, and those taken back already whose event is no longer kept.
+    """
+    projects, names = [project for project, _ in commissions], [name for _, name in commissions]
+    hashes = [command_key_hash(COMMISSION, name) for name in names]
+    rows = await conn.fetch(SQL["earners"], projects, names, hashes)
+    return {(project_id, name): user for project_id, name, user in rows}

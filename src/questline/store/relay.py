@@ -1,6 +1,6 @@
 """The queue as relays see it: which rows a broker was handed, and which it has yet to be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -26,6 +26,7 @@ from questline.store.statements import statements
 SQL = statements("relay")
 
 _ALL = list(range(PARTITIONS))
+_LOOKED_AT = RELAY_WINDOW_EVENTS, RELAY_LINE_EVENTS_MIN, RELAY_LINE_EVENTS_MAX
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -54,18 +55,19 @@ class DeadLetter(msgspec.Struct, frozen=True, rename="camel"):
     failed_at: datetime
 
 
-async def lease(conn: Connection, owner: UUID, wanted: int) -> list[WaitingEvent]:
-    """Put up to `wanted` events in flight for this relay and return them, in the order of the queue."""
+async def lease(conn: Connection, owner: UUID, wanted: int, bytes_max: int) -> list[WaitingEvent]:
+    """Put up to `wanted` events in flight for this relay and return them, in the order of the queue.
+
+    Their payloads have `bytes_max` bytes at most, or one event alone has more.
+    """
     rows = await conn.fetch(
         SQL["lease"],
         _ALL,
         owner,
         wanted,
-        RELAY_WINDOW_EVENTS,
-        RELAY_LINE_EVENTS_MIN,
-        RELAY_LINE_EVENTS_MAX,
+        *_LOOKED_AT,
         RELAY_LEASE_SECONDS,
-        RELAY_UNAPPLIED_SECONDS,
+        bytes_max,
     )
     return [waiting_event(row) for row in rows]
 
@@ -85,6 +87,18 @@ async def settle(
 async def forget(conn: Connection, partitions: Sequence[int]) -> None:
     """Hand over anew what the broker held of these partitions: it has lost it."""
     await conn.execute(SQL["forget"], partitions)
+
+
+async def unapplied(conn: Connection) -> list[int]:
+    """Return the partitions of which something was handed over long ago and is still not applied."""
+    rows = await conn.fetch(SQL["unapplied"], _ALL, *_LOOKED_AT, RELAY_UNAPPLIED_SECONDS)
+    return [partition for (partition,) in rows]
+
+
+async def again(conn: Connection, older_than: Mapping[int, float]) -> list[int]:
+    """Let what was handed over longer ago than so many seconds, by partition, go again; return the partition of each row."""
+    rows = await conn.fetch(SQL["again"], list(older_than), *_LOOKED_AT, list(older_than.values()))
+    return [partition for (partition,) in rows]
 
 
 async def still_waiting(conn: Connection, events: Sequence[WaitingEvent]) -> list[WaitingEvent]:

@@ -1,6 +1,6 @@
 """Replays, and the events they are about. Under the service role, with the project first."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,7 @@ async def start(conn: Connection, replay: Replay) -> Replay:
     r = replay
     row = await conn.fetchrow(
         SQL["start"], r.project_id, r.id, r.mode, r.program_version, r.first_event, r.last_event, r.event_type, r.user_id,
-        r.user_hash, r.status, r.events_max, r.started_by, r.reason, r.started_at, r.total, r.after_event,
+        r.user_hash, r.status, r.events_max, r.started_by, r.reason, r.started_at, r.total, r.after_event, r.metric,
     )  # fmt: skip
     return _replay(row)
 
@@ -113,11 +113,15 @@ async def versions(conn: Connection, project_id: int, user_ids: Sequence[int]) -
     return [row[0] for row in await conn.fetch(SQL["versions"], project_id, user_ids)]
 
 
-async def history(conn: Connection, project_id: int, user_ids: Sequence[int]) -> AsyncIterator[Applied]:
+async def history(conn: Connection, project_id: int, user_ids: Sequence[int]) -> AsyncGenerator[Applied, None]:
     """Yield the events applied to the users, each user's in the order of receipt."""
     async for row in conn.cursor(SQL["history"], project_id, user_ids, prefetch=_FETCHED):
-        user_id, version, reviewed, id_, type_, user, payload, *rest = row
-        yield Applied(user_id, version, reviewed, Event(id_, project_id, type_, user, _decode_payload(payload), *rest))
+        user_id, version, reviewed, id_, type_, user, payload, at, source, schema, received_at, sent = row
+        context = None if sent is None else _decode_payload(sent)
+        event = Event(
+            id_, project_id, type_, user, _decode_payload(payload), at, source, schema, received_at, context=context
+        )
+        yield Applied(user_id, version, reviewed, event)
 
 
 async def given(

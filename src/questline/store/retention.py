@@ -17,8 +17,12 @@ from questline.store.statements import statements
 
 SQL = statements("retention")
 
-_PAGES = {"keys": SQL["pages_of_keys"], "visitors": SQL["pages_of_visitors"]}
-_FORGET = {"keys": SQL["forget_keys"], "visitors": SQL["forget_visitors"]}
+_PAGES = {
+    "keys": SQL["pages_of_keys"],
+    "visitors": SQL["pages_of_visitors"],
+    "deliveries": SQL["pages_of_deliveries"],
+}
+_FORGET = {"keys": SQL["forget_keys"], "visitors": SQL["forget_visitors"], "deliveries": SQL["forget_deliveries"]}
 _MONTH = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{4}})_(\d{{2}})")
 _TURN = 0x716C7072  # whoever prunes holds this lock
 _LONG_SECONDS = 3_600.0  # counting a month, which nobody waits for
@@ -151,10 +155,10 @@ async def delete_default(conn: Connection, table: str, keys: Sequence[tuple[int,
     return int(done.rpartition(" ")[2])
 
 
-async def sizes(conn: Connection) -> tuple[int, int]:
-    """Return the bytes of dedupe keys and of visitors' events."""
-    keys, visitors = await conn.fetchrow(SQL["sizes"])
-    return keys, visitors
+async def sizes(conn: Connection) -> tuple[int, int, int]:
+    """Return the bytes of dedupe keys, of visitors' events and of deliveries."""
+    keys, visitors, deliveries = await conn.fetchrow(SQL["sizes"])
+    return keys, visitors, deliveries
 
 
 async def count_keys(conn: Connection, below: UUID) -> int:
@@ -169,8 +173,14 @@ async def count_visitors(conn: Connection, below: UUID) -> int:
     return rows
 
 
+async def count_deliveries(conn: Connection, below: UUID) -> int:
+    """Return how many settled deliveries are of events below an id."""
+    rows: int = await conn.fetchval(SQL["count_deliveries"], below, timeout=_LONG_SECONDS)
+    return rows
+
+
 async def pages(conn: Connection, of: str) -> int:
-    """Return how many pages there are to go over, of `keys` or `visitors`."""
+    """Return how many pages there are to go over, of `keys`, `visitors` or `deliveries`."""
     found: int = await conn.fetchval(_PAGES[of])
     return found
 

@@ -383,7 +383,7 @@ CREATE TABLE tiers (
     tier        text COLLATE "C" NOT NULL,
     step        smallint NOT NULL,
     best        smallint NOT NULL,                    -- the highest ever: its rewards are paid
-    earned      bigint NOT NULL,                      -- of the currency, since the tiers began
+    earned      bigint NOT NULL,                      -- of the currency: held as the tiers began, and since
     CONSTRAINT tiers_pk PRIMARY KEY (project_id, user_id, tier),
     CONSTRAINT tiers_best_is_best CHECK (best >= step AND step >= 0)
 ) WITH (fillfactor = 80);
@@ -470,17 +470,18 @@ CREATE TABLE referrals (
 );
 CREATE INDEX referrals_by_referrer ON referrals (project_id, referrer_id, user_id);
 
--- What an order paid to the user who earned it: once, and taken back once.
+-- What an order paid to the user who earned it: once, and taken back once. A buyer's row keeps that there was a refund.
 CREATE TABLE commissions (
     project_id  integer NOT NULL,
     user_id     bigint NOT NULL,
     commission  text COLLATE "C" NOT NULL,            -- NAME:hash of the order
     amount      bigint NOT NULL,
-    plan        text COLLATE "C" NOT NULL,            -- '' where the refund came first
+    plan        text COLLATE "C" NOT NULL,            -- '' where there is only a refund
     reversed    boolean NOT NULL,
     CONSTRAINT commissions_pk PRIMARY KEY (project_id, user_id, commission),
     CONSTRAINT commissions_are_not_negative CHECK (amount >= 0)
 );
+CREATE INDEX commissions_by_order ON commissions (project_id, commission) WHERE NOT reversed;
 -- ───────────────────────────────────────────────────────────── rewards
 
 -- One grant of a named reward to a user.
@@ -797,8 +798,8 @@ CREATE INDEX parked_users_by_due ON parked_users (due_at);
 CREATE TABLE replays (
     project_id       integer NOT NULL,
     id               uuid NOT NULL,
-    mode             text COLLATE "C" NOT NULL,       -- republish | reprocess
-    program_version  integer NOT NULL,                -- to reprocess under; 0 for what is only republished
+    mode             text COLLATE "C" NOT NULL,       -- republish | reprocess | backfill
+    program_version  integer NOT NULL,                -- to reprocess or count under; 0 for what is only republished
     first_event      uuid NOT NULL,                   -- ids of events lie between these two, both included
     last_event       uuid NOT NULL,
     event_type       text COLLATE "C",                -- NULL: all
@@ -815,9 +816,11 @@ CREATE TABLE replays (
     after_user       bigint NOT NULL DEFAULT 0,       -- all users up to this one have been looked at
     examined         bigint NOT NULL DEFAULT 0,       -- of the total
     events           bigint NOT NULL DEFAULT 0,       -- that were to be replayed
-    changed          bigint NOT NULL DEFAULT 0,       -- of those: put back, or compensated
+    changed          bigint NOT NULL DEFAULT 0,       -- of those: put back, compensated or counted
+    metric           text COLLATE "C",                -- to count in; NULL where the mode is another
     CONSTRAINT replays_pk PRIMARY KEY (project_id, id),
-    CONSTRAINT replays_mode_is_known CHECK (mode IN ('republish', 'reprocess'))
+    CONSTRAINT replays_mode_is_known CHECK (mode IN ('republish', 'reprocess', 'backfill')),
+    CONSTRAINT replays_backfill_a_metric CHECK ((mode = 'backfill') = (metric IS NOT NULL))
 );
 CREATE INDEX replays_under_way ON replays (started_at) WHERE finished_at IS NULL;
 -- ───────────────────────────────────────────────────────────── members and the audit log
@@ -859,6 +862,17 @@ CREATE TABLE member_sessions (
 CREATE INDEX member_sessions_by_member ON member_sessions (member_id);
 CREATE INDEX member_sessions_by_end ON member_sessions (expires_at);
 
+-- The way back for a member who forgot their password: a token, of each the newest alone.
+CREATE TABLE member_password_resets (
+    member_id   uuid NOT NULL,
+    token_hash  bytea NOT NULL,                       -- SHA-256 of the whole token
+    expires_at  timestamptz NOT NULL,
+    CONSTRAINT member_password_resets_pk PRIMARY KEY (member_id),
+    CONSTRAINT member_password_resets_hash_is_unique UNIQUE (token_hash),
+    CONSTRAINT member_password_resets_hash_is_sha256 CHECK (octet_length(token_hash) = 32),
+    CONSTRAINT member_password_resets_are_of_a_member FOREIGN KEY (member_id) REFERENCES members (id)
+);
+
 -- One row an invitation: it is accepted once, by whoever has its token, or revoked, or it ends.
 CREATE TABLE invitations (
     id               uuid NOT NULL,
@@ -887,10 +901,10 @@ CREATE TABLE audit_log (
     organization_id  integer NOT NULL,
     id               uuid NOT NULL,                   -- UUIDv7: a range of ids is a range of times
     at               timestamptz NOT NULL DEFAULT now(),
-    actor            text COLLATE "C" NOT NULL,       -- key:ID, member:ID or operator
+    actor            text COLLATE "C" NOT NULL,       -- key:ID, member:ID, operator, or user: the target themselves
     action           text COLLATE "C" NOT NULL,       -- key.create, program.edit, user.block ...
     target_kind      text COLLATE "C" NOT NULL,
-    target           text NOT NULL,                   -- '' for a user: the event names them
+    target           text NOT NULL,                   -- '' for a user whom the event names; else their id in users
     before           json,
     after            json,
     event_id         uuid,                            -- of an act that is a command
@@ -944,9 +958,11 @@ CREATE TABLE api_processes (
 CREATE TABLE anonymous_links (
     project_id    integer NOT NULL,
     anonymous_id  text COLLATE "C" NOT NULL,
-    external_user text COLLATE "C" NOT NULL,          -- who it is: the first who was named stays
+    external_user text COLLATE "C",                   -- who it is: the first whom a server named, or who said so themselves, stays
     linked_at     timestamptz NOT NULL,
-    CONSTRAINT anonymous_links_pk PRIMARY KEY (project_id, anonymous_id)
+    claimed_user  text COLLATE "C",                   -- whom a page named before that: it stays for what pages send
+    CONSTRAINT anonymous_links_pk PRIMARY KEY (project_id, anonymous_id),
+    CONSTRAINT anonymous_links_name_somebody CHECK (num_nonnulls(external_user, claimed_user) > 0)
 );
 CREATE TABLE anonymous_events (
     project_id       integer NOT NULL,
@@ -961,6 +977,7 @@ CREATE TABLE anonymous_events (
     idempotency_key  text NOT NULL,
     correlation_id   text,
     context          json,
+    sent_with        text COLLATE "C" DEFAULT 'unknown',  -- as of events; unknown: it came before this was kept
     CONSTRAINT anonymous_events_pk PRIMARY KEY (project_id, anonymous_id, event_id),
     CONSTRAINT anonymous_events_wait_once UNIQUE (project_id, key_hash)
 );
@@ -1023,6 +1040,7 @@ CREATE TABLE credentials (
     user_id        bigint NOT NULL,
     password_hash  text NOT NULL,                     -- argon2id, with its parameters
     created_at     timestamptz NOT NULL DEFAULT now(),
+    registered_as  text,                              -- the login as it was typed; null: before this was kept
     CONSTRAINT credentials_pk PRIMARY KEY (project_id, login),
     CONSTRAINT credentials_user_is_unique UNIQUE (project_id, user_id)
 );
@@ -1036,12 +1054,24 @@ CREATE TABLE user_sessions (
     generation  integer NOT NULL DEFAULT 0,
     created_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
-    ended_at    timestamptz,                          -- by logging out, or by a token that was used twice
+    ended_at    timestamptz,                          -- by logging out, a token that was used twice, another password
     CONSTRAINT user_sessions_pk PRIMARY KEY (project_id, id),
     CONSTRAINT user_sessions_generation_counts CHECK (generation >= 0)
 ) WITH (fillfactor = 80);
 CREATE INDEX user_sessions_by_expiry ON user_sessions (expires_at);
 CREATE INDEX user_sessions_by_user ON user_sessions (project_id, user_id);
+
+-- The way back for end users who forgot their password: a token, of each the newest alone. Using it deletes its row, and so
+-- does a password that its user changes otherwise.
+CREATE TABLE password_resets (
+    project_id  integer NOT NULL,
+    user_id     bigint NOT NULL,
+    token_hash  bytea NOT NULL,                       -- SHA-256 of the whole token
+    expires_at  timestamptz NOT NULL,
+    CONSTRAINT password_resets_pk PRIMARY KEY (project_id, user_id),
+    CONSTRAINT password_resets_hash_is_unique UNIQUE (token_hash),
+    CONSTRAINT password_resets_hash_is_sha256 CHECK (octet_length(token_hash) = 32)
+);
 
 -- ───────────────────────────────────────────────────────────── retention
 
@@ -1063,6 +1093,7 @@ CREATE TABLE kafka_offsets (
     partition    integer NOT NULL,
     next_offset  bigint NOT NULL,                     -- the first record whose event is not here yet
     current_at   timestamptz,                         -- what was written before this is here; NULL: nobody knows
+    topic_id     text COLLATE "C",                    -- Kafka's, another one for a topic made anew; NULL: not seen yet
     CONSTRAINT kafka_offsets_pk PRIMARY KEY (topic, partition),
     CONSTRAINT kafka_offsets_are_never_negative CHECK (next_offset >= 0)
 ) WITH (fillfactor = 50);
@@ -1103,6 +1134,33 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN int8send(lead # '-9223372036854775808'::bigint)
     || set_byte(timestamptz_send(reached_at), 0, get_byte(timestamptz_send(reached_at), 0) # 128)
     || int8send(user_id # '-9223372036854775808'::bigint);
+
+-- ───────────────────────────────────────────────────────────── deliveries
+
+-- Messages to receivers outside: each is written in the transaction of what it tells of, and sent until it is answered. The
+-- customer's user id is not here: it is put into the body when that is sent. See docs/decisions/0025-deliveries.md.
+CREATE TABLE deliveries (
+    project_id   integer NOT NULL,
+    id           text COLLATE "C" NOT NULL,           -- the causing event's: what the receiver tells repeats by
+    user_id      bigint NOT NULL,
+    type         text COLLATE "C" NOT NULL,           -- store.redeemed
+    data         json NOT NULL,                       -- as of the notice
+    at           timestamptz NOT NULL,                -- the causing event's occurredAt
+    traceparent  text,                                -- of the request that caused it
+    status       text COLLATE "C" NOT NULL DEFAULT 'PENDING',  -- PENDING → DELIVERED | FAILED | CANCELLED (settled by hand)
+    tries        integer NOT NULL DEFAULT 0,          -- begun
+    due_at       timestamptz NOT NULL DEFAULT now(),  -- when to send it next; while it has an owner, when the lease ends
+    owner        uuid,                                -- of this try; NULL: nobody sends it
+    answer       text COLLATE "C",                    -- to the last try: a status, or what went wrong
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    settled_at   timestamptz,
+    CONSTRAINT deliveries_pk PRIMARY KEY (project_id, id),
+    CONSTRAINT deliveries_status_is_known CHECK (status IN ('PENDING', 'DELIVERED', 'FAILED', 'CANCELLED')),
+    CONSTRAINT deliveries_are_settled_once CHECK ((status = 'PENDING') = (settled_at IS NULL)),
+    CONSTRAINT deliveries_settled_have_no_owner CHECK (status = 'PENDING' OR owner IS NULL),
+    CONSTRAINT deliveries_tries_never_negative CHECK (tries >= 0)
+) WITH (fillfactor = 80);
+CREATE INDEX deliveries_due ON deliveries (project_id, due_at, id) WHERE status = 'PENDING';
 
 -- ───────────────────────────────────────────────────────────── boards
 
@@ -1349,7 +1407,7 @@ GRANT SELECT, INSERT, UPDATE ON referral_codes, referrals, commissions TO questl
 GRANT SELECT, INSERT, UPDATE ON reminders TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON metric_windows, achievement_progress, streak_choices, sweeps TO questline_service;
 GRANT SELECT, INSERT, UPDATE ON quests TO questline_service;
-GRANT SELECT, INSERT ON anonymous_links TO questline_service;
+GRANT SELECT, INSERT, UPDATE ON anonymous_links TO questline_service;
 GRANT SELECT, INSERT, DELETE ON anonymous_events TO questline_service;
 GRANT SELECT ON anonymous_links, anonymous_events TO questline_tenant;
 GRANT SELECT, INSERT, UPDATE ON event_types TO questline_service;
@@ -1381,19 +1439,22 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON signing_secrets TO questline_tenant;
 GRANT SELECT, INSERT, DELETE ON signature_nonces TO questline_service;
 GRANT UPDATE (expires_at) ON signature_nonces TO questline_service;  -- rows are locked to be swept, never changed
 GRANT SELECT, INSERT, UPDATE ON credentials TO questline_service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions, password_resets TO questline_service;
 
 GRANT SELECT, INSERT, UPDATE ON grants, badges, allowances, fulfilments, stocks, coupons TO questline_service;
 GRANT SELECT ON grants, badges, allowances, fulfilments, stocks, coupons TO questline_tenant;
 GRANT INSERT, UPDATE ON stocks TO questline_tenant;  -- uploads of codes are the tenant's
 GRANT INSERT ON coupons TO questline_tenant;
 
+GRANT SELECT, INSERT, UPDATE ON deliveries TO questline_service;
+GRANT SELECT ON deliveries TO questline_tenant;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON board_marks TO questline_service;
 GRANT SELECT ON board_marks TO questline_tenant;
 GRANT USAGE ON SEQUENCE board_stamps TO questline_service;
 
 GRANT SELECT, INSERT, UPDATE ON members, invitations TO questline_service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, member_sessions TO questline_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, member_sessions, member_password_resets TO questline_service;
 GRANT SELECT, INSERT ON audit_log TO questline_service;
 GRANT SELECT, INSERT ON audit_log TO questline_tenant;
 
@@ -1414,7 +1475,7 @@ BEGIN
         'referral_codes', 'referrals', 'commissions',
         'reminders',
         'event_types', 'kept_replies',
-        'signing_secrets', 'signature_nonces', 'credentials', 'user_sessions',
+        'signing_secrets', 'signature_nonces', 'credentials', 'user_sessions', 'password_resets',
         'retries', 'parked_users', 'replays',
         'metric_windows', 'achievement_progress', 'streak_choices', 'sweeps', 'quests',
         'season_ends', 'season_results', 'league_weeks', 'league_tiers', 'league_members', 'league_standings',
@@ -1422,6 +1483,7 @@ BEGIN
         'grants', 'badges', 'allowances', 'fulfilments', 'stocks', 'coupons',
         'audit_log',
         'anonymous_links', 'anonymous_events',
+        'deliveries',
         'board_marks',
         'board_periods', 'board_entries', 'board_counts', 'board_parts', 'board_crowds']
     LOOP

@@ -22,6 +22,8 @@ def system_event(
     project_id: int, follow_up: FollowUp, new_id: NewId, now: datetime, traceparent: str | None = None
 ) -> AcceptedEvent:
     """Return the accepted event of a follow-up; under the same key it is stored once, for ever."""
+    if follow_up.user is None:
+        raise ValueError(f"{follow_up.type} {follow_up.key} is for an earner that nobody has looked up")
     payload = _encode(follow_up.payload)
     return AcceptedEvent(
         id=new_id(),

@@ -20,16 +20,17 @@ UserKey = tuple[int, str]  # project id, customer's user id
 async def lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
     """Lock the users until the transaction ends, creating those that do not exist, and return them without state.
 
-    Locks are taken in the order of ids, so two callers with the same users wait for, and never block, each other.
+    Locks are taken in the order of ids, so two callers with the same users wait for, and never block, each other. Raises
+    LockNotAvailableError, after which all may be tried again at once, where users were created in between and are in use.
     """
-    users = await _lock(conn, keys)
+    users = await _lock(conn, SQL["lock"], keys)
     missing = [key for key in keys if key not in users]
     if missing:
         rows = await conn.fetch(SQL["create"], [key[0] for key in missing], [key[1] for key in missing])
         users.update(_entry(row) for row in rows)
         late = [key for key in missing if key not in users]
         if late:  # somebody else created them between our two statements
-            users.update(await _lock(conn, late))
+            users.update(await _lock(conn, SQL["lock_late"], late))
     return users
 
 
@@ -50,8 +51,8 @@ def update_profiles(writes: Writes, changes: Mapping[tuple[int, int], ProfileCha
     )
 
 
-async def _lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
-    rows = await conn.fetch(SQL["lock"], [key[0] for key in keys], [key[1] for key in keys])
+async def _lock(conn: Connection, statement: str, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
+    rows = await conn.fetch(statement, [key[0] for key in keys], [key[1] for key in keys])
     return dict(_entry(row) for row in rows)
 
 

@@ -16,7 +16,7 @@ from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.contests import LeagueStanding
 from questline.model.decision import Account, BoardMode, Decision, Outcome, Transfer
-from questline.model.event import APPROVE, Event
+from questline.model.event import APPROVE, COMMISSION, Event
 from questline.model.guards import BlockState, ReviewState, Sighting, SightingKey, SuspicionState
 from questline.model.items import ItemState
 from questline.model.quests import QuestState
@@ -60,6 +60,7 @@ class Scenario:
         self.sent: list[Event] = []
         self._applied: dict[UUID, Decision] = {}
         self._sent: set[tuple[str, str]] = set()
+        self._earners: dict[str, str] = {}  # of commissions, by the key they were sent under
         self._events: dict[str, Event] = {}
         self._sightings: dict[SightingKey, Sighting] = {}
 
@@ -106,11 +107,14 @@ class Scenario:
             else:
                 self.boards[key] = score + points.points if points.mode is BoardMode.ADD else max(score, points.points)
         for sent in decision.follow_ups:
-            if (sent.type, sent.key) not in self._sent:
+            user = sent.user or self._earners.get(sent.key)
+            if user is not None and (sent.type, sent.key) not in self._sent:
                 self._sent.add((sent.type, sent.key))
+                if sent.type == COMMISSION:
+                    self._earners[sent.key] = user
                 id_ = UUID(int=(1 << 64) + len(self._sent))
                 at = sent.at or event.occurred_at
-                self.sent.append(Event(id_, 1, sent.type, sent.user, sent.payload, at))
+                self.sent.append(Event(id_, 1, sent.type, user, sent.payload, at))
                 self.apply(self.sent[-1])
         return decision
 

@@ -12,13 +12,12 @@ from questline.model.limits import (
     ACCEPT_QUEUE_EVENTS_MAX,
     KAFKA_DELIVERY_SECONDS,
     KAFKA_LINGER_MS,
-    KAFKA_PARTITIONS,
     KAFKA_POLL_SECONDS,
     KAFKA_PROBES_MAX,
 )
 from questline.transport.appending import Failed, Full
 from questline.transport.kafka_records import encoded, key_of
-from questline.transport.kafka_topic import Topic, Unreachable, declare
+from questline.transport.kafka_topic import Topic, Unreachable, WrongTopic, declare
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +36,26 @@ class KafkaLog:
         self._retired: list[Producer] = []  # whose last records are still to be settled
         self._waiting = 0
         self._waiting_bytes = 0
-        self._is_away = True  # until the topic is known to be there
-        self._looking = False
+        self._is_known = False  # whether the topic was seen, and is of our number of partitions
+        self._is_away = True
+        self.unusable: WrongTopic | None = None
+        self._looking = False  # whether a timer is set to look for acknowledgements
+        self._looking_soon = False
         self._emptied = asyncio.Event()
         self._declaring: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Begin to serve. Brokers that do not answer are waited for beside; raises WrongTopic, or ValueError for options."""
+        """Begin to serve. Brokers that do not answer are waited for beside; raises WrongTopic, or ValueError for options.
+
+        Nothing is appended before the topic was seen. If it turns out then to be a wrong one, `unusable` says why.
+        """
         try:
             self._producer = self._new_producer()
         except KafkaException as error:
             raise ValueError(error.args[0].str()) from error
         try:
             await asyncio.to_thread(declare, self._topic)
-            self._is_away = False
+            self._is_known, self._is_away = True, False
         except Unreachable as fault:
             log.warning("kafka.unreachable", fault=str(fault))
             self._declaring = asyncio.create_task(self._keep_declaring())
@@ -74,6 +79,8 @@ class KafkaLog:
     @property
     def is_full(self) -> bool:
         """Whether another record would be refused now."""
+        if not self._is_known:
+            return True
         if self._is_away and self._waiting >= KAFKA_PROBES_MAX:
             return True
         return self._waiting >= self._records_max or self._waiting_bytes >= self._bytes_max
@@ -128,7 +135,7 @@ class KafkaLog:
 
     def _produce(self, event: AcceptedEvent, value: bytes, told: Callable[[KafkaError | None, Any], None]) -> None:
         assert self._producer is not None
-        partition = event.user_hash % KAFKA_PARTITIONS
+        partition = event.user_hash % self._topic.partitions
         try:
             self._producer.produce(self._topic.name, value, key_of(event), partition, told)
         except (BufferError, KafkaException) as fault:
@@ -137,9 +144,13 @@ class KafkaLog:
             raise Failed(str(fault)) from fault
         self._waiting += 1
         self._waiting_bytes += len(value)
+        loop = asyncio.get_running_loop()
+        if not self._looking_soon:  # a timer comes late on a busy loop: callers would wait for the look
+            self._looking_soon = True
+            loop.call_soon(self._look_soon)
         if not self._looking:
             self._looking = True
-            asyncio.get_running_loop().call_later(KAFKA_POLL_SECONDS, self._look)
+            loop.call_later(KAFKA_POLL_SECONDS, self._look)
 
     def _settled(self, producer: Producer | None, size: int, error: KafkaError | None) -> None:
         """Count a record that was acknowledged, or was not."""
@@ -154,8 +165,20 @@ class KafkaLog:
         if error.fatal() and producer is self._producer:
             self._replace()
 
+    def _look_soon(self) -> None:
+        self._looking_soon = False
+        self._settle()
+
     def _look(self) -> None:
         """Settle what was acknowledged, and look again while something waits."""
+        self._settle()
+        self._looking = self._waiting > 0
+        if not self._looking:
+            self._emptied.set()
+        else:
+            asyncio.get_running_loop().call_later(KAFKA_POLL_SECONDS, self._look)
+
+    def _settle(self) -> None:
         assert self._producer is not None
         try:
             self._producer.poll(0)
@@ -164,11 +187,6 @@ class KafkaLog:
             self._retired = [producer for producer in self._retired if len(producer)]
         except Exception:
             log.exception("kafka.look_failed")
-        self._looking = self._waiting > 0
-        if not self._looking:
-            self._emptied.set()
-        else:
-            asyncio.get_running_loop().call_later(KAFKA_POLL_SECONDS, self._look)
 
     def _replace(self) -> None:
         """Go on with a new producer: one that met a fatal error writes nothing any more."""
@@ -178,17 +196,20 @@ class KafkaLog:
         self._producer = self._new_producer()
 
     async def _keep_declaring(self) -> None:
-        while True:
+        while not self._is_known:
             await asyncio.sleep(_DECLARE_AGAIN_SECONDS)
             try:
                 await asyncio.to_thread(declare, self._topic)
             except Unreachable:
                 continue
+            except WrongTopic as fault:
+                if str(fault) != str(self.unusable):
+                    log.error("kafka.topic_unusable", fault=str(fault))
+                self.unusable = fault
             except Exception:
-                log.exception("kafka.topic_unusable")
-                continue
-            self._is_away = False
-            return
+                log.exception("kafka.topic_not_seen")
+            else:
+                self._is_known, self._is_away, self.unusable = True, False, None
 
     def _new_producer(self) -> Producer:
         return Producer(

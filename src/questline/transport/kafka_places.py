@@ -15,11 +15,11 @@ class Places:
         self._topic = topic
         self.now = now
 
-    async def of(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Return where to go on in these partitions."""
+    async def of(self, partitions: Sequence[int], topic_id: str | None) -> dict[int, int]:
+        """Return where to go on in these partitions; raises TopicReplaced where the offsets are of another topic."""
         conn = await connect(self._dsn)
         try:
-            return await kafka_offsets.opened(conn, self._topic, partitions)
+            return await kafka_offsets.opened(conn, self._topic, partitions, topic_id)
         finally:
             await close(conn)
 

@@ -1,10 +1,12 @@
 """The topic that holds the log: declared by us, and looked at by who watches it."""
 
+import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from questline.model.limits import (
@@ -16,6 +18,9 @@ from questline.model.limits import (
 
 _REPLICAS = 3  # with as many brokers; an acknowledged record is then on two of them
 _EXISTS = "TOPIC_ALREADY_EXISTS"
+_ASK_AGAIN_SECONDS = 0.1
+# A partition changes its leader: the client looks for the new one when it is asked again.
+_MOVING = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 class WrongTopic(Exception):
@@ -27,12 +32,13 @@ class Unreachable(Exception):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """Where the log is. `options` are librdkafka's own, such as those of its authentication."""
+    """Where the log is, and of how many partitions; `options` are librdkafka's own, such as those of its authentication."""
 
     servers: str
     name: str
     options: dict[str, str] = {}
     event_bytes_max: int = 0
+    partitions: int = KAFKA_PARTITIONS
 
     def client(self, **more: Any) -> dict[str, Any]:
         """Return the configuration of a client; keywords are librdkafka's names with _ for the dots."""
@@ -60,6 +66,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     replicas: int
     ends: dict[int, int]
+    topic_id: str | None
 
 
 def options_of(text: str) -> dict[str, str]:
@@ -85,29 +92,48 @@ def declare(topic: Topic) -> None:
         partitions = len(found.topics[topic.name].partitions)
     except KafkaException as fault:
         raise Unreachable(str(fault)) from fault
-    if partitions not in (0, KAFKA_PARTITIONS):  # 0: made this moment, and not told of everywhere
+    if partitions not in (0, topic.partitions):  # 0: made this moment, and not told of everywhere
         raise WrongTopic(
-            f"the topic {topic.name!r} has {partitions} partitions and needs {KAFKA_PARTITIONS}, since a user's partition must"
-            " not move: choose another name, or let Questline make it"
+            f"the topic {topic.name!r} has {partitions} partitions and the settings say {topic.partitions}; a user's partition"
+            " must not move: set the number to the topic's, or choose another name"
         )
 
 
 def standing(topic: Topic) -> Standing:
-    """Return how the topic is. Blocks; raises Unreachable, or WrongTopic where there is none."""
-    admin = admin_of(topic)
-    try:
-        found = admin.list_topics(topic.name, timeout=KAFKA_REACH_SECONDS).topics[topic.name]
-        if found.error is not None:
-            raise WrongTopic(f"there is no topic {topic.name!r} yet; an API or a worker makes it when it starts")
-        ends = ends_of(admin, topic.name, list(found.partitions))
-    except KafkaException as fault:
-        raise Unreachable(str(fault)) from fault
-    return Standing(min((len(p.replicas) for p in found.partitions.values()), default=0), ends)
+    """Return how the topic is, once no leader is changing. Blocks; raises Unreachable, or WrongTopic where there is none."""
+    admin, deadline = admin_of(topic), time.monotonic() + KAFKA_REACH_SECONDS
+    while True:
+        try:
+            return _look(admin, topic)
+        except KafkaException as fault:
+            if fault.args[0].code() not in _MOVING or time.monotonic() >= deadline:
+                raise Unreachable(str(fault)) from fault
+        time.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _look(admin: AdminClient, topic: Topic) -> Standing:
+    # All topics: to ask for one by name makes it, with too few partitions, where brokers make topics by themselves.
+    found = admin.list_topics(timeout=KAFKA_REACH_SECONDS).topics.get(topic.name)
+    if found is None or found.error is not None:
+        raise WrongTopic(f"there is no topic {topic.name!r} yet; an API or a worker makes it when it starts")
+    ends = ends_of(admin, topic.name, list(found.partitions))
+    topic_id = id_of(admin, topic.name)
+    return Standing(min((len(p.replicas) for p in found.partitions.values()), default=0), ends, topic_id)
 
 
 def admin_of(topic: Topic) -> AdminClient:
     """Return a client that asks about the topic."""
     return AdminClient(topic.client(socket_timeout_ms=int(KAFKA_REACH_SECONDS * 1000)))
+
+
+def id_of(admin: AdminClient, name: str) -> str | None:
+    """Return the topic's id as Kafka's tools write it, None where the brokers know none. Blocks; raises KafkaException."""
+    asked = admin.describe_topics(TopicCollection([name]), request_timeout=KAFKA_REACH_SECONDS)
+    found = asked[name].result(KAFKA_REACH_SECONDS).topic_id
+    halves = found.get_most_significant_bits(), found.get_least_significant_bits()
+    if not any(halves):
+        return None
+    return urlsafe_b64encode(b"".join(half.to_bytes(8, "big", signed=True) for half in halves)).decode().rstrip("=")
 
 
 def ends_of(admin: AdminClient, name: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -126,7 +152,7 @@ def _make(admin: AdminClient, topic: Topic, replicas: int) -> None:
         "retention.ms": str(KAFKA_RETENTION_HOURS * 3_600_000),
         "max.message.bytes": str(max(topic.record_bytes_max, 1_048_588)),
     }
-    new = NewTopic(topic.name, num_partitions=KAFKA_PARTITIONS, replication_factor=replicas, config=config)
+    new = NewTopic(topic.name, num_partitions=topic.partitions, replication_factor=replicas, config=config)
     try:
         admin.create_topics([new], operation_timeout=KAFKA_REACH_SECONDS)[topic.name].result(KAFKA_REACH_SECONDS)
     except KafkaException as fault:

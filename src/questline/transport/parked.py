@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from questline.model.event import WaitingEvent
+from questline.model.limits import APPLY_BATCH_BYTES
 from questline.model.state import UserState
 from questline.store import parking
 from questline.store.pool import Connection
@@ -18,7 +19,7 @@ class ParkedTransport:
 
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
         """Return events that are due, each user's in order, without removing them; their number has bounds of its own."""
-        return await parking.due(conn, partitions, self._clock())
+        return await parking.due(conn, partitions, self._clock(), APPLY_BATCH_BYTES)
 
     async def take(
         self, conn: Connection, events: Sequence[WaitingEvent], users: Mapping[UserKey, UserState]

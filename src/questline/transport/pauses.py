@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from questline.model.limits import RETRY_BACKOFF_SECONDS_MAX
 
@@ -12,6 +13,11 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+def later(seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    """Call something in so long, if nobody cancels it."""
+    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 def backoff_seconds(tries: int, longest: float = RETRY_BACKOFF_SECONDS_MAX) -> float:

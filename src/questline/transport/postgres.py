@@ -5,6 +5,7 @@ from importlib.metadata import version
 from uuid import UUID
 
 from questline.model.event import WaitingEvent
+from questline.model.limits import APPLY_BATCH_BYTES
 from questline.model.state import UserState
 from questline.store import leases, outbox, parking
 from questline.store.pool import Connection
@@ -24,8 +25,8 @@ class PostgresTransport:
         return await leases.hold(conn, self._owner, self.lease_seconds, self._version)
 
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
-        """Return waiting events, each user's in order, without removing them."""
-        return await outbox.claim(conn, partitions, wanted)
+        """Return waiting events, each user's in order and bounded in bytes, without removing them."""
+        return await outbox.claim(conn, partitions, wanted, APPLY_BATCH_BYTES)
 
     async def take(
         self, conn: Connection, events: Sequence[WaitingEvent], users: Mapping[UserKey, UserState]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from questline.model.event import WaitingEvent
+from questline.model.limits import APPLY_BATCH_BYTES
 from questline.model.state import UserState
 from questline.store import relay
 from questline.store.pool import Connection
@@ -30,7 +31,7 @@ class RabbitTransport:
     async def receive(self, conn: Connection, partitions: Sequence[int], wanted: int) -> list[WaitingEvent]:
         """Return events that wait, each user's in order and none left out, without removing them."""
         self._put_back()
-        while deliveries := self._inbox.next(partitions, wanted):
+        while deliveries := self._inbox.next(partitions, wanted, APPLY_BATCH_BYTES):
             self._in_hand = dict.fromkeys(deliveries)
             brought: dict[UUID, WaitingEvent] = {}
             for delivery in deliveries:

@@ -58,16 +58,17 @@ class Inbox:
         self._connection = 0  # counts connections: deliveries of an earlier one are void
         self._wake = asyncio.Event()
 
-    def next(self, partitions: Iterable[int], wanted: int) -> list[Delivery]:
-        """Return messages with about so many events of these partitions, which take turns; each partition's in order."""
+    def next(self, partitions: Iterable[int], wanted: int, bytes_wanted: int) -> list[Delivery]:
+        """Return messages with about so many events, or bytes, of these partitions, which take turns; each's in order."""
         turns = deque(queue for partition in partitions if (queue := self._waiting.get(partition)))
         found: list[Delivery] = []
-        while turns and wanted > 0:
+        while turns and wanted > 0 and bytes_wanted > 0:
             queue = turns.popleft()
             delivery = queue.popleft()
             found.append(delivery)
             self._out[delivery.partition][delivery] = None
             wanted -= len(delivery.events)
+            bytes_wanted -= len(delivery.message.body)
             if queue:
                 turns.append(queue)
         return found

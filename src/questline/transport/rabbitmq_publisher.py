@@ -12,6 +12,7 @@ from questline.model.limits import RABBITMQ_CONNECT_SECONDS, RELAY_CONFIRM_SECON
 from questline.transport.carried import FORM, Message
 from questline.transport.rabbitmq_topology import BROKER_FAULTS, DLQ, QUEUES, connect, declare
 from questline.transport.relay import Refusal
+from questline.transport.unapplied import Depth
 
 
 class RabbitPublisher:
@@ -49,6 +50,15 @@ class RabbitPublisher:
         """Tell of dead letters, each a JSON document; return whether the broker has them all."""
         told = await asyncio.gather(*(self._publish(DLQ, "questline.dead-letter.1", letter) for letter in letters))
         return not any(told)
+
+    async def depths(self, partitions: Sequence[int]) -> dict[int, Depth]:
+        """Return what the queues of partitions hold; raises one of BROKER_FAULTS, also where a queue is gone."""
+        found = {}
+        async with asyncio.timeout(RABBITMQ_CONNECT_SECONDS):
+            for partition in partitions:
+                told = (await self._channel.declare_queue(QUEUES[partition], passive=True)).declaration_result
+                found[partition] = Depth(told.message_count or 0, told.consumer_count or 0)
+        return found
 
     async def close(self) -> None:
         """Leave; a broker that does not answer is left all the same."""

@@ -6,6 +6,7 @@ broker or a worker loses is handed over again: an event may come twice, and is a
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -15,24 +16,28 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from questline.model.event import WaitingEvent
+from questline.model.event import WaitingEvent, bytes_of
 from questline.model.limits import (
     BACKLOG_MEASURED_SECONDS,
+    BATCH_SMALL_BYTES,
     BROKER_BACKOFF_SECONDS_MAX,
     IDLE_POLL_SECONDS,
     IDLE_POLL_SECONDS_MAX,
     MIRROR_BATCH,
     MIRROR_POLL_SECONDS,
+    RELAY_BATCH_BYTES,
     RELAY_BATCH_EVENTS,
     RELAY_BATCH_SMALL,
+    RELAY_LOOKED_SECONDS,
     RETRY_BACKOFF_SECONDS_MAX,
 )
 from questline.store import relay
 from questline.store.faults import TRANSIENT_FAULTS
-from questline.store.pool import Connection, close, connect
+from questline.store.pool import Connection, close, connect, renew_plans
 from questline.transport.carried import Message, messages_of
 from questline.transport.meters import RelayMeters
 from questline.transport.pauses import backoff_seconds, pause
+from questline.transport.unapplied import Depth, Patience
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +64,9 @@ class Publisher(Protocol):
 
     async def mirror(self, letters: Sequence[bytes]) -> bool:
         """Tell of dead letters, each a JSON document; return whether the broker has them all."""
+
+    async def depths(self, partitions: Sequence[int]) -> dict[int, Depth]:
+        """Return what the broker holds of partitions; raises one of the faults of opening."""
 
     async def close(self) -> None:
         """Leave."""
@@ -87,13 +95,14 @@ class Relay:
         self._alive_at = [0.0] * lanes  # monotonic time of the last finished round
         self._leasing, self._opening = asyncio.Lock(), asyncio.Lock()
         self._refusals: dict[int, int] = {}  # by partition, since its last message was confirmed
+        self._patience = Patience()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is being handed over is finished."""
         async with asyncio.TaskGroup() as tasks:
             for lane in range(len(self._owners)):
                 tasks.create_task(self._keep(f"lane {lane}", self._handing_over(lane), stop))
-            tasks.create_task(self._keep("mirror", self._mirroring, stop))
+            tasks.create_task(self._keep("aftercare", self._aftercare, stop))
             tasks.create_task(self._measuring(stop))
 
     def idle_seconds(self) -> float:
@@ -132,12 +141,13 @@ class Relay:
         async def work(conn: Connection, publisher: Publisher, stop: asyncio.Event) -> None:
             wait = IDLE_POLL_SECONDS
             while not stop.is_set():
+                await renew_plans(conn)
                 async with self._leasing:  # two at once would share out one user's events between them
-                    events = await relay.lease(conn, self._owners[lane], RELAY_BATCH_EVENTS)
+                    events = await relay.lease(conn, self._owners[lane], RELAY_BATCH_EVENTS, RELAY_BATCH_BYTES)
                 if events:
                     await self._hand_over(conn, self._owners[lane], publisher, events)
                 self._alive_at[lane] = time.monotonic()
-                if len(events) < RELAY_BATCH_SMALL:
+                if len(events) < RELAY_BATCH_SMALL and bytes_of(events) < BATCH_SMALL_BYTES:
                     wait = IDLE_POLL_SECONDS if events else min(2 * wait, IDLE_POLL_SECONDS_MAX)
                     await pause(stop, wait)
 
@@ -177,17 +187,35 @@ class Relay:
                 f"the broker has not taken {len(answers) - answers.count(None)} of {len(answers)} messages"
             )
 
-    async def _mirroring(self, conn: Connection, publisher: Publisher, stop: asyncio.Event) -> None:
-        """Tell the broker of dead letters that are committed: each at least once."""
+    async def _aftercare(self, conn: Connection, publisher: Publisher, stop: asyncio.Event) -> None:
+        """Do what comes after events were handed over, and is not urgent."""
+        look_at = time.monotonic()
         while not stop.is_set():
-            letters = await relay.to_mirror(conn, MIRROR_BATCH)
-            if letters:
-                if not await publisher.mirror([msgspec.json.encode(letter) for _, letter in letters]):
-                    raise BrokerLost("dead letters were not confirmed")
-                await relay.mirrored(conn, letters, self._clock())
-                self._meters.mirrored.inc(len(letters))
-            if len(letters) < MIRROR_BATCH:
+            await renew_plans(conn)
+            if time.monotonic() >= look_at:
+                await self._hand_over_again(conn, publisher)
+                look_at = time.monotonic() + RELAY_LOOKED_SECONDS
+            if await self._mirror(conn, publisher) < MIRROR_BATCH:
                 await pause(stop, MIRROR_POLL_SECONDS)
+
+    async def _hand_over_again(self, conn: Connection, publisher: Publisher) -> None:
+        """Let go again what was handed over long ago and is not applied, where the broker may have lost it."""
+        unapplied = await relay.unapplied(conn)
+        depths = await publisher.depths(unapplied) if unapplied else {}
+        older_than = self._patience.with_these(depths, time.monotonic())
+        if older_than and (rows := Counter(await relay.again(conn, older_than))):
+            self._patience.tried(rows, time.monotonic())
+            log.warning("relay.handed_over_again", rows=rows.total(), partitions=sorted(rows))
+
+    async def _mirror(self, conn: Connection, publisher: Publisher) -> int:
+        """Tell the broker of dead letters that are committed, each at least once; return of how many."""
+        letters = await relay.to_mirror(conn, MIRROR_BATCH)
+        if letters:
+            if not await publisher.mirror([msgspec.json.encode(letter) for _, letter in letters]):
+                raise BrokerLost("dead letters were not confirmed")
+            await relay.mirrored(conn, letters, self._clock())
+            self._meters.mirrored.inc(len(letters))
+        return len(letters)
 
     async def _measuring(self, stop: asyncio.Event) -> None:
         """Measure how far relays are, also while the broker is gone: then it matters."""

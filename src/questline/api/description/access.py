@@ -16,6 +16,10 @@ ACCESS: dict[str, Any] = {
         "userId": "usr_1f3a", "accessToken": "eyJhbGciOiJIUzI1NiJ9", "expiresIn": 900, "refreshToken": "qr_AAAAAQ",
         "refreshExpiresIn": 2592000, "tokenType": "Bearer",
     },
+    "OwnPasswordChange": {"currentPassword": "a long enough one", "newPassword": "another long one"},
+    "ForgottenLogin": {"email": "ada@example.com"},
+    "PasswordReset": {"userId": "usr_1f3a", "login": "ada@example.com", "token": f"qp_{'1f3a' * 16}", "expiresAt": AT},
+    "ForgottenPassword": {"token": f"qp_{'1f3a' * 16}", "newPassword": "another long one"},
     "TokenMint": {"expiresIn": 900},
     "UserToken": {"userId": "ada", "accessToken": "eyJhbGciOiJIUzI1NiJ9", "expiresIn": 900, "tokenType": "Bearer"},
 }  # fmt: skip

@@ -60,13 +60,13 @@ _PROBLEMS = {
 }  # fmt: skip
 _FURTHER_PROBLEMS = {
     "registerUser": ["401", "403", "409", "429"], "logInUser": ["401", "403", "429"], "refreshUser": ["401"],
-    "logOutUser": ["401"],
+    "logOutUser": ["401"], "changeOwnPassword": ["409"], "issueResetOfLogin": ["404"], "resetUserPassword": ["404", "429", "503"],
     "rotateKey": ["409"], "rotateProjectKey": ["409"],
     "createApp": ["409"], "createProject": ["403", "409"], "createOrganization": ["409"], "archiveOrganization": ["409"],
     "updateMember": ["403", "409"], "removeMember": ["403", "409"], "acceptInvitation": ["401", "404", "409", "429"],
-    "inviteMember": ["403"], "logInMember": ["401", "429", "503"],
+    "inviteMember": ["403"], "logInMember": ["401", "429", "503"], "resetMemberPassword": ["404", "429", "503"],
     "spend": ["409"], "sendEvent": ["409"], "track": ["409"], "upsertUser": ["409"], "getLeaderboard": ["404"],
-    "reportIncident": ["404", "409"],
+    "reportIncident": ["404", "409"], "startReplay": ["404"],
     "approveReview": ["409"], "denyReview": ["409"], "blockUser": ["409"], "unblockUser": ["409"],
     "revokeGrant": ["409"], "completeFulfilment": ["409"], "failFulfilment": ["409"],
     **{f"segment{kind.capitalize()}": ["409"] for kind in KINDS},
@@ -76,7 +76,7 @@ _FURTHER_PROBLEMS = {
 _MOMENT: Json = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {"type": "number", "description": "Epoch seconds."},
+        {"type": "number", "description": "Epoch seconds.", "minimum": -62_135_596_800, "maximum": 253_402_300_799},
         {"type": "null", "description": "As if left out."},
     ]
 }
@@ -90,10 +90,13 @@ _PARAMETERS: dict[str, Json] = {
     "grantId": {"description": "The grant's id."},
     "organization": {"description": "The organization's id."},
     "memberId": {"description": "The member's id."},
+    "member": {"description": "The member's id, or their email."},
     "invitationId": {"description": "The invitation's id."},
     "secretId": {"description": "The secret's id."},
     "keyId": {"description": "The key's id."},
-    "actor": {"description": "Only of this actor: key:ID, member:ID, operator or developer."},
+    "actor": {
+        "description": "Only of this actor: key:ID, member:ID, operator, developer, or user (the target themselves)."
+    },
     "action": {"description": "Only this action, such as key.create."},
     "targetKind": {"description": "Only on targets of this kind: key, program, rules, user ..."},
     "target": {"description": "Only on this target."},

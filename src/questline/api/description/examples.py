@@ -245,12 +245,14 @@ SCHEMAS: dict[str, Any] = {
     "StockList": {"items": [{"stock": "store:mug", "bound": 100, "taken": 12, "left": 88}]},
     "Redeem": {"userId": "ada"},
     "Settle": {"note": "DHL 00340434161094042557"},
+    "DeliveryView": {"status": "PENDING", "tries": 0, "lastAnswer": "503", "nextTryAt": AT},
     "FulfilmentList": {
         "items": [
             {
-                "fulfilment": ID, "userId": "ada", "item": "mug", "title": "Mug", "method": "manual",
-                "status": "PENDING", "price": {"coins": 500}, "redeemedAt": AT, "settledAt": None, "note": "",
+                "fulfilment": ID, "userId": "ada", "item": "ticket", "title": "Ticket", "method": "webhook",
+                "status": "PENDING", "price": {"coins": 900}, "redeemedAt": AT, "settledAt": None, "note": "",
                 "code": None,
+                "delivery": {"status": "PENDING", "tries": 3, "lastAnswer": "503", "nextTryAt": AT},
             }
         ],
         "nextCursor": None,
@@ -289,6 +291,12 @@ SCHEMAS: dict[str, Any] = {
             }
         ],
         "history": [{"eventId": ID, "at": AT, "tier": 1, "times": 1}],
+        "nextCursor": None,
+    },
+    "ProgressHistory": {
+        "items": [
+            {"eventId": ID, "at": AT, "kind": "metric", "name": "hard_tasks", "value": 7, "progress": 0.7},
+        ],
         "nextCursor": None,
     },
     "History": {

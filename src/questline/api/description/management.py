@@ -39,6 +39,8 @@ SCHEMAS: dict[str, Any] = {
     "LoggedIn": {"token": f"qm_{'1f3a' * 16}", "expiresAt": AT, "member": _ACCOUNT},
     "Account": _ACCOUNT,
     "PasswordChange": {"password": "correct horse battery", "newPassword": "staple of some length"},
+    "MemberReset": {"memberId": ID, "email": "ada@example.com", "token": f"qp_{'1f3a' * 16}", "expiresAt": AT},
+    "ForgottenMemberPassword": {"token": f"qp_{'1f3a' * 16}", "newPassword": "staple of some length"},
     "ActPage": {
         "items": [
             {

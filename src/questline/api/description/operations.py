@@ -6,9 +6,9 @@ _ID = "019aa8f2-6f3e-7000-8000-000000000000"
 _AT = "2026-11-21T12:00:00Z"
 
 _REPLAY: dict[str, Any] = {
-    "id": _ID, "mode": "reprocess", "programVersion": 4, "type": "task_completed", "status": "running", "progress": 0.5,
-    "total": 1200, "examined": 600, "events": 900, "changed": 40, "reason": "a rule was wrong", "startedBy": "operator",
-    "startedAt": _AT, "finishedAt": None,
+    "id": _ID, "mode": "reprocess", "metric": None, "programVersion": 4, "type": "task_completed", "status": "running",
+    "progress": 0.5, "total": 1200, "examined": 600, "events": 900, "changed": 40, "reason": "a rule was wrong",
+    "startedBy": "operator", "startedAt": _AT, "finishedAt": None,
 }  # fmt: skip
 
 EXAMPLES: dict[str, Any] = {
@@ -33,7 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "DeadLetterDiscard": {"eventIds": [_ID], "reason": "a load test sent it"},
     "ReplayStart": {"mode": "reprocess", "type": "task_completed", "from": _AT, "dryRun": True, "reason": "a rule was wrong"},
     "ReplayPreview": {
-        "mode": "reprocess", "programVersion": 4, "total": 1200, "examined": 20, "events": 31, "changed": 2,
+        "mode": "reprocess", "metric": None, "programVersion": 4, "total": 1200, "examined": 20, "events": 31, "changed": 2,
         "totals": {"coins": -10, "XP": 40},
         "differences": [{"userId": "ada", "events": 2, "amounts": {"coins": -10, "XP": 40}}],
         "nextCursor": "20",

@@ -58,7 +58,7 @@ _EVENT: Json = {
         {
             "payload": {"type": "object"},
             "occurredAt": {
-                "type": ["string", "integer"],
+                "type": ["string", "number"],
                 "description": "RFC 3339, or epoch milliseconds; default: now.",
             },
             "eventId": {**_KEY, "description": "Your id of the event; also its dedupe key where no other is given."},
@@ -76,8 +76,14 @@ _EVENT: Json = {
         "userId": {"type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX},
     },
 }
-_ANSWERED_FOR_ITSELF = {"anyOf": [ref("Event"), {"description": "Whatever else it is, it is rejected for itself."}]}
-_ITEMS: Json = {"type": "array", "items": _ANSWERED_FOR_ITSELF, "maxItems": BATCH_EVENTS_MAX}
+
+
+def _items(schema: str) -> Json:
+    """Return the schema of a batch, each of whose items is answered for itself."""
+    item = {"anyOf": [ref(schema), {"description": "Whatever else it is, it is rejected for itself."}]}
+    return {"type": "array", "items": item, "maxItems": BATCH_EVENTS_MAX}
+
+
 _ACCEPTED: Json = {
     "status": {"const": "accepted"},
     "eventId": {**_ID, "description": "Ours; of a duplicate, the original's."},
@@ -117,8 +123,8 @@ def schemas() -> Json:
         **structs,
         "Event": _EVENT,
         **dialects.SCHEMAS,
-        "Batch": _object({"events": _ITEMS}),
-        "BareBatch": {**_ITEMS, "description": "A batch without a name around it."},
+        "Batch": _object({"events": _items("Event")}),
+        "BareBatch": {**_items("Event"), "description": "A batch without a name around it."},
         "Accepted": _object(_ACCEPTED),
         "Applied": _object(
             {
@@ -198,6 +204,11 @@ KEY_HEADER = {
     "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": KEY_CHARS_MAX},
     "description": "Repeat a request under the same key: it takes effect once. 409 when the key belongs to another request.",
 }  # fmt: skip
+_PARTS_KEY_HEADER = {
+    **KEY_HEADER,
+    "description": "Repeat a request under the same key: items that have no key and no id of their own are told apart by it and "
+    "their place, so that each counts once.",
+}
 _WAIT_HEADER = {
     "name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "wait=5",
     "description": f"wait=N applies the event at once and answers with its outcome; N up to {WAIT_SECONDS_MAX} seconds.",
@@ -284,7 +295,7 @@ _ONE_OR_MANY_ANSWERS = {_JSON: {"schema": {"anyOf": [ref("Accepted"), ref("Batch
 _EVENT_FORMS = {
     _JSON: {"schema": ref("Event")},
     "application/cloudevents+json": {"schema": ref("CloudEvent")},
-    "application/cloudevents-batch+json": {"schema": {"type": "array", "items": ref("CloudEvent")}},
+    "application/cloudevents-batch+json": {"schema": _items("CloudEvent")},
 }
 _STREAM: Json = {  # any text is a stream, and each of its lines an item that is answered for itself
     "application/x-ndjson": {"schema": {"description": "One JSON value a line."}},
@@ -308,16 +319,17 @@ HOT_PATHS: dict[str, Json] = {
     "/v1/events/batch": _post(
         "sendBatch", "events", f"Accept up to {BATCH_EVENTS_MAX:,} events, each answered for itself",
         {"required": True, "content": _MANY}, {"202": _answer("A result an item.", _JSON, schema="BatchResult")},
+        _PARTS_KEY_HEADER,
     ),
     "/v1/events/track": _post(
         "track", "events", "Accept one event, or many under `events`: for clients that know one path",
         {"required": True, "content": _ONE_OR_MANY},
-        {"202": {"description": "Durable.", "content": _ONE_OR_MANY_ANSWERS}},
+        {"202": {"description": "Durable.", "content": _ONE_OR_MANY_ANSWERS}}, _PARTS_KEY_HEADER,
     ),
     "/v1/ingest/stream": _post(
         "stream", "events", "Accept NDJSON or XML of any length, in bounded memory",
         {"content": _STREAM}, {"200": {"description": "A line an item, and a summary.", "content": _LINES}},
-        _RESULTS,
+        _RESULTS, _PARTS_KEY_HEADER,
     ),
     "/v1/currency/spend": _post(
         "spend", "currency", "Take an amount of a currency from a user",
@@ -329,11 +341,12 @@ HOT_PATHS: dict[str, Json] = {
 for _kind in KINDS:
     HOT_PATHS[f"/v1/{_kind}"] = _post(
         f"segment{_kind.capitalize()}", "events", f"Accept a message of Segment's: {_kind}",
-        _body(_JSON, schema="Message"), {"200": _answer("Durable.", _JSON, schema="Tracked")},
+        _body(_JSON, schema="Message"), {"200": _answer("Durable.", _JSON, schema="Tracked")}, _PARTS_KEY_HEADER,
     )  # fmt: skip
 HOT_PATHS["/v1/batch"] = _post(
     "segmentBatch", "events", "Accept messages of Segment's, each answered for itself",
     _body(_JSON, schema="MessageBatch"), {"200": _answer("A result a message.", _JSON, schema="TrackedBatch")},
+    _PARTS_KEY_HEADER,
 )  # fmt: skip
 
 for _command in HOT_COMMANDS:

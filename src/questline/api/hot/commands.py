@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from questline.api import bodies
-from questline.api.asgi import Receive, Scope, Send, header
+from questline.api.asgi import Receive, Scope, Send
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
+from questline.api.idempotency import given_key
 from questline.api.own import check_user, own_outcome
 from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
@@ -210,11 +211,17 @@ class CommandHandlers:
             data = bodies.read(route.command.body, body)  # slower, and names every field that is wrong
         if principal.user is not None:
             check_user(principal, data.user_id)
-        key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
+        key = given_key(scope["headers"]) or data.idempotency_key
         payload = route.command.payload(data, *named)
         try:
             event = self._normaliser.command(
-                route.command.event_type, principal.project, data.user_id, payload, key, None
+                route.command.event_type,
+                principal.project,
+                data.user_id,
+                payload,
+                key,
+                None,
+                own=principal.user is not None,
             )
         except Invalid as error:
             raise Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field) from error

@@ -8,8 +8,8 @@ from functools import partial
 
 import msgspec
 
-from questline.api import correlation
-from questline.api.asgi import Header, Receive, Scope, Send
+from questline.api import correlation, idempotency
+from questline.api.asgi import Header, Receive, Scope, Send, text_of
 from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
@@ -18,7 +18,16 @@ from questline.api.hot.signed import burn, headers_unsigned, replayed, verified,
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.own import check_operation
-from questline.api.problems import Problem, of_reason, of_rejection, overloaded, pruned, unavailable, user_parked
+from questline.api.problems import (
+    Problem,
+    of_reason,
+    of_rejection,
+    overloaded,
+    pruned,
+    unavailable,
+    user_behind,
+    user_parked,
+)
 from questline.api.rates import Rates
 from questline.ingest import accept, cloudevents
 from questline.ingest.accept import Status
@@ -33,7 +42,7 @@ from questline.model.permissions import Scope as Permitted
 from questline.model.principal import KeyType, Principal
 from questline.model.rates import RouteClass
 from questline.model.reasons import REASONS, Reason
-from questline.processing import commands
+from questline.processing import catch_up, commands
 from questline.processing.commands import CommandResult, Commands
 from questline.store.commands import PRUNED
 from questline.store.nonces import Replayed
@@ -176,8 +185,8 @@ class EventHandlers:
     async def _one(self, principal: Principal, scope: Scope, body: bytes, send: Send, form: Form | None = None) -> None:
         key = seconds = None
         for name, value in scope["headers"]:
-            if name == b"idempotency-key" or name == b"x-idempotency-key":
-                key = _text(value)
+            if name in idempotency.NAMES:
+                key = key or text_of(value)
             elif name == b"prefer":
                 seconds = wait_seconds(value.decode("latin-1"))
         given = correlation.given(scope["headers"])
@@ -204,9 +213,10 @@ class EventHandlers:
         if len(bodies) > self._batch_events_max:
             detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
             raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
+        key = idempotency.request_key(scope["headers"])
         if bodies:
             await self.take(principal, scope, len(bodies))
-        items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form)
+        items = await self._items.read(principal, bodies, correlation.given(scope["headers"]), form, key)
         results = await self._items.store(items, nonce=principal.nonce)
         for index, result in enumerate(results):
             result.index = index
@@ -269,7 +279,7 @@ async def run_command(
 ) -> CommandResult | None:
     """Run a command; raises problems for what stopped it.
 
-    With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked.
+    With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked or behind.
     """
     try:
         if seconds is None:
@@ -286,6 +296,10 @@ async def run_command(
     except commands.UserParked as error:
         if seconds is None:
             raise user_parked(error.retry_after_seconds) from error
+        return None
+    except catch_up.UserBehind as error:
+        if seconds is None:
+            raise user_behind(error.retry_after_seconds) from error
         return None
     except TimeoutError:
         return None
@@ -317,14 +331,6 @@ async def respond(send: Send, status: int, body: bytes, *headers: Header) -> Non
 def _reused(original: str) -> Problem:
     reason = Reason.IDEMPOTENCY_KEY_REUSED
     return of_reason(reason, REASONS[reason], eventId=original)
-
-
-def _text(value: bytes) -> str:
-    """Read a header's value as what clients mean by it: UTF-8, or else the Latin-1 of old."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def _holds_many(body: bytes) -> bool:

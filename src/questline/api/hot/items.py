@@ -14,7 +14,9 @@ from questline.ingest.accept import Acceptance, Status
 from questline.ingest.accepting import Accepting
 from questline.ingest.envelope import Form, Normaliser, Rejection
 from questline.ingest.trust import admit
+from questline.ingest.turns import Turn
 from questline.model.event import AcceptedEvent, Nonce
+from questline.model.hashing import part_key
 from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
 from questline.model.principal import Principal
 from questline.model.reasons import REASONS, Reason
@@ -53,10 +55,13 @@ class Items:
         bodies: Sequence[bytes | msgspec.Raw | Rejection | None],
         correlation_id: str | None,
         form: Form | None = None,
+        key: str | None = None,
+        first: int = 0,
     ) -> list[Item]:
         """Turn bodies into events or rejections, letting others have the loop now and then; None is a body too long.
 
-        `form` reads bodies that are no envelopes of ours.
+        `form` reads bodies that are no envelopes of ours. An event that brings neither key nor id has one made of the
+        request's `key` and its index, which begins with `first`: the same request again holds the same events.
         """
         project, normaliser = principal.project, self._normaliser
         normalise = normaliser.from_json if form is None else partial(normaliser.from_form, form)
@@ -72,7 +77,8 @@ class Items:
                     Rejection(Reason.PAYLOAD_TOO_LARGE, f"the event is larger than {self._event_bytes_max} bytes")
                 )
                 continue
-            items.append(admit(normalise(body, project, None, correlation_id), principal))
+            given = None if key is None else part_key(key, first + number - 1)
+            items.append(admit(normalise(body, project, None, correlation_id, given), principal))
             size += len(body)
             if number % ITEMS_READ_AT_ONCE == 0 or size > ITEMS_BYTES_AT_ONCE:
                 size = 0
@@ -80,14 +86,15 @@ class Items:
         return items
 
     async def store(
-        self, items: Sequence[Item], store: Store | None = None, nonce: Nonce | None = None
+        self, items: Sequence[Item], store: Store | None = None, nonce: Nonce | None = None, turn: Turn | None = None
     ) -> list[ItemResult]:
         """Store those that are events; return a result for each item, in order. Raises 503 problems.
 
         `store` is used in place of the acceptor's. A nonce is burnt with the events; a 401 problem says that it was before.
+        A group of a stream is stored in its turn.
         """
         events = [item for item in items if type(item) is AcceptedEvent]
-        store = store or partial(self._acceptor.accept, nonce=nonce)
+        store = store or partial(self._acceptor.accept, nonce=nonce, turn=turn)
         try:
             acceptances = iter(await store(events) if events else [])
         except accept.Overloaded as error:

@@ -15,11 +15,12 @@ from questline.api.auth import key_of
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, Handler, respond
 from questline.api.hot.items import ItemResult, Items
+from questline.api.idempotency import request_key
 from questline.api.problems import Problem, of_reason
 from questline.ingest import segment
 from questline.ingest.anonymous import Visitors
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED
-from questline.model.principal import Principal
+from questline.model.principal import KeyType, Principal
 from questline.model.reasons import Reason
 
 SEGMENT_PATHS = tuple(f"/{kind}" for kind in segment.KINDS)
@@ -77,8 +78,8 @@ class SegmentHandlers:
             principal, body = await self._receive(scope, receive, tokens=1)
             form = partial(segment.read, kind, None, None)
             given = correlation.given(scope["headers"])
-            items = await self._items.read(principal, [body], given, form)
-            [result] = await self._items.store(items, self._store_one)
+            items = await self._items.read(principal, [body], given, form, request_key(scope["headers"]))
+            [result] = await self._items.store(items, partial(self._store_one, _is_believed(principal)))
             if result.status == "rejected":
                 field = {} if result.field is None else {"field": result.field}
                 raise of_reason(Reason(result.reason or ""), result.message or "", **field)
@@ -100,8 +101,9 @@ class SegmentHandlers:
             if batch.batch:
                 await self._events.take(principal, scope, len(batch.batch))
             form = partial(segment.read, None, batch.sent_at, batch.context)
-            items = await self._items.read(principal, batch.batch, correlation.given(scope["headers"]), form)
-            results = await self._items.store(items, self._visitors.accept)
+            given, key = correlation.given(scope["headers"]), request_key(scope["headers"])
+            items = await self._items.read(principal, batch.batch, given, form, key)
+            results = await self._items.store(items, partial(self._visitors.accept, believed=_is_believed(principal)))
         except Problem as problem:
             _tell(problem)
             raise
@@ -133,8 +135,13 @@ class SegmentHandlers:
         headers = scope["headers"] if key is None else [*scope["headers"], (b"x-api-key", key.encode())]
         return await self._events.authenticate({**scope, "headers": headers}, tokens=tokens), body
 
-    async def _store_one(self, events: Any) -> Any:
-        return [await self._visitors.accept_one(events[0])]
+    async def _store_one(self, believed: bool, events: Any) -> Any:
+        return [await self._visitors.accept_one(events[0], believed=believed)]
+
+
+def _is_believed(principal: Principal) -> bool:
+    """Tell whether a caller is believed who a visitor is: a server is, and users are of themselves."""
+    return principal.key_type is KeyType.SECRET or principal.user is not None
 
 
 def _batch_of(body: bytes) -> _Batch:

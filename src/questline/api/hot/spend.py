@@ -5,9 +5,10 @@ from typing import Annotated
 import msgspec
 
 from questline.api import bodies
-from questline.api.asgi import Receive, Scope, Send, header
+from questline.api.asgi import Receive, Scope, Send
 from questline.api.hot.body import read_body
 from questline.api.hot.events import EventHandlers, respond, run_command
+from questline.api.idempotency import given_key
 from questline.api.own import check_user
 from questline.api.problems import NOT_DONE, Problem, of_reason
 from questline.ingest.envelope import Invalid, Normaliser
@@ -66,12 +67,14 @@ class SpendHandler:
             data = bodies.read(Spend, body)  # slower, and names every field that is wrong
         if principal.user is not None:
             check_user(principal, data.user_id)
-        key = header(scope, b"idempotency-key") or header(scope, b"x-idempotency-key") or data.idempotency_key
+        key = given_key(scope["headers"]) or data.idempotency_key
         payload = {"currency": data.currency, "amount": data.amount}
         if data.reason:
             payload["reason"] = data.reason
         try:
-            event = self._normaliser.command(SPEND, principal.project, data.user_id, payload, key, None)
+            event = self._normaliser.command(
+                SPEND, principal.project, data.user_id, payload, key, None, own=principal.user is not None
+            )
         except Invalid as error:
             raise Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field) from error
         result = await run_command(self._commands, event)

@@ -7,6 +7,7 @@ memory up to a bound, then in a temporary file. A line exists only for what is c
 
 import asyncio
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any
 from urllib.parse import parse_qs
@@ -20,9 +21,11 @@ from questline.api.hot.elements import ElementSplitter
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Item, ItemResult, Items
 from questline.api.hot.lines import Line, LineSplitter, Splitter, groups_of_lines
+from questline.api.idempotency import request_key
 from questline.api.problems import CONTENT_TYPE, Problem
 from questline.api.rates import Rates
-from questline.model.limits import STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
+from questline.ingest.turns import Turn
+from questline.model.limits import STREAM_GROUPS_AT_ONCE, STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -60,47 +63,81 @@ class StreamHandler:
         results = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("results", ["all"])[-1]
         if results not in ("all", "errors"):
             raise Problem(400, "invalid-parameter", "results must be all or errors", parameter="results")
-        correlation_id = correlation.given(scope["headers"])
+        correlation_id, key = correlation.given(scope["headers"]), request_key(scope["headers"])
+        read = 0
         chunks = chunks_of(scope, receive, self._stream_bytes_max, STREAM_IDLE_SECONDS)
         chunks = self._events.received_chunks(principal, scope, chunks)
         problem: Problem | None = None
         with _Answer(errors_only=results == "errors", numbered=is_xml) as answer:
-            storing: asyncio.Task[list[ItemResult]] | None = None
-            stored: list[Line] = []
+            storing = _Storing(self._items, answer)
             try:
-                # One group is read while the one before it is stored.
+                # One group is read while those before it are stored.
                 async for lines in groups_of_lines(chunks, splitter):
                     await self._rates.pace(principal, len(lines))
-                    items = await self._items.read(principal, [line for _, line in lines], correlation_id)
-                    if storing is not None:
-                        waited, storing = storing, None
-                        answer.add(stored, await waited)
-                    storing, stored = asyncio.create_task(self._store(items)), lines
+                    bodies = [line for _, line in lines]
+                    items = await self._items.read(principal, bodies, correlation_id, key=key, first=read)
+                    read += len(bodies)
+                    await storing.answer(left=STREAM_GROUPS_AT_ONCE - 1)
+                    storing.begin(lines, items)
             except Problem as stopped:
                 problem = stopped
             except Disconnected:
-                if storing is not None:
-                    await asyncio.wait([storing])
+                await storing.give_up()
                 return
-            if storing is not None:
-                try:
-                    answer.add(stored, await storing)
-                except Problem as stopped:
-                    problem = problem or stopped
+            try:
+                await storing.answer()
+            except Problem as stopped:
+                problem = problem or stopped
             if problem is not None and not answer.begun:
                 raise problem
             await answer.send(send, problem)
 
-    async def _store(self, items: list[Item]) -> list[ItemResult]:
+
+class _Storing:
+    """The groups of a stream that are being stored, and are answered in order. After one that failed none is answered."""
+
+    def __init__(self, items: Items, answer: "_Answer") -> None:
+        self._items = items
+        self._answer = answer
+        self._groups: deque[tuple[list[Line], asyncio.Task[list[ItemResult]]]] = deque()
+        self._turn: Turn | None = None
+
+    def begin(self, lines: list[Line], items: list[Item]) -> None:
+        """Store the next group."""
+        turn = self._turn = Turn(self._turn)
+        task = asyncio.create_task(self._store(items, turn))
+        task.add_done_callback(lambda task: turn.end(failed=task.cancelled() or task.exception() is not None))
+        self._groups.append((lines, task))
+
+    async def answer(self, left: int = 0) -> None:
+        """Wait until no more than so many are being stored; raises the problem of the first that could not be."""
+        while len(self._groups) > left:
+            lines, task = self._groups.popleft()
+            try:
+                self._answer.add(lines, await task)
+            except Problem:
+                await self.give_up()
+                raise
+            except BaseException:
+                for _, other in self._groups:
+                    other.cancel()
+                raise
+
+    async def give_up(self) -> None:
+        """Wait for those under way, and answer none of them."""
+        await asyncio.gather(*[task for _, task in self._groups], return_exceptions=True)
+        self._groups.clear()
+
+    async def _store(self, items: list[Item], turn: Turn) -> list[ItemResult]:
         """Store a group; a stream waits where a single event is turned away, for its sender is slowed down by that."""
         for pause_seconds in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0):
             try:
-                return await self._items.store(items)
+                return await self._items.store(items, turn=turn)
             except Problem as problem:
                 if problem.code != "overloaded":
                     raise
                 await asyncio.sleep(pause_seconds)
-        return await self._items.store(items)
+        return await self._items.store(items, turn=turn)
 
 
 class _Answer:

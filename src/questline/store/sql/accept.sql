@@ -1,9 +1,9 @@
 -- name: accept
 -- Store events, their dedupe keys and their places in the queue, in one statement. Keys must differ within a call; rows
 -- come in the order of their ids, which is the order they are queued in. Keys are inserted in one order by all writers,
--- so that two never wait for each other in a circle. Returns the ids that are new; the keys of the others were there, or
--- came from another transaction meanwhile. An alias lets a new event be found by the customer's id too; where an alias is
--- taken, whoever has it keeps it.
+-- so that two never wait for each other in a circle. Returns one row: null where all are new, which is cheaper to send than
+-- their ids, or else the ids that are; the keys of the others were there, or came from another transaction meanwhile. An
+-- alias lets a new event be found by the customer's id too; where an alias is taken, whoever has it keeps it.
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::json[], $6::timestamptz[], $7::timestamptz[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::bytea[],
@@ -28,10 +28,12 @@ WITH i AS (
     SELECT id, project_id, type, external_user, payload, occurred_at, received_at, external_id, source, schema_version,
            spec_version, partition_key, correlation_id, context, sent_with, traceparent
     FROM i WHERE id IN (SELECT event_id FROM keyed)
+), queued AS (
+    INSERT INTO outbox (partition, project_id, event_id, user_hash)
+    SELECT (user_hash & 63)::smallint, project_id, id, user_hash FROM i WHERE id IN (SELECT event_id FROM keyed) ORDER BY id
+    RETURNING event_id
 )
-INSERT INTO outbox (partition, project_id, event_id, user_hash)
-SELECT (user_hash & 63)::smallint, project_id, id, user_hash FROM i WHERE id IN (SELECT event_id FROM keyed) ORDER BY id
-RETURNING event_id;
+SELECT CASE WHEN count(*) < cardinality($1::uuid[]) THEN coalesce(array_agg(event_id), '{}') END FROM queued;
 
 -- name: accept_signed
 -- As accept, and burn the nonces of signed requests in the same statement: an event whose nonce was burnt before is not

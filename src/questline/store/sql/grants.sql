@@ -18,6 +18,12 @@ LIMIT $6;
 SELECT u.external_id FROM grants g JOIN users u ON u.project_id = g.project_id AND u.id = g.user_id
 WHERE g.project_id = $1 AND g.grant_id = $2;
 
+-- name: given
+-- What grants gave, and to whom. $1 projects, $2 grants.
+SELECT g.user_id, g.given
+FROM unnest($1::integer[], $2::text[]) AS i (project_id, grant_id)
+JOIN grants g ON g.project_id = i.project_id AND g.grant_id = i.grant_id;
+
 -- name: take_due
 -- Mark grants whose time is over as being on their way to expire, and return them; those that somebody else is marking
 -- or changing are left for the next time. $1 now, $2 limit. All projects: the sweep is one for all.

@@ -1,9 +1,17 @@
 -- How far each partition of the log has been taken in, and what could not be.
 
 -- name: open
--- Begin partitions that were never read. $1 topic, $2 partitions.
-INSERT INTO kafka_offsets (topic, partition, next_offset) SELECT $1, p, 0 FROM unnest($2::integer[]) AS p ORDER BY p
+-- Begin partitions that were never read. $1 topic, $2 partitions, $3 the topic's id.
+INSERT INTO kafka_offsets (topic, partition, next_offset, topic_id) SELECT $1, p, 0, $3 FROM unnest($2::integer[]) AS p ORDER BY p
 ON CONFLICT ON CONSTRAINT kafka_offsets_pk DO NOTHING;
+
+-- name: other_id
+-- The id of another topic whose offsets stand here under this name. $1 topic, $2 the topic's id.
+SELECT topic_id FROM kafka_offsets WHERE topic = $1 AND topic_id <> $2 ORDER BY partition LIMIT 1;
+
+-- name: identify
+-- Note which topic the offsets are of, where nobody has yet. $1 topic, $2 the topic's id.
+UPDATE kafka_offsets SET topic_id = $2 WHERE topic = $1 AND topic_id IS NULL;
 
 -- name: read
 -- Where to go on in these partitions. $1 topic, $2 partitions.

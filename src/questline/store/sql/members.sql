@@ -10,14 +10,22 @@ INSERT INTO members (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
 ON CONFLICT ON CONSTRAINT members_email_is_unique DO NOTHING
 RETURNING id;
 
+-- name: by_id
+-- $1 id.
+SELECT id, email, name, password_hash FROM members WHERE id = $1;
+
 -- name: set_password
--- $1 member, $2 hash of the password.
-UPDATE members SET password_hash = $2 WHERE id = $1;
+-- No row: they have another password by now. $1 member, $2 hash of the password, $3 the hash now, or null: whatever it is.
+UPDATE members SET password_hash = $2 WHERE id = $1 AND ($3::text IS NULL OR password_hash = $3)
+RETURNING id;
 
 -- name: begin_session
--- Begin a session and forget those that are over. $1 SHA-256 of the token, $2 member, $3 seconds it lasts.
+-- Begin a session and forget those that are over. No row: the member has another password by now, than the one by which the
+-- caller was let in; their row is locked, so that who changes it sees this session and ends it. $1 SHA-256 of the token,
+-- $2 member, $3 seconds it lasts, $4 hash of that password.
 WITH over AS (DELETE FROM member_sessions WHERE expires_at <= now())
-INSERT INTO member_sessions (token_hash, member_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))
+INSERT INTO member_sessions (token_hash, member_id, expires_at)
+SELECT $1::bytea, id, now() + make_interval(secs => $3) FROM members WHERE id = $2 AND password_hash = $4 FOR SHARE
 RETURNING expires_at;
 
 -- name: end_session
@@ -27,6 +35,10 @@ DELETE FROM member_sessions WHERE token_hash = $1;
 -- name: end_other_sessions
 -- All of a member's but one. $1 member, $2 SHA-256 of the token that goes on.
 DELETE FROM member_sessions WHERE member_id = $1 AND token_hash <> $2;
+
+-- name: end_sessions
+-- $1 member.
+DELETE FROM member_sessions WHERE member_id = $1;
 
 -- name: of_session
 -- Whose a session is, with the hash of their password. $1 SHA-256 of the token.
@@ -48,6 +60,10 @@ WHERE s.token_hash = $1 AND s.expires_at > now() AND p.app_id = $2 AND p.archive
 -- name: role
 -- What a member is in an organization; no row: nothing. $1 organization, $2 member.
 SELECT role FROM memberships WHERE organization_id = $1 AND member_id = $2;
+
+-- name: organizations
+-- Those that somebody is a member of. $1 member.
+SELECT organization_id FROM memberships WHERE member_id = $1;
 
 -- name: list
 -- An organization's members, the first to join first. $1 organization.

@@ -32,25 +32,43 @@ ON CONFLICT ON CONSTRAINT parked_users_pk DO UPDATE SET
 
 -- name: due
 -- Events to be tried again, each user's in order; of a user whose last try failed, that event alone. Projects take turns.
--- $1 partitions, $2 now, $3 users at most, $4 users among whom projects take turns, $5 events of a user at most.
-SELECT r.seq, p.partition, r.project_id, r.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
-       e.source, e.schema_version, e.context, e.sent_with, e.traceparent,
-       (1 + (SELECT count(*) FROM attempts a WHERE a.project_id = r.project_id AND a.event_id = r.event_id))::integer, p.tries
-FROM (
-    SELECT project_id, user_hash, partition, tries, event_id
+-- $1 partitions, $2 now, $3 users at most, $4 users among whom projects take turns, $5 events of a user at most, $6 bytes of
+-- payloads at most, of which one event may have more. As many of the compressed as are likely to fit are unpacked to be measured.
+WITH found AS (
+    SELECT r.seq, p.partition, r.project_id, r.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
+           e.source, e.schema_version, e.context, e.sent_with, e.traceparent,
+           (1 + (SELECT count(*) FROM attempts a WHERE a.project_id = r.project_id AND a.event_id = r.event_id))::integer AS attempt,
+           p.tries, pg_column_size(e.payload) + coalesce(pg_column_size(e.context), 0) AS stored,
+           coalesce(pg_column_compression(e.payload), pg_column_compression(e.context)) IS NOT NULL AS is_packed
     FROM (
-        SELECT project_id, user_hash, partition, tries, event_id, due_at FROM parked_users
-        WHERE due_at <= $2 AND partition = ANY($1::smallint[]) ORDER BY due_at LIMIT $4
-    ) AS waiting
-    ORDER BY row_number() OVER (PARTITION BY project_id ORDER BY due_at) LIMIT $3
-) p
-CROSS JOIN LATERAL (
-    SELECT project_id, event_id, user_hash, seq FROM retries w
-    WHERE w.project_id = p.project_id AND w.user_hash = p.user_hash AND (p.tries = 0 OR w.event_id = p.event_id)
-    ORDER BY w.seq, w.event_id LIMIT $5::integer
-) r
-JOIN events e ON e.project_id = r.project_id AND e.id = r.event_id
-ORDER BY r.seq, r.event_id;
+        SELECT project_id, user_hash, partition, tries, event_id
+        FROM (
+            SELECT project_id, user_hash, partition, tries, event_id, due_at FROM parked_users
+            WHERE due_at <= $2 AND partition = ANY($1::smallint[]) ORDER BY due_at LIMIT $4
+        ) AS waiting
+        ORDER BY row_number() OVER (PARTITION BY project_id ORDER BY due_at) LIMIT $3
+    ) p
+    CROSS JOIN LATERAL (
+        SELECT project_id, event_id, user_hash, seq FROM retries w
+        WHERE w.project_id = p.project_id AND w.user_hash = p.user_hash AND (p.tries = 0 OR w.event_id = p.event_id)
+        ORDER BY w.seq, w.event_id LIMIT $5::integer
+    ) r
+    JOIN events e ON e.project_id = r.project_id AND e.id = r.event_id
+),
+guessed AS (
+    SELECT *, row_number() OVER turns AS nth, sum(CASE WHEN is_packed THEN 4 * stored ELSE stored END) OVER turns AS likely
+    FROM found WINDOW turns AS (ORDER BY seq, id)
+),
+measured AS (
+    SELECT *, sum(CASE WHEN is_packed THEN octet_length(payload::text) + coalesce(octet_length(context::text), 0)
+                  ELSE stored END) OVER (ORDER BY nth) AS bytes
+    FROM guessed WHERE nth = 1 OR likely <= $6::bigint
+)
+SELECT seq, partition, project_id, user_hash, id, type, external_user, payload, occurred_at, received_at,
+       source, schema_version, context, sent_with, traceparent, attempt, tries
+FROM measured
+WHERE nth = 1 OR bytes <= $6::bigint
+ORDER BY nth;
 
 -- name: hold
 -- Lock the rows of these users, in one order for everybody. $1 projects, $2 user hashes.

@@ -34,6 +34,16 @@ WHERE d.project_id = $1 AND d.user_id = $2 AND d.event_id < $3
 ORDER BY d.event_id DESC
 LIMIT $4;
 
+-- name: traces
+-- What decisions about a user changed, newest first, of those that were applied. $1 project, $2 user, $3 before this event id,
+-- $4 limit.
+SELECT d.event_id, e.occurred_at, d.trace
+FROM decisions d
+JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
+WHERE d.project_id = $1 AND d.user_id = $2 AND d.event_id < $3 AND d.status = 'processed'
+ORDER BY d.event_id DESC
+LIMIT $4;
+
 -- name: find_event
 -- The id of the event that one of these hashed keys belongs to. $1 project, $2 key hashes, most specific first.
 SELECT d.event_id FROM unnest($2::bytea[]) WITH ORDINALITY AS k (key_hash, place)

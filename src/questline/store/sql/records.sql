@@ -120,22 +120,26 @@ SELECT count(pg_advisory_xact_lock(x'716c7266'::integer, project_id))
 FROM (SELECT DISTINCT project_id FROM unnest($1::integer[]) AS p (project_id) ORDER BY project_id) AS projects;
 
 -- name: load_referral_codes
--- Whose codes are, and who brought those users, upwards. $1 projects, $2 users, $3 codes.
+-- Whose codes are, and who brought those users, upwards: as far as REFERRAL_CHAIN_MAX, and what is not seen to its end by then is
+-- refused. $1 projects, $2 users, $3 codes.
 WITH RECURSIVE named AS (
     SELECT i.project_id, i.user_id, i.name, c.user_id AS owner
     FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
     JOIN referral_codes c ON c.project_id = i.project_id AND c.code = i.name
-), upwards (project_id, user_id, name, ancestor, height) AS (
-    SELECT project_id, user_id, name, owner, 0 FROM named
+), upwards (project_id, owner, ancestor, height) AS (
+    SELECT DISTINCT project_id, owner, owner, 0 FROM named
     UNION ALL
-    SELECT u.project_id, u.user_id, u.name, r.referrer_id, u.height + 1
+    SELECT u.project_id, u.owner, r.referrer_id, u.height + 1
     FROM upwards u JOIN referrals r ON r.project_id = u.project_id AND r.user_id = u.ancestor
-    WHERE u.height < 20
+    WHERE u.height < 1000
+), above AS (
+    SELECT project_id, owner, array_agg(ancestor ORDER BY height) FILTER (WHERE height > 0) AS ancestors
+    FROM upwards GROUP BY project_id, owner
 )
-SELECT n.user_id, n.name, n.owner, o.external_id,
-       ARRAY(SELECT u.ancestor FROM upwards u
-             WHERE u.project_id = n.project_id AND u.user_id = n.user_id AND u.name = n.name AND u.height > 0) AS ancestors
-FROM named n JOIN users o ON o.project_id = n.project_id AND o.id = n.owner;
+SELECT n.user_id, n.name, n.owner, o.external_id, coalesce(a.ancestors, '{}') AS ancestors
+FROM named n
+JOIN users o ON o.project_id = n.project_id AND o.id = n.owner
+JOIN above a ON a.project_id = n.project_id AND a.owner = n.owner;
 
 -- name: load_referrals
 -- Who brought these users. $1 projects, $2 users, $3 the one name such a record has.

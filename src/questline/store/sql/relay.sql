@@ -3,11 +3,12 @@
 -- needs no note, and what is not will be due again.
 
 -- name: lease
--- Put rows in flight and return their events, oldest first: those never handed over, those that failed and are due, those of
--- a relay that is gone, and those that were handed over long ago and are still not applied. Only the first rows of each line
--- (a partition, a project) are looked at: what a broker holds is bounded so, and lines share that bound.
+-- Put rows in flight and return their events, oldest first: those never handed over, those that failed and are due, and those
+-- of a relay that is gone. Only the first rows of each line (a partition, a project) are looked at: what a broker holds is
+-- bounded so, and lines share that bound.
 -- $1 partitions, $2 owner, $3 events wanted, $4 rows looked at in all, $5 in a line at least, $6 at most, $7 seconds that a
--- row is in flight, $8 seconds for a handed over row to be applied.
+-- row is in flight, $8 bytes of payloads at most, of which one event may have more. Where the compressed could be more than
+-- fits, as many as are likely to are unpacked to be measured: `part` is worked out then only.
 WITH RECURSIVE waiting (partition, project_id) AS (
     SELECT p.partition, (SELECT o.project_id FROM outbox o WHERE o.partition = p.partition ORDER BY o.project_id LIMIT 1)
     FROM unnest($1::smallint[]) AS p (partition)
@@ -28,29 +29,53 @@ due AS (
         SELECT partition, project_id, seq, relay_state, relay_at FROM outbox
         WHERE partition = l.partition AND project_id = l.project_id ORDER BY seq LIMIT l.share
     ) h
-    WHERE h.relay_state IS NULL OR h.relay_at < now() - make_interval(secs =>
-        CASE h.relay_state WHEN 'in_flight' THEN $7::float8 WHEN 'published' THEN $8::float8 ELSE 0 END)
+    WHERE h.relay_state IS NULL OR (h.relay_state <> 'published'
+        AND h.relay_at < now() - make_interval(secs => CASE h.relay_state WHEN 'in_flight' THEN $7::float8 ELSE 0 END))
     ORDER BY h.seq LIMIT $3::integer
 ),
 held AS (
-    SELECT o.partition, o.project_id, o.seq
+    SELECT o.partition, o.project_id, o.seq, o.user_hash, o.event_id
     FROM due d
     JOIN outbox o ON o.partition = d.partition AND o.project_id = d.project_id AND o.seq = d.seq
-    WHERE o.relay_state IS NULL OR o.relay_at < now() - make_interval(secs =>
-        CASE o.relay_state WHEN 'in_flight' THEN $7::float8 WHEN 'published' THEN $8::float8 ELSE 0 END)
+    WHERE o.relay_state IS NULL OR (o.relay_state <> 'published'
+        AND o.relay_at < now() - make_interval(secs => CASE o.relay_state WHEN 'in_flight' THEN $7::float8 ELSE 0 END))
     ORDER BY o.seq
     FOR UPDATE OF o SKIP LOCKED
+),
+read AS MATERIALIZED (
+    SELECT h.partition, h.seq, h.project_id, h.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
+           e.source, e.schema_version, e.context, e.sent_with, e.traceparent,
+           pg_column_size(e.payload) + coalesce(pg_column_size(e.context), 0) AS stored,
+           coalesce(pg_column_compression(e.payload), pg_column_compression(e.context)) IS NOT NULL AS is_packed
+    FROM held h
+    JOIN events e ON e.project_id = h.project_id AND e.id = h.event_id
+),
+guessed AS (
+    SELECT seq, payload, context, stored, is_packed, row_number() OVER (ORDER BY seq) AS nth,
+           sum(CASE WHEN is_packed THEN 4 * stored ELSE stored END) OVER (ORDER BY seq) AS likely
+    FROM read
+),
+measured AS (
+    SELECT seq, nth, sum(CASE WHEN is_packed THEN octet_length(payload::text) + coalesce(octet_length(context::text), 0)
+                         ELSE stored END) OVER (ORDER BY nth) AS bytes
+    FROM guessed WHERE nth = 1 OR likely <= $8::bigint
+),
+whole AS MATERIALIZED (
+    SELECT sum(CASE WHEN is_packed THEN 256::bigint * stored ELSE stored END) <= $8::bigint AS fits FROM read
+),
+part AS MATERIALIZED (
+    SELECT seq FROM measured WHERE nth = 1 OR bytes <= $8::bigint
 ),
 leased AS (
     UPDATE outbox o SET relay_state = 'in_flight', relay_owner = $2, relay_at = now()
     FROM held h WHERE o.partition = h.partition AND o.project_id = h.project_id AND o.seq = h.seq
-    RETURNING o.seq, o.partition, o.project_id, o.user_hash, o.event_id
+        AND ((SELECT fits FROM whole) OR h.seq IN (SELECT seq FROM part))
 )
-SELECT l.seq, l.partition, l.project_id, l.user_hash, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at,
-       e.source, e.schema_version, e.context, e.sent_with, e.traceparent
-FROM leased l
-JOIN events e ON e.project_id = l.project_id AND e.id = l.event_id
-ORDER BY l.seq;
+SELECT seq, partition, project_id, user_hash, id, type, external_user, payload, occurred_at, received_at,
+       source, schema_version, context, sent_with, traceparent
+FROM read
+WHERE (SELECT fits FROM whole) OR seq IN (SELECT seq FROM part)
+ORDER BY seq;
 
 -- name: settle
 -- Note what became of rows that this relay has in flight, unless they are being applied or another relay has them by now.
@@ -74,6 +99,62 @@ WITH held AS (
 )
 UPDATE outbox o SET relay_state = NULL, relay_owner = NULL, relay_at = NULL
 FROM held h WHERE o.partition = h.partition AND o.project_id = h.project_id AND o.seq = h.seq;
+
+-- name: unapplied
+-- Partitions with rows that were handed over long ago and are still not applied. As many rows are looked at as above.
+-- $1 partitions, $2 rows looked at in all, $3 in a line at least, $4 at most, $5 seconds for a row to be applied.
+WITH RECURSIVE waiting (partition, project_id) AS (
+    SELECT p.partition, (SELECT o.project_id FROM outbox o WHERE o.partition = p.partition ORDER BY o.project_id LIMIT 1)
+    FROM unnest($1::smallint[]) AS p (partition)
+    UNION ALL
+    SELECT w.partition, (SELECT o.project_id FROM outbox o WHERE o.partition = w.partition AND o.project_id > w.project_id
+                         ORDER BY o.project_id LIMIT 1)
+    FROM waiting w
+    WHERE w.project_id IS NOT NULL
+),
+lines AS (
+    SELECT partition, project_id, least($4::integer, greatest($3::integer, $2::integer / count(*) OVER ()))::integer AS share
+    FROM waiting WHERE project_id IS NOT NULL
+)
+SELECT l.partition
+FROM lines l
+CROSS JOIN LATERAL (
+    SELECT relay_state, relay_at FROM outbox
+    WHERE partition = l.partition AND project_id = l.project_id ORDER BY seq LIMIT l.share
+) h
+WHERE h.relay_state = 'published' AND h.relay_at < now() - make_interval(secs => $5::float8)
+GROUP BY 1 ORDER BY 1;
+
+-- name: again
+-- Let rows be handed over again that were long ago and are not applied. $1 partitions, $2 rows looked at in all, $3 in a line
+-- at least, $4 at most, $5 seconds for a row of each partition to be applied.
+WITH RECURSIVE waiting (partition, project_id) AS (
+    SELECT p.partition, (SELECT o.project_id FROM outbox o WHERE o.partition = p.partition ORDER BY o.project_id LIMIT 1)
+    FROM unnest($1::smallint[]) AS p (partition)
+    UNION ALL
+    SELECT w.partition, (SELECT o.project_id FROM outbox o WHERE o.partition = w.partition AND o.project_id > w.project_id
+                         ORDER BY o.project_id LIMIT 1)
+    FROM waiting w
+    WHERE w.project_id IS NOT NULL
+),
+lines AS (
+    SELECT partition, project_id, least($4::integer, greatest($3::integer, $2::integer / count(*) OVER ()))::integer AS share
+    FROM waiting WHERE project_id IS NOT NULL
+),
+held AS (
+    SELECT o.partition, o.project_id, o.seq
+    FROM lines l
+    JOIN unnest($1::smallint[], $5::float8[]) AS g (partition, seconds) ON g.partition = l.partition
+    CROSS JOIN LATERAL (
+        SELECT seq FROM outbox WHERE partition = l.partition AND project_id = l.project_id ORDER BY seq LIMIT l.share
+    ) h
+    JOIN outbox o ON o.partition = l.partition AND o.project_id = l.project_id AND o.seq = h.seq
+    WHERE o.relay_state = 'published' AND o.relay_at < now() - make_interval(secs => g.seconds)
+    FOR UPDATE OF o SKIP LOCKED
+)
+UPDATE outbox o SET relay_state = NULL, relay_owner = NULL, relay_at = NULL
+FROM held h WHERE o.partition = h.partition AND o.project_id = h.project_id AND o.seq = h.seq
+RETURNING o.partition;
 
 -- name: carried
 -- What still waits of events that a broker brought, and what waits before them of the same users: places in the queue and

@@ -2,10 +2,10 @@
 
 -- name: start
 -- $1 project, $2 id, $3 mode, $4 program version, $5 first and $6 last event, $7 type, $8 user, $9 user hash, $10 status,
--- $11 events at most, $12 by whom, $13 why, $14 now, $15 total, $16 after this event.
+-- $11 events at most, $12 by whom, $13 why, $14 now, $15 total, $16 after this event, $17 metric.
 INSERT INTO replays (project_id, id, mode, program_version, first_event, last_event, event_type, user_id, user_hash, status,
-                     events_max, started_by, reason, started_at, total, after_event)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                     events_max, started_by, reason, started_at, total, after_event, metric)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 RETURNING *;
 
 -- name: find
@@ -79,7 +79,7 @@ SELECT DISTINCT program_version FROM decisions WHERE project_id = $1 AND user_id
 -- name: history
 -- The events applied to the users, each user's in the order of receipt. $1 project, $2 users.
 SELECT d.user_id, d.program_version, r.event_id IS NOT NULL AS reviewed,
-       e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.received_at
+       e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.received_at, e.context
 FROM decisions d
 JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
 LEFT JOIN reviews r ON r.project_id = d.project_id AND r.event_id = d.event_id

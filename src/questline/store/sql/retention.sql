@@ -27,9 +27,14 @@ SELECT count(*) FROM dedupe_keys WHERE event_id < $1;
 -- How many events below an id wait for a visitor's name. $1 id.
 SELECT count(*) FROM anonymous_events WHERE event_id < $1;
 
+-- name: count_deliveries
+-- How many settled deliveries are of events below an id. $1 id.
+SELECT count(*) FROM deliveries WHERE status <> 'PENDING' AND id < $1::uuid::text;
+
 -- name: sizes
 -- Bytes of the tables that are gone over page by page.
-SELECT pg_total_relation_size('dedupe_keys') AS keys, pg_total_relation_size('anonymous_events') AS visitors;
+SELECT pg_total_relation_size('dedupe_keys') AS keys, pg_total_relation_size('anonymous_events') AS visitors,
+       pg_total_relation_size('deliveries') AS deliveries;
 
 -- name: needed
 -- What still needs events between two ids: how many wait in the queue, wait to be tried again, gave up and are not
@@ -114,6 +119,10 @@ SELECT pg_relation_size('dedupe_keys') / current_setting('block_size')::bigint;
 -- How many pages the table of visitors' events has.
 SELECT pg_relation_size('anonymous_events') / current_setting('block_size')::bigint;
 
+-- name: pages_of_deliveries
+-- How many pages the table of deliveries has.
+SELECT pg_relation_size('deliveries') / current_setting('block_size')::bigint;
+
 -- name: forget_keys
 -- Forget the dedupe keys on some pages that are of events below an id. Keys are found by their hash alone; to go over the
 -- pages needs no index that every new event would have to pay for. $1 from this place, $2 up to here, $3 id.
@@ -122,6 +131,10 @@ DELETE FROM dedupe_keys WHERE ctid >= $1::tid AND ctid < $2::tid AND event_id < 
 -- name: forget_visitors
 -- Forget events below an id that still wait for a visitor's name, likewise.
 DELETE FROM anonymous_events WHERE ctid >= $1::tid AND ctid < $2::tid AND event_id < $3;
+
+-- name: forget_deliveries
+-- Forget deliveries of events below an id that are settled, likewise.
+DELETE FROM deliveries WHERE ctid >= $1::tid AND ctid < $2::tid AND status <> 'PENDING' AND id < $3::uuid::text;
 
 -- name: note
 -- Remember that a class was gone over, and before when it may be gone. $1 class, $2 before or NULL, $3 now.
