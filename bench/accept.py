@@ -61,14 +61,14 @@ async def _singles(bench: Bench, conn: Any) -> list[Figure]:
     await conn.execute("ANALYZE floor_events")
     ours: list[Load] = []
     bare: list[Load] = []
-    for _ in range(bench.repeats):
-        await settle(conn)
+    await settle(conn)
+    for _ in range(bench.repeats + 1):
         async with _floor_server(bench) as url:
             bare.append(await single_events(bench, url))
-        await settle(conn)
         async with bench.processes.api():
             ours.append(await single_events(bench, bench.processes.url))
         await empty_queue(conn)
+    del ours[0], bare[0]
     return [
         Figure(
             "accept", "single events, 64 connections", "events/s", [load.per_second for load in ours], reach=10_000,
@@ -125,8 +125,8 @@ async def empty_queue(conn: Any) -> None:
 
 async def _streams(bench: Bench, conn: Any) -> list[Figure]:
     ours, terse, bare = [], [], []
-    for _ in range(bench.repeats):
-        await settle(conn)
+    await settle(conn)
+    for _ in range(bench.repeats + 1):
         bare.append(await _bare(bench, STREAM_EVENTS // 4))
         async with bench.processes.api():
             for rates, query in ((ours, ""), (terse, "?results=errors")):
@@ -135,6 +135,7 @@ async def _streams(bench: Bench, conn: Any) -> list[Figure]:
                     seconds = await _send(bench, file, query, STREAM_EVENTS)
                 rates.append(STREAM_EVENTS / seconds)
         await empty_queue(conn)
+    del ours[0], terse[0], bare[0]
     what = "bare unnest insert of the same rows of the same tables, 1,000 a statement, one connection"
     return [
         Figure(

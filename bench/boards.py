@@ -43,7 +43,9 @@ SHAPES = {
 }
 TIES = ("first", "competition", "dense")
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-READS = 60  # of each kind, on each shape, a run
+READS = 1_000  # of each kind, on each shape, a run: ten of them are slower than the 99th percentile
+READS_MS = 4_000  # after which so few are enough:
+SLOW_READS = 60
 
 
 async def run(bench: Bench) -> Sequence[Figure]:
@@ -55,6 +57,7 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(owner)
     if not await conn.fetchval("SELECT count(*) FROM board_periods"):
         await _fill(conn)
+    await _warm(conn)
     await conn.close()
     pool = await open_pool(bench.server.dsn(DATABASE, APP_ROLE), max_size=1)
     project = Project(1, 1, "ranks", "Ranks", "UTC", 1)
@@ -143,15 +146,27 @@ def _program(ties: str) -> Program:
 async def _p99(
     pool: Any, project: Project, program: Program, shape: str, query: dict[str, Any], ranks: Ranks | None
 ) -> float:
-    spent = []
-    for _ in range(READS):
+    spent: list[float] = []
+    while len(spent) < (READS if sum(spent) < READS_MS else SLOW_READS):
         asked = LeaderboardQuery(metric=shape, **query)
         if asked.user is not None:
             asked = msgspec.structs.replace(asked, user=f"user-{random.randint(1, USERS)}")
         started = time.perf_counter()
         await leaderboard(pool, project, program, asked, NOW, ranks)
         spent.append((time.perf_counter() - started) * 1000)
-    return sorted(spent)[int(READS * 0.99)]
+    return sorted(spent)[int(len(spent) * 0.99)]
+
+
+async def _warm(conn: Any) -> None:
+    """Read all once, through the indexes: a server in use holds it in memory, and this one has just been started."""
+    await conn.execute("SET enable_seqscan = off")
+    await conn.execute("SELECT count(display_name) FROM users WHERE project_id = 1 AND id > 0")
+    await conn.execute("SELECT FROM users WHERE project_id = 1 ORDER BY external_id OFFSET 1000000000")
+    for period in await conn.fetch("SELECT id FROM board_periods WHERE project_id = 1"):
+        board = f"FROM board_entries WHERE project_id = 1 AND board_period = {period['id']}"
+        await conn.execute(f"SELECT count(reached_at) {board}")
+        await conn.execute(f"SELECT {board} ORDER BY lead, reached_at, user_id OFFSET 1000000000")
+    await conn.execute("RESET enable_seqscan")
 
 
 async def _fill(conn: Any) -> None:

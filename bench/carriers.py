@@ -11,6 +11,7 @@ import asyncpg
 from bench.drain import Drained, watch_queue
 from bench.frame import Bench, Figure
 from bench.traffic import fill_queue
+from tests.services import running
 from tests.services.rabbitmq import RabbitMQ
 
 EVENTS = 60_000
@@ -55,11 +56,8 @@ async def _through_rabbitmq(bench: Bench, conn: Any, broker: RabbitMQ) -> Draine
 
 @asynccontextmanager
 async def _broker() -> AsyncIterator[RabbitMQ]:
-    with tempfile.TemporaryDirectory(prefix="questline-rabbitmq-", ignore_cleanup_errors=True) as directory:
-        broker = RabbitMQ(Path(directory))
-        broker.start()
-        broker.wait_until_ready()
-        try:
-            yield broker
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="questline-rabbitmq-", ignore_cleanup_errors=True) as directory,
+        running(RabbitMQ(Path(directory))) as broker,
+    ):
+        yield broker

@@ -1,6 +1,8 @@
 """Apply: how fast a worker drains a backlog, and how fast the same rows are written bare."""
 
 import asyncio
+import os
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -12,8 +14,9 @@ import msgspec
 import psutil
 
 from bench.frame import Bench, Figure
+from bench.processes import WORKERS
 from bench.traffic import Drawn, a_task, all_applied, fill_queue, waiting
-from questline.model.limits import APPLY_BATCH_EVENTS, PARTITIONS
+from questline.model.limits import APPLY_BATCH_BYTES, APPLY_BATCH_EVENTS, PARTITIONS
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
 from questline.store import boards, effects, outbox, users
@@ -22,17 +25,23 @@ from questline.store.pool import connect
 from questline.store.roles import APP_ROLE
 
 EVENTS = 100_000
+PROCESSORS = os.cpu_count() or 1
+ROOM_FOR_TWO = 4  # processors: a worker computes on one, and PostgreSQL for it on another
 STARTED = 0.2  # of the backlog is done before the clock starts: by then the workers have dealt the partitions
 
 
 async def run(bench: Bench) -> Sequence[Figure]:
-    """Drain a backlog with the workers of `questline dev`; then write the same kind of rows with nothing else in the way."""
+    """Drain a backlog with two workers, as `questline dev` has them, and with one; then write the same kind of rows bare."""
     conn = await asyncpg.connect(bench.state.owner_dsn)
     drained, bare = [], []
+    alone: list[Drained] = []
     for _ in range(bench.repeats):
         drained.append((await watch_drain(bench, conn, EVENTS)).per_second)
+        await fill_queue(conn, bench.state, EVENTS)
+        alone.append(await watch_queue(bench, conn, EVENTS, count=1))
         bare.append(await write_bare(bench, conn, EVENTS // 5))
     await conn.close()
+    busy = statistics.median(one.per_second * one.processor_us / 1e6 for one in alone)
     return [
         Figure(
             name="apply",
@@ -43,7 +52,18 @@ async def run(bench: Bench) -> Sequence[Figure]:
             floor_what="the same rows by bare array statements, one connection",
             floor_runs=bare,
             reach_ratio=0.4,
-        )
+        ),
+        Figure(
+            name="apply",
+            what=f"apply by {WORKERS} workers",
+            unit="events/s",
+            runs=drained,
+            floor_what="by one worker",
+            floor_runs=[one.per_second for one in alone],
+            reach_ratio=1.5 if PROCESSORS >= ROOM_FOR_TWO else None,
+            note=f"one worker and its PostgreSQL keep {busy:.1f} of {PROCESSORS} processors busy, so the second finds"
+            f" {'room' if PROCESSORS >= ROOM_FOR_TWO else 'little room'}",
+        ),
     ]
 
 
@@ -113,7 +133,7 @@ async def write_bare(bench: Bench, conn: Any, events: int) -> float:
         mock.patch.object(effects.Effects, "write", timed(effects.Effects.write)),
         mock.patch.object(boards, "add_points", timed(boards.add_points)),
     ):
-        while batch := await outbox.claim(own, list(range(PARTITIONS)), APPLY_BATCH_EVENTS):
+        while batch := await outbox.claim(own, list(range(PARTITIONS)), APPLY_BATCH_EVENTS, APPLY_BATCH_BYTES):
             transaction = own.transaction()
             await transaction.start()
             locked = await users.lock(own, {(e.project_id, e.user): None for e in batch})

@@ -44,7 +44,12 @@ class Figure(msgspec.Struct):
 
     @property
     def ratio(self) -> float | None:
-        return self.value / self.floor if self.floor else None
+        """The median of each run by its floor, where they were measured in turn: the machine changes from minute to minute."""
+        if not self.floor_runs or not all(self.floor_runs):
+            return None
+        if len(self.runs) != len(self.floor_runs):
+            return self.value / statistics.median(self.floor_runs)
+        return statistics.median([run / floor for run, floor in zip(self.runs, self.floor_runs, strict=True)])
 
     @property
     def reached(self) -> bool:
@@ -132,12 +137,18 @@ _TAIL = """
 ## How to read it
 
 The processors of this machine are shared with others: the same commit on the same database is up to twice as fast in
-one minute as in another, and the floor, measured beside each figure, moves with it. So a ratio says more than a figure,
-and a figure is to be read beside its floor: one of 26,000 single events a second in a good minute, of 13,000 in a bad one.
+one minute as in another, and the floor, measured in turn with each figure, moves with it. So a ratio (the median of each run
+by the floor that was measured next to it) says more than a figure, and a figure is to be read beside its floor: one of 26,000
+single events a second in a good minute, of 13,000 in a bad one. Where one of several runs of a benchmark stands in the table,
+`docs/internals/status.md` says what the others were.
+
+Between two checkpoints, which lie ten minutes apart, PostgreSQL logs each page whole when it is first changed, and after a
+start it reads each page once: in its first seconds it does a fifth less. So a run as long as those that are measured comes
+before them.
 
 Applying costs some 90 µs of an event in Python and 110 in PostgreSQL: with a worker for each of two processors both are
 busy all the time. Two board rows are a third of PostgreSQL's part, then transfers, decisions and balances. A check-in
-costs some 400 µs in the API and 500 in PostgreSQL, most of them in the round trips of a group of eight.
+costs some 430 µs in the API and as much in PostgreSQL, where each statement of a group costs more than its rows.
 """
 
 

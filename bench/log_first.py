@@ -22,10 +22,11 @@ from questline.model.limits import ACCEPT_QUEUE_BYTES_MAX, EVENT_BYTES_MAX
 from questline.store import kafka_offsets
 from questline.transport.kafka_log import KafkaLog
 from questline.transport.kafka_topic import Topic
+from tests.services import running
 from tests.services.kafka import Kafka
 
 EVENTS = 150_000
-WARM_UPS = 2  # runs before the first that counts: the broker is compiled while it runs
+WARM_UPS = 4  # rounds before the first that counts: the broker is compiled while it runs
 _topics = itertools.count(1)
 
 
@@ -67,16 +68,15 @@ async def _applied(bench: Bench, conn: Any, broker: Kafka) -> Figure:
 async def _accepted(bench: Bench, conn: Any, broker: Kafka) -> Figure:
     straight: list[Load] = []
     logged: list[Load] = []
-    for _ in range(bench.repeats):
-        await settle(conn)
+    topic = _topic(broker)
+    await settle(conn)
+    for _ in range(WARM_UPS + bench.repeats):
         async with bench.processes.api():
             straight.append(await single_events(bench, bench.processes.url))
         await empty_queue(conn)
-        await settle(conn)
-        async with bench.processes.api(**_settings(_topic(broker))):
-            for _ in range(0 if logged else WARM_UPS):
-                await single_events(bench, bench.processes.url)
+        async with bench.processes.api(**_settings(topic)):
             logged.append(await single_events(bench, bench.processes.url))
+    del straight[:WARM_UPS], logged[:WARM_UPS]
     p99 = sorted(load.p99_ms for load in logged)[len(logged) // 2]
     refused = sum(load.refused for load in logged)
     return Figure(
@@ -125,11 +125,8 @@ def _settings(topic: Topic) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _broker() -> AsyncIterator[Kafka]:
-    with tempfile.TemporaryDirectory(prefix="questline-kafka-", ignore_cleanup_errors=True) as directory:
-        broker = Kafka(Path(directory), quick=False)
-        broker.start()
-        broker.wait_until_ready()
-        try:
-            yield broker
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="questline-kafka-", ignore_cleanup_errors=True) as directory,
+        running(Kafka(Path(directory), quick=False)) as broker,
+    ):
+        yield broker

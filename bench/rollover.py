@@ -1,5 +1,6 @@
-"""Rollover: a week of a league with a million users, from the end of the week to the last result in the queue."""
+"""Rollover: a week of a league with a million users, from the end of the week to the last user who was told."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ import asyncpg
 import msgspec
 
 from bench.frame import Bench, Figure
+from bench.processes import WORKERS, Processes
+from bench.traffic import all_applied
 from questline.model import calendar
 from questline.processing.programs import ProgramCache
 from questline.processing.rollover import Rollover
@@ -20,48 +23,112 @@ from questline.store.roles import APP_ROLE, ensure_app_role
 DATABASE = "bench_rollover"
 USERS = 1_000_000
 COHORT = 30
+TIERS = 10
+MOVED = 5  # by which a cohort is promoted, and demoted
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _LEAGUE = {
     "currency": "xp",
-    "tiers": [{"title": f"Tier {n}"} for n in range(1, 11)],
+    "tiers": [{"title": f"Tier {n}"} for n in range(1, TIERS + 1)],
     "cohorts": {"size": COHORT},
-    "promote": 5,
-    "demote": 5,
+    "promote": MOVED,
+    "demote": MOVED,
 }
+_LOOKED_SECONDS = 0.1
+# $1 project, $2 week's number, $3 tiers, $4 moved up and down. What each score comes to, worked out by PostgreSQL.
+_WRONG = """
+WITH placed AS (
+    SELECT *, row_number() OVER (in_order ORDER BY score DESC, reached_at, user_id) AS place, count(*) OVER in_order AS last
+    FROM league_members WHERE project_id = $1 AND league_week = $2
+    WINDOW in_order AS (PARTITION BY tier, cohort)
+), expected AS (
+    SELECT *, CASE WHEN tier < $3::integer AND place <= $4::integer THEN 1
+                   WHEN tier > 1 AND place > last - $4::integer THEN -1 ELSE 0 END AS step
+    FROM placed
+)
+SELECT count(*) FROM expected
+WHERE (rank, next_tier, outcome) IS DISTINCT FROM
+      (place, tier + step, CASE step WHEN 1 THEN 'promoted' WHEN -1 THEN 'demoted' ELSE 'stayed' END)
+"""
 
 
 async def run(bench: Bench, users: int = USERS) -> Sequence[Figure]:
-    """Settle a week in one worker; then settle it again, which must find nothing to do."""
+    """Settle a week, broken off once and gone on with by two services at once; then let workers apply what it sent.
+
+    Before the results are applied each is looked at: ranks, promotions and demotions cohort by cohort, one event a user.
+    """
     owner = bench.server.dsn(DATABASE)
     await ensure_database(bench.server.dsn("postgres"), DATABASE)
     await migrate(owner, datetime.now(UTC))
     await ensure_app_role(owner)
     conn = await asyncpg.connect(owner)
     project = await _project(conn, users)
-    ids = EventIds()
-    spent = []
+    processes = Processes(bench.server.dsn(DATABASE, APP_ROLE), bench.server.directory / "logs")
+    settling, applying = [], []
     for number in range(bench.repeats):
         monday = MONDAY + timedelta(weeks=number)
-        await _fill(conn, project, users, monday)
-        ended = monday + timedelta(weeks=1, minutes=1)
-        rollover = Rollover(
-            bench.server.dsn(DATABASE, APP_ROLE), ProgramCache(), lambda at=ended: at, ids.new  # type: ignore[misc]
-        )  # fmt: skip
+        week = await _fill(conn, project, users, monday)
         started = time.perf_counter()
-        settled = await rollover.run_once()
-        spent.append(time.perf_counter() - started)
-        if settled != users or await rollover.run_once() != 0:
-            raise RuntimeError(f"{settled} of {users} users got a result, or some got two")
+        await _settle(bench, conn, week, monday + timedelta(weeks=1, minutes=1))
+        settling.append(time.perf_counter() - started)
+        await _check(conn, project, week, users)
+        started = time.perf_counter()
+        async with processes.workers():
+            await all_applied(conn)
+        applying.append(time.perf_counter() - started)
+        await _check_told(conn, project, monday, users)
     await conn.close()
+    what = f"a league's week of {users:,} users in cohorts of {COHORT}"
+    broken = f"{min(settling):.0f} s; broken off once, then gone on with by two at once; the result of every cohort was checked"
     return [
+        Figure("rollover", f"settle {what}", "users/s", [users / seconds for seconds in settling], note=broken),
         Figure(
-            name="rollover",
-            what=f"settle a league's week of {users:,} users in cohorts of {COHORT}, one worker",
-            unit="users/s",
-            runs=[users / seconds for seconds in spent],
-            note=f"{min(spent):.0f} s; results are then applied like other events",
-        )
-    ]
+            "rollover", f"apply the results of {what}", "users/s", [users / seconds for seconds in applying],
+            note=f"{min(applying):.0f} s, by {WORKERS} workers; each user was told once",
+        ),
+    ]  # fmt: skip
+
+
+async def _settle(bench: Bench, conn: Any, week: int, ended: datetime) -> None:
+    """Settle a week; the service that begins dies in the middle of a batch, and two go on."""
+    ids = EventIds()
+
+    def service() -> Rollover:
+        return Rollover(bench.server.dsn(DATABASE, APP_ROLE), ProgramCache(), lambda: ended, ids.new)
+
+    first = asyncio.create_task(service().run_once())
+    while not await conn.fetchval("SELECT done_tier >= $2 FROM league_weeks WHERE id = $1", week, TIERS // 3):
+        if first.done():
+            raise RuntimeError(f"the service ended early: {first.exception()!r}")
+        await asyncio.sleep(_LOOKED_SECONDS)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    while not await conn.fetchval("SELECT settled_at IS NOT NULL FROM league_weeks WHERE id = $1", week):
+        await asyncio.gather(service().run_once(), service().run_once())
+
+
+async def _check(conn: Any, project: int, week: int, users: int) -> None:
+    """Raise RuntimeError unless every cohort has the results that its scores say, and every user one event."""
+    wrong = await conn.fetchval(_WRONG, project, week, TIERS, MOVED)
+    told = await conn.fetchrow(
+        """SELECT count(*), count(DISTINCT e.external_user) FROM outbox o
+        JOIN events e ON e.project_id = o.project_id AND e.id = o.event_id AND e.type = '$league_result'
+        WHERE o.project_id = $1""",
+        project,
+    )
+    if wrong or tuple(told) != (users, users):
+        raise RuntimeError(f"{wrong} users have a wrong result; {told[0]} events tell {told[1]} of {users} users")
+
+
+async def _check_told(conn: Any, project: int, monday: datetime, users: int) -> None:
+    """Raise RuntimeError unless every user was told of this week once."""
+    told = await conn.fetchrow(
+        """SELECT count(*), count(DISTINCT user_id) FROM notices
+        WHERE project_id = $1 AND type LIKE 'league.%' AND data->>'week' = $2""",
+        project,
+        calendar.week_key(calendar.period_number("week", monday, UTC)),
+    )
+    if tuple(told) != (users, users):
+        raise RuntimeError(f"{told[0]} notices tell {told[1]} of {users} users")
 
 
 async def _project(conn: Any, users: int) -> int:
@@ -90,8 +157,8 @@ async def _project(conn: Any, users: int) -> int:
     return int(project)
 
 
-async def _fill(conn: Any, project: int, users: int, monday: datetime) -> None:
-    """Seat everybody in a week, spread over ten tiers, with scores in a heavy tail."""
+async def _fill(conn: Any, project: int, users: int, monday: datetime) -> int:
+    """Seat everybody in a week, spread over the tiers, with scores in a heavy tail; return the number of its row."""
     week = calendar.period_number("week", monday, UTC)
     number = await conn.fetchval(
         """INSERT INTO league_weeks (project_id, league, week, zone, closes_at) VALUES ($1, 'weekly', $2, 'UTC', $3)
@@ -103,10 +170,11 @@ async def _fill(conn: Any, project: int, users: int, monday: datetime) -> None:
     await conn.execute("SET synchronous_commit = off")
     await conn.execute(
         f"""INSERT INTO league_members (project_id, user_id, league, week, league_week, tier, cohort, score, reached_at)
-        SELECT {project}, id, 'weekly', {week}, {number}, place % 10 + 1, place / 10 / {COHORT},
+        SELECT {project}, id, 'weekly', {week}, {number}, place % {TIERS} + 1, place / {TIERS} / {COHORT},
             (100 / (1 - random()) ^ 1.2)::bigint, $1::timestamptz + random() * interval '6 days'
         FROM (SELECT id, (row_number() OVER ())::integer AS place FROM users WHERE project_id = {project}) AS u
         LIMIT {users}""",
         monday,
     )
     await conn.execute("ANALYZE league_members")
+    return int(number)

@@ -15,6 +15,7 @@ from bench.traffic import project_of
 from bench.wrk import Load, wrk
 from questline.model.event import SPEND, AcceptedEvent
 from questline.model.hashing import content_hash, user_hash
+from questline.model.limits import DRAIN_BYTES_MAX
 from questline.store import boards, commands, outbox, users
 from questline.store.ids import EventIds
 from questline.store.pool import connect
@@ -39,13 +40,13 @@ async def run(bench: Bench) -> Sequence[Figure]:
     conn = await asyncpg.connect(bench.state.owner_dsn)
     rates, slowest, refused = [], [], []
     async with bench.processes.api(), bench.processes.workers():
-        await _load(bench, await _rich(conn, bench.state.size.users), 1.0)
-        for _ in range(bench.repeats):
-            await settle(conn)
+        await settle(conn)
+        for number in range(bench.repeats + 1):
             load = await _load(bench, await _rich(conn, bench.state.size.users), bench.seconds)
-            rates.append(load.per_second)
-            slowest.append(load.p99_ms)
-            refused.append(float(load.refused))
+            if number:
+                rates.append(load.per_second)
+                slowest.append(load.p99_ms)
+                refused.append(float(load.refused))
     bare = [await _bare(bench, await _rich(conn, bench.state.size.users)) for _ in range(bench.repeats)]
     await conn.close()
     return [
@@ -96,7 +97,7 @@ async def _bare(bench: Bench, rich: list[int]) -> float:
             locked = await users.lock(conn, {(e.project_id, e.user): None for e in events})
             of_events = [locked[e.project_id, e.user].id for e in events]
             count = len(events)
-            await outbox.drain(conn, projects, [e.user for e in events], [e.user_hash for e in events], 100)
+            await outbox.drain(conn, {(e.project_id, e.user): e.user_hash for e in events}, 100, DRAIN_BYTES_MAX)
             await conn.fetch(states["balances"], projects, of_events, ["coins"] * count)
             await conn.execute(
                 sql["add_attempts"], projects, id_column, [1] * count, ["processed"] * count, ["PROCESSED"] * count,

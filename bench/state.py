@@ -71,9 +71,11 @@ async def use_program(conn: Any, program: dict[str, Any]) -> None:
 
 
 async def settle(conn: Any) -> None:
-    """Write out what the run before left dirty, so that it is not measured with this one.
+    """Write out what was done before, so that it is not measured with what follows.
 
-    It does not flatter: after a checkpoint, the first change of each page goes into the log as a whole page.
+    After a checkpoint PostgreSQL puts the first change of each page into the log as a whole page, and after a start it reads
+    each page once. A run of some seconds is to be measured as those in the ten minutes between checkpoints are: so a run as
+    long comes first, and is not counted.
     """
     await conn.execute("CHECKPOINT")
 
