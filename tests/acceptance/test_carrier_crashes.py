@@ -13,7 +13,7 @@ from tests.harness.audit import Audit
 from tests.harness.carrier_defects import DEFECTS
 from tests.harness.carriers import Carriers, lacking, started
 from tests.harness.faults import names_for
-from tests.harness.run import run
+from tests.harness.run import run, run_until_caught
 
 ROUNDS = int(os.environ.get("QL_TEST_CRASH_ROUNDS", "0"))  # by default each of these faults once
 SECONDS = float(os.environ.get("QL_TEST_CRASH_SECONDS", "0"))
@@ -111,8 +111,8 @@ def test_what_was_acknowledged_is_applied_once_and_in_order(server: EmbeddedPost
 )
 def test_the_harness_catches(server: EmbeddedPostgres, carriers: Carriers, defect: str) -> None:
     fault, is_caught = CAUGHT[carriers.transport][defect]
-    report = run(
-        server, defect.replace("-", "_"), seed=SEED, rounds=ROUNDS_TO_CATCH.get(defect, 1), faults=[fault],
+    report = run_until_caught(
+        server, defect.replace("-", "_"), is_caught, seed=SEED, rounds=ROUNDS_TO_CATCH.get(defect, 1), fault=fault,
         carriers=carriers, defect=defect, stuck_seconds=STUCK_SECONDS,
     )  # fmt: skip
     assert is_caught(report.audit), report.render()

@@ -12,7 +12,7 @@ from tests.harness.audit import Audit
 from tests.harness.carriers import Carriers
 from tests.harness.defects import DEFECTS
 from tests.harness.faults import FAULTS, KILLS
-from tests.harness.run import run
+from tests.harness.run import run, run_until_caught
 
 ROUNDS = int(
     os.environ.get("QL_TEST_CRASH_ROUNDS", "20")
@@ -57,9 +57,9 @@ def test_what_was_acknowledged_is_applied_once_whatever_is_killed_frozen_or_cut(
 @pytest.mark.parametrize("defect", CAUGHT)
 def test_the_harness_catches(server: EmbeddedPostgres, defect: str) -> None:
     fault, rounds, is_caught = CAUGHT[defect]
-    report = run(
-        server, defect.replace("-", "_"), seed=SEED, rounds=rounds, faults=[fault], carriers=Carriers(limits=LIMITS),
-        defect=defect, stuck_seconds=STUCK_SECONDS,
+    report = run_until_caught(
+        server, defect.replace("-", "_"), is_caught, seed=SEED, rounds=rounds, fault=fault,
+        carriers=Carriers(limits=LIMITS), defect=defect, stuck_seconds=STUCK_SECONDS,
     )  # fmt: skip
     assert is_caught(report.audit), report.render()
 

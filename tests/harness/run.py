@@ -5,7 +5,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,6 +21,7 @@ from .order import record
 
 _PROGRESS_SECONDS_MAX = 90.0
 _BESIDE_SECONDS_MAX = 0.3
+_TRIES_TO_CATCH = 8  # a fault may strike when nothing that the defect spoils is on its way
 _OVERLAP = 0.25  # of the faults come right behind the one before, while that is being recovered from
 
 
@@ -102,6 +103,29 @@ def run(
     finally:
         cluster.stop(keep_logs=bool(found.findings) and not defect)
     return Report(seed, rounds_done, dict(done), dict(book.requests), time.monotonic() - began, found)
+
+
+def run_until_caught(
+    server: EmbeddedPostgres,
+    database: str,
+    is_caught: Callable[[Audit], object],
+    *,
+    seed: int,
+    rounds: int,
+    fault: str,
+    defect: str,
+    carriers: Carriers,
+    stuck_seconds: float,
+) -> Report:
+    """Run with a planted defect, by one seed after the other, until it shows or the tries are used up; return the last report."""
+    for attempt in range(_TRIES_TO_CATCH):
+        report = run(
+            server, f"{database}_{attempt}", seed=seed + attempt, rounds=rounds, faults=[fault],
+            carriers=carriers, defect=defect, stuck_seconds=stuck_seconds,
+        )  # fmt: skip
+        if is_caught(report.audit):
+            break
+    return report
 
 
 def _give_program(cluster: Cluster) -> None:

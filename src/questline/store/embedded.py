@@ -4,7 +4,9 @@ Linux and macOS. The wheel's binaries are started directly rather than through i
 is our child, with our settings, and nothing of it is shared with other programs that use the wheel.
 """
 
+import contextlib
 import ctypes
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ SQL = statements("embedded")
 
 _VERSION = 18
 _SYSTEM_USER = "pgserver"
+_ACCOUNTS = Path("/etc")  # where they are listed
 _SOCKET_PATH_BYTES_MAX = 103  # of sockaddr_un: 108 on Linux, 104 on macOS, with a zero at the end
 _SOCKET_NAME = ".s.PGSQL.5432"
 _START_SECONDS_MAX = 60.0
@@ -255,18 +258,33 @@ def _shared_buffers_mb() -> int:
 
 
 def _ensure_system_user(name: str) -> int:
-    """Return the id of a system user without a login, created where it is missing."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
+    """Return the id of a system user without a login, created where it is missing.
+
+    One process at a time: `useradd` looks before it locks, and two at once give the user one id and then another.
+    """
+    with _alone_with(_ACCOUNTS):
         try:
-            subprocess.run(["useradd", "--system", "--shell", "/bin/false", name], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise EmbeddedStartFailed(
-                f"PostgreSQL does not run as root, and its user {name!r} could not be created ({error}); "
-                "run as an ordinary user"
-            ) from error
-        return pwd.getpwnam(name).pw_uid
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            try:
+                subprocess.run(["useradd", "--system", "--shell", "/bin/false", name], check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise EmbeddedStartFailed(
+                    f"PostgreSQL does not run as root, and its user {name!r} could not be created ({error}); "
+                    "run as an ordinary user"
+                ) from error
+            return pwd.getpwnam(name).pw_uid
+
+
+@contextlib.contextmanager
+def _alone_with(directory: Path) -> Iterator[None]:
+    """Hold a directory against other processes that hold it by this function; wait for one that does."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _let_through(directory: Path) -> None:
