@@ -21,6 +21,10 @@ TOKEN_KEYS = base64.b64encode(b"t" * 32).decode()
 SECRET_KEYS = base64.b64encode(b"k" * 32).decode()
 
 
+_WAIT_FOR_LOCKS = """
+    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"""
+
+
 class Instance:
     """The API's client, the owner's connection, and a worker that can be started and stopped."""
 
@@ -132,7 +136,7 @@ async def several_wait_for(owner: asyncpg.Connection, statement: str, count: int
     """Hold what a statement locks until so many of those that the block begins wait for it."""
 
     async def wait() -> bool:
-        return await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") >= count
+        return await owner.fetchval(_WAIT_FOR_LOCKS) >= count
 
     async with owner.transaction():
         await owner.execute(statement)
