@@ -68,7 +68,7 @@ def test_a_signal_stops_every_process(instance: Instance, number: int) -> None:
     assert instance.left()
     instance.signal(number)
     assert instance.process is not None
-    assert instance.process.wait(30) == 0
+    assert instance.process.wait(60) == 0
     assert instance.left() == []
 
 
@@ -77,7 +77,7 @@ def test_a_signal_while_it_starts_stops_every_process(instance: Instance) -> Non
     eventually(lambda: (instance.data / "postgres" / "data" / "postmaster.pid").exists())
     instance.signal(signal.SIGTERM)
     assert instance.process is not None
-    instance.process.wait(30)
+    instance.process.wait(60)
     assert instance.left() == []
     instance.start()
 
@@ -110,12 +110,12 @@ def test_a_killed_supervisor_leaves_nothing_that_runs_or_blocks_the_next_start(i
     keys = instance.dev_file
     instance.signal(signal.SIGKILL)
     assert instance.process is not None
-    instance.process.wait(10)
+    instance.process.wait(60)
     instance.start(port=port)  # at once: what is left of the first is ended by the second
     assert instance.dev_file == keys
     assert instance.client.get("/ready").status_code == 200
     instance.signal(signal.SIGKILL)
-    instance.process.wait(10)
+    instance.process.wait(60)
     eventually(lambda: instance.left() == [])
 
 
@@ -125,7 +125,7 @@ def test_a_machine_that_went_down_leaves_locks_of_strangers_that_block_nothing(i
     processes = [psutil.Process(pid) for pid in instance.pids().values()]
     for process in [psutil.Process(instance.process.pid), *processes]:
         process.kill()
-    instance.process.wait(10)
+    instance.process.wait(60)
     lock = instance.data / "postgres" / "data" / "postmaster.pid"
     eventually(lambda: instance.left() == [])
     stranger = f"{os.getpid()}\n"  # the number of a dead process is given to another after a restart
@@ -140,15 +140,15 @@ def test_a_killed_process_is_healed_within_seconds(running: Instance, name: str)
     assert running.client.put("/v1/program", json=PROGRAM).status_code == 200
     before = running.pids()
     psutil.Process(before[name]).kill()
-    eventually(lambda: running.pids().get(name, before[name]) != before[name], 5)
+    eventually(lambda: running.pids().get(name, before[name]) != before[name])
     user = f"after-{name}"
-    eventually(lambda: _accepted(running, user), 10)
-    eventually(lambda: coins(running, user) == 1, 12)  # the partitions of a dead worker are free after 6 s
+    eventually(lambda: _accepted(running, user))
+    eventually(lambda: coins(running, user) == 1)  # the partitions of a dead worker are free after 6 s
 
 
 def test_callers_wait_while_a_killed_api_is_started_again(running: Instance) -> None:
     psutil.Process(running.pids()["api"]).kill()
-    with httpx.Client(base_url=running.dev_file["url"], timeout=15) as fresh:
+    with httpx.Client(base_url=running.dev_file["url"], timeout=60) as fresh:
         assert fresh.get("/health").status_code == 200
 
 

@@ -177,7 +177,7 @@ def test_it_all_still_works(watched: Instance) -> None:
         "/v1/events", json={"type": "after", "userId": "survivor"}, headers={"Prefer": "wait=10"}
     )
     assert (answer.status_code, answer.json()["status"]) == (200, "processed")
-    eventually(lambda: watched.client.get("/v1/events?status=pending&limit=1").json()["items"] == [], 60)
+    eventually(lambda: watched.client.get("/v1/events?status=pending&limit=1").json()["items"] == [])
 
 
 @contextmanager

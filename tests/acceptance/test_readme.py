@@ -33,7 +33,7 @@ def test_the_flow_of_the_readme_works_word_for_word(instance: Instance) -> None:
         cwd=instance.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -216,7 +216,7 @@ def test_a_poisoned_tenant_delays_no_other(server: EmbeddedPostgres) -> None:
         sick = _new_app(installation.cluster)
         installation.ask(POISON.format(installation.ask("SELECT id FROM projects WHERE app_id = $1", "sick")))
         with httpx.Client(
-            base_url=installation.cluster.url, headers={"X-API-Key": sick}, timeout=20, trust_env=False
+            base_url=installation.cluster.url, headers={"X-API-Key": sick}, timeout=60, trust_env=False
         ) as http:
             assert http.put("/v1/program", json=PROGRAM).status_code == 200
             for start in range(0, SICK, 100):

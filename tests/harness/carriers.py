@@ -17,7 +17,7 @@ from tests.services.redis import RedisServer
 
 from .door import Door
 
-_ANSWERS_SECONDS = 10.0
+_ANSWERS_SECONDS = 30.0
 TRANSPORTS = ("postgres", "rabbitmq", "kafka")
 
 # The times after which the dead are replaced, so that a run of seconds sees it happen often.

@@ -34,7 +34,7 @@ from .defects import VARIABLE
 from .door import Door
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 _TEND_SECONDS = 0.02
 
 

@@ -14,7 +14,7 @@ import httpx
 USERS = 40
 DAYS = 12
 SENDERS = 4
-GIVES_UP_SECONDS = 90.0
+GIVES_UP_SECONDS = 150.0
 _REPEATED = 0.08  # of what was acknowledged is sent once more, as by a client that missed the answer
 
 PROGRAM: dict[str, Any] = {

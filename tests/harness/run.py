@@ -19,7 +19,7 @@ from .faults import ALL, FAULTS, dealt
 from .load import PROGRAM, Book, Load
 from .order import record
 
-_PROGRESS_SECONDS_MAX = 90.0
+_PROGRESS_SECONDS_MAX = 180.0
 _BESIDE_SECONDS_MAX = 0.3
 _TRIES_TO_CATCH = 8  # a fault may strike when nothing that the defect spoils is on its way
 _OVERLAP = 0.25  # of the faults come right behind the one before, while that is being recovered from

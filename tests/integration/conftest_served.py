@@ -40,7 +40,7 @@ async def served(app: Any) -> AsyncIterator[int]:
     """Serve an application on a free port, and yield the port."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

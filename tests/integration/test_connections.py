@@ -21,7 +21,7 @@ SOON = Bounds(
     head_seconds=0.3, body_grace_seconds=0.3, body_bytes_per_second=1_000, reader_seconds=0.3, leftover_seconds=0.2,
     swept_seconds=0.02, connections=20, hsts_seconds=3600,
 )  # fmt: skip
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 ALWAYS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",

@@ -249,7 +249,7 @@ async def test_records_that_kafka_deleted_before_they_were_read_are_told_of(ques
     end = (await questline.standing()).ends[7]
     admin = admin_of(questline.topic)
     for future in admin.delete_records([TopicPartition(questline.topic.name, 7, end)]).values():
-        future.result(10)
+        future.result(60)
     questline.write(b"{}", 7)
     registry, stop = CollectorRegistry(), asyncio.Event()
     worker = asyncio.create_task(build_worker(questline.settings, registry).run(stop))
@@ -319,7 +319,7 @@ async def test_a_topic_of_another_shape_stops_a_process_with_what_to_do(
 ) -> None:
     admin = admin_of(questline.topic)
     for future in admin.create_topics([kafka_topic_of("odd", 3)]).values():
-        future.result(10)
+        future.result(60)
     settings = Settings(dsn=database.app_dsn, dev=True, transport="kafka", kafka_servers=broker.url, kafka_topic="odd")
     with pytest.raises(CannotStart, match="KAFKA_PARTITIONS cannot be used together: the topic 'odd' has 3 partitions"):
         async with running_api(settings):
@@ -331,7 +331,7 @@ async def test_a_topic_of_another_shape_that_is_seen_late_gets_nothing(
 ) -> None:
     admin = admin_of(questline.topic)
     for future in admin.create_topics([kafka_topic_of("seen-late", 3)]).values():
-        future.result(10)
+        future.result(60)
     monkeypatch.setattr(kafka_topic, "KAFKA_REACH_SECONDS", 0.5)
     opened = kafka_log.KafkaLog(msgspec.structs.replace(questline.topic, name="seen-late"), 1_000_000)
     broker.freeze()
@@ -406,7 +406,7 @@ async def _is_accepted(app: App, user: str, n: int, event_id: str | None = None)
 async def _make_anew(topic: Topic) -> None:
     """Delete a topic, and make it again."""
     admin = admin_of(topic)
-    admin.delete_topics([topic.name])[topic.name].result(10)
+    admin.delete_topics([topic.name])[topic.name].result(60)
 
     async def is_made() -> bool:
         try:

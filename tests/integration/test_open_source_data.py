@@ -67,7 +67,7 @@ async def outcome(app: App) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_every_users_totals_streaks_and_unlocks_equal_a_naive_count_in_any_order(
     questline: Instance, commits: list[dict[str, Any]]
 ) -> None:

@@ -43,7 +43,7 @@ async def test_who_meets_a_user_that_was_created_in_between_gives_way(questline:
     await holding.start()
     try:
         with pytest.raises(asyncpg.LockNotAvailableError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await users.lock(Interrupted(first, ada_is_created_and_locked), [ada, bob])  # type: ignore[arg-type]
         wants_bob = asyncio.create_task(users.lock(second, [ada, bob]))  # whom the first had created
         await begun.rollback()

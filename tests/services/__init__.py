@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import psutil
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 _LOOK_AGAIN_SECONDS = 0.05
 
 

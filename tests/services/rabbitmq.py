@@ -12,7 +12,7 @@ from tests.services import Service, free_port
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _HEADER = b"AMQP\x00\x00\x09\x01"
-_GONE_SECONDS = 10.0
+_GONE_SECONDS = 30.0
 
 
 class RabbitMQ(Service):

@@ -251,7 +251,7 @@ async def _connected(*subscriptions: Subscription) -> None:
 async def heard(subscription: Subscription, messages: int) -> list[Heard]:
     """What is heard next, without the gap of whoever has just begun to listen."""
     found: list[Heard] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < messages:
             message = await anext(subscription)
             if message is not GAP:
@@ -261,7 +261,7 @@ async def heard(subscription: Subscription, messages: int) -> list[Heard]:
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait until a condition holds, with a deadline."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not await holds():
         assert time.monotonic() < deadline, "the condition did not come to hold in time"
         await asyncio.sleep(0.005)
