@@ -107,8 +107,10 @@ class Instance:
             environment = ""
             with contextlib.suppress(psutil.Error):
                 environment = process.environ().get("QUESTLINE_DATA_DIR", "")
-            if (str(self.data) in line or environment == str(self.data)) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(line)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                mine = str(self.data) in line or environment == str(self.data)
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(line)
         return found
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

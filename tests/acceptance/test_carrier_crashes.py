@@ -103,6 +103,7 @@ def test_what_was_acknowledged_is_applied_once_and_in_order(server: EmbeddedPost
     assert report.audit.events > rounds
 
 
+@pytest.mark.timeout(0)  # as many tries as it takes
 @pytest.mark.parametrize(
     ("carriers", "defect"),
     [(transport, defect) for transport, defects in CAUGHT.items() for defect in defects],

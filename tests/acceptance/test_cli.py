@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from questline.store.embedded import EmbeddedPostgres
+from tests.services import free_port
 
 from .conftest import QUESTLINE, Instance, eventually
 
@@ -198,8 +198,7 @@ def test_a_server_says_what_is_wrong_with_its_settings(
 
 
 def test_a_worker_answers_for_its_health_and_finishes_on_a_signal(running: Instance) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     dsn = EmbeddedPostgres(running.data / "postgres").dsn(user="questline_app")
     worker = subprocess.Popen(
         [*QUESTLINE, "work"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -54,6 +54,7 @@ def test_what_was_acknowledged_is_applied_once_whatever_is_killed_frozen_or_cut(
     assert report.audit.events > ROUNDS
 
 
+@pytest.mark.timeout(0)  # as many tries as it takes
 @pytest.mark.parametrize("defect", CAUGHT)
 def test_the_harness_catches(server: EmbeddedPostgres, defect: str) -> None:
     fault, rounds, is_caught = CAUGHT[defect]

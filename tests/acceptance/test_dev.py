@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from questline.store.embedded import EmbeddedPostgres
+from tests.services import free_port
 
 from .conftest import Instance, eventually
 
@@ -105,7 +106,7 @@ def test_a_busy_port_is_named_with_who_has_it_and_what_to_do(instance: Instance)
 
 
 def test_a_killed_supervisor_leaves_nothing_that_runs_or_blocks_the_next_start(instance: Instance) -> None:
-    port = _free_port()
+    port = free_port()
     instance.start(port=port)
     keys = instance.dev_file
     instance.signal(signal.SIGKILL)
@@ -179,11 +180,6 @@ def test_a_directory_with_a_very_long_name_works(tmp_path: Any) -> None:
 def _accepted(instance: Instance, user: str) -> bool:
     send(instance, user, f"key of {user}")
     return True
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_each_worker_answers_for_itself_where_the_file_says(instance: Instance) -> None:

@@ -37,7 +37,7 @@ def test_schemathesis_finds_nothing_in_the_whole_document(running: Instance) -> 
             "eventId": f"task-{number}",
             "payload": {"difficulty": "hard"},
         }
-        assert running.client.post("/v1/events", json=event, headers={"Prefer": "wait=5"}).status_code == 200
+        assert running.client.post("/v1/events", json=event, headers={"Prefer": "wait=30"}).status_code == 200
     running.client.post("/v1/coupons/spring", json=["SPRING-1"])
     drawn = ["--seed", SEED] if SEED else ["--generation-deterministic"]
     done = subprocess.run(

@@ -22,7 +22,7 @@ from .order import disorders
 
 STUCK_SECONDS = 10.0
 STUCK_WITH_CARRIERS_SECONDS = (
-    20.0  # who was cut off from a broker tries again for some seconds, on a busy machine for more
+    45.0  # who was cut off from a broker tries again for some seconds, on a busy machine for more
 )
 
 # What waits elsewhere than in PostgreSQL, asked on a connection of the owner's.

@@ -1,12 +1,14 @@
 """What an installation has beside PostgreSQL: the broker of its transport, a Redis, and a door before each of them."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+from confluent_kafka import KafkaException
 
 from questline.store import kafka_offsets
 from questline.transport.kafka_topic import Topic, Unreachable, admin_of, standing
@@ -77,9 +79,12 @@ class Carriers:
         return sum(end - places.get(partition, 0) for partition, end in ends.items())
 
     def group_size(self, installation: str) -> int:
-        """Return how many consumers the log's partitions are dealt to; 0 while that is being settled."""
+        """Return how many consumers the log's partitions are dealt to; 0 while that is being settled, or nobody answers."""
         admin = admin_of(Topic(f"127.0.0.1:{self._advertised_port}", installation))
-        group = admin.describe_consumer_groups([installation])[installation].result(_ANSWERS_SECONDS)
+        try:
+            group = admin.describe_consumer_groups([installation])[installation].result(_ANSWERS_SECONDS)
+        except (KafkaException, TimeoutError, concurrent.futures.TimeoutError):
+            return 0
         return sum(bool(member.assignment and member.assignment.topic_partitions) for member in group.members)
 
     def settings(self, installation: str, doors: dict[str, Door]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from questline.cache import ranks
 from questline.cache.board_meters import BoardMeters
 from questline.cache.meters import CacheMeters
 from questline.cache.ranks import Ranks
@@ -187,10 +188,11 @@ def add(*amounts: int) -> list[tuple[int, BoardPoints]]:
 
 
 @pytest.fixture
-async def world(database: Any, redis_server: RedisServer) -> AsyncIterator[World]:
+async def world(database: Any, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(ranks, "BOARD_COPY_DEADLINE_SECONDS", 10.0)
     async with Redis.from_url(redis_server.url) as redis:
         await redis.flushall()
-    async for found in world_on(database.app_dsn, redis_server):
+    async for found in world_on(database.app_dsn, redis_server, deadline_seconds=10):
         yield found
 
 
@@ -203,13 +205,14 @@ async def own_redis(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[
 @pytest.fixture
 async def fragile(database: Any, own_redis: RedisServer) -> AsyncIterator[World]:
     """A world whose Redis may be killed."""
-    async for found in world_on(database.app_dsn, own_redis):
+    async for found in world_on(database.app_dsn, own_redis, deadline_seconds=1):
         yield found
 
 
-async def world_on(dsn: str, server: RedisServer) -> AsyncIterator[World]:
+async def world_on(dsn: str, server: RedisServer, deadline_seconds: float) -> AsyncIterator[World]:
+    """A world whose Redis is given longer than users are, since this machine does other things as well."""
     conn = await connect(dsn)
-    client = RedisClient(server.url, CacheMeters(CollectorRegistry()))
+    client = RedisClient(server.url, CacheMeters(CollectorRegistry()), deadline_seconds=deadline_seconds)
     found = World(dsn, conn, client)
     await found.begin()
     yield found

@@ -29,7 +29,8 @@ def node() -> str:
         fcntl.flock(package, fcntl.LOCK_EX)  # tests run side by side, and two installations at once spoil each other's
         if not _INSTALLED.exists():
             command = [str(npm), "install", "--no-package-lock", "--no-fund", "--no-audit"]
-            if subprocess.run(command, cwd=NODE, capture_output=True, check=False).returncode:
+            tries = (subprocess.run(command, cwd=NODE, capture_output=True, check=False) for _ in range(3))
+            if all(tried.returncode for tried in tries):
                 missing_part("@segment/analytics-node (npm install in tests/node)")
             _INSTALLED.touch()
     return str(found)

@@ -59,7 +59,7 @@ def heard(receiver: Receiver) -> Callable[[], Any]:
 
 async def test_it_tells_how_it_does_and_finishes_what_is_under_way_on_a_signal(questline: Instance) -> None:
     go_on = asyncio.Event()
-    async with receiving() as receiver, httpx.AsyncClient() as http:
+    async with receiving() as receiver, httpx.AsyncClient(timeout=60) as http:
 
         async def wait(_: dict[str, Any]) -> Reply:
             await go_on.wait()
@@ -71,10 +71,12 @@ async def test_it_tells_how_it_does_and_finishes_what_is_under_way_on_a_signal(q
         async with process(questline) as (started, url):
             await until(heard(receiver))
             assert [(await http.get(f"{url}{path}")).status_code for path in ("/health", "/ready")] == [200, 200]
-            metrics = (await http.get(f"{url}/metrics")).text
-            assert {"questline_deliveries_under_way 1.0", "questline_deliveries_waiting 1.0"} <= set(
-                metrics.splitlines()
-            )
+
+            async def are_told() -> bool:
+                told = (await http.get(f"{url}/metrics")).text.splitlines()
+                return {"questline_deliveries_under_way 1.0", "questline_deliveries_waiting 1.0"} <= set(told)
+
+            await until(are_told)
             started.send_signal(signal.SIGTERM)
             go_on.set()
             assert await started.wait() == 0

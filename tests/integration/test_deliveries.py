@@ -30,7 +30,7 @@ from structlog.testing import capture_logs
 from questline.cli.doctor import examine
 from questline.model.limits import DELIVERY_TRIES_MAX
 from questline.model.retention import Retention
-from questline.outward import deliveries, receivers
+from questline.outward import deliveries, receivers, webhooks
 from questline.processing.retention import plan, prune
 from questline.store.ids import EventIds
 from questline.store.pool import connect
@@ -73,7 +73,8 @@ async def as_named(body: dict[str, Any]) -> Reply:
 async def test_an_answer_completes_fails_or_is_asked_for_again(
     questline: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receivers, "DELIVERY_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(receivers, "DELIVERY_SECONDS_MAX", 5.0)
+    monkeypatch.setattr(webhooks, "DELIVERY_WAIT_SECONDS", 600.0)  # so that none is sent again while one is waited for
     async with receiving() as receiver:
         receiver.reply = as_named
         app = await shop(questline, receiver)

@@ -4,16 +4,18 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest_api import App, Instance
+from conftest_api import App, Instance, until
 from conftest_deliveries import PROGRAM, SECRET, delivering, receiving, redeem, set_webhook, state, until_tried
 from conftest_served import served
 from test_how_to_send_events import run
+
+from tests.services import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/webhooks.md").read_text(encoding="utf-8")
 
@@ -34,17 +36,26 @@ async def shop(questline: Instance) -> App:
     return await questline.app({**PROGRAM, **yaml.safe_load(blocks("yaml")[0])})
 
 
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def test_the_receiver_of_the_page_gives_what_was_redeemed_once(questline: Instance) -> None:
     app = await shop(questline)
     set_it, *_ = blocks("sh")
     [script] = blocks("python")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     receiver = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         env=os.environ | {"WEBHOOK_SECRET": SECRET, "PORT": str(port)},
     )  # fmt: skip
     try:
+        await until(partial(_listens, port))
         given = {"WEBHOOK_URL": f"http://127.0.0.1:{port}/", "WEBHOOK_SECRET": SECRET}
         [set_] = await shell(app, set_it, **given)
         assert set_["webhookUrl"] == given["WEBHOOK_URL"]

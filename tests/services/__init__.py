@@ -3,6 +3,9 @@
 Each has a module with one subclass of `Service`. `install` brings what they need onto a machine; `.ci/run` calls it.
 """
 
+import contextlib
+import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +19,11 @@ import psutil
 
 READY_SECONDS_MAX = 120.0
 _LOOK_AGAIN_SECONDS = 0.05
+
+# Below those that systems deal out to whoever asks for any; each process of pytest-xdist has its own thousands.
+_ports = itertools.cycle(
+    range(first := 20_000 + 4_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 3), first + 4_000)
+)
 
 
 class Service:
@@ -119,7 +127,9 @@ def running(server: ServiceT) -> Iterator[ServiceT]:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port nobody listens on, of none that the system deals out and of none that tests beside these draw."""
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError

@@ -171,7 +171,7 @@ def _rounded(levels: list[Level]) -> list[tuple[Limit, float, float]]:
 async def test_an_entry_is_found_once_it_was_put_and_until_its_time_is_over(caches: Caches) -> None:
     entries = caches.entries
     assert await entries.get([b"a", b"b"]) == [None, None]
-    entries.put({b"a": b"\x00\xff", b"long": b"1"}, 0.3)
+    entries.put({b"a": b"\x00\xff", b"long": b"1"}, 3.0)
     entries.put({b"long": b"2"}, 60)
     await until(lambda: _holds(entries, b"a", b"\x00\xff"))
     await until(lambda: _holds(entries, b"a", None))
