@@ -62,7 +62,7 @@ from questline.processing.rankings import Rankings
 from questline.processing.seen import SeenTypes
 from questline.settings import CannotStart, SettingError, Settings, variable_of
 from questline.store import api_processes, keys, outbox
-from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
 from questline.store.ids import EventIds
 from questline.store.listener import ACCESS, Listener
 from questline.store.pool import Pool, close_pool, open_pool
@@ -271,6 +271,8 @@ async def _reach(settings: Settings) -> Pool:
             return await open_pool(settings.dsn, max_size=settings.pool_connections, min_size=2)
         except ValueError as fault:
             raise CannotStart(f"QUESTLINE_DSN cannot be used: {fault}") from fault
+        except NOT_LET_IN as fault:
+            raise CannotStart(f"PostgreSQL does not let {variable_of('dsn')} in: {fault}") from fault
         except TRANSIENT_FAULTS as fault:
             if time.monotonic() > deadline:
                 raise CannotStart(f"PostgreSQL cannot be reached: {fault}") from fault

@@ -157,6 +157,38 @@ def test_a_refusal_of_the_api_is_an_error_not_a_trace(running: Instance) -> None
         assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve"],
+        ["migrate"],
+        ["boards", "check", "my-app"],
+        ["prune", "--dry-run", "--events", "400"],
+        ["secrets", "reseal"],
+        ["lag"],
+    ],
+    ids=" ".join,
+)
+def test_a_role_that_postgresql_does_not_know_is_told_of_in_a_line(running: Instance, command: list[str]) -> None:
+    dsn = EmbeddedPostgres(running.data / "postgres").dsn(user="nobody_here")
+    answer = running.run(*command, QUESTLINE_DSN=dsn, QUESTLINE_ADMIN_TOKEN="operator-of-the-tests")
+    assert (answer.returncode, "Traceback" in answer.stderr) == (1, False)
+    assert 'role "nobody_here" does not exist' in answer.stderr
+    assert "Kafka" not in answer.stderr
+
+
+def test_a_server_that_waits_for_postgresql_stops_on_a_signal(tmp_path: Path) -> None:
+    serving = subprocess.Popen(
+        [*QUESTLINE, "serve"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={"PATH": "/usr/bin:/bin", "QUESTLINE_DSN": "postgresql://127.0.0.1:1/x", "QUESTLINE_PORT": str(free_port()),
+             "QUESTLINE_ADMIN_TOKEN": "operator-of-the-tests"},
+    )  # fmt: skip
+    assert serving.stdout is not None
+    assert any("waiting_for_postgres" in line for line in serving.stdout)
+    serving.send_signal(signal.SIGTERM)
+    assert serving.wait(30) == 0  # by itself it would give up after a minute
+
+
 def test_the_doctor_finds_nothing_wrong_with_a_running_instance(running: Instance) -> None:
     answer = running.run("doctor")
     assert answer.returncode == 0, answer.stdout

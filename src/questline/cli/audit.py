@@ -4,10 +4,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from questline.cli.client import Client, ClientError, Key, Url
-from questline.cli.output import console, fail
+from questline.cli.output import fail, show
 
 app = typer.Typer(no_args_is_help=True, help="What was done to the project, by whom and from where.")
 
@@ -26,16 +25,13 @@ def list_acts(
     key: Key = None,
 ) -> None:
     """List acts, newest first."""
-    table = Table("at", "actor", "action", "target", "address")
     given = _given(actor, action, since) | {"limit": limit}
     try:
         items = Client.of(url, key).request("GET", "/v1/audit", params=given).json()["items"]
     except ClientError as error:
         raise fail(str(error)) from error
-    for act in items:
-        target = f"{act['target']['kind']} {act['target']['id']}"
-        table.add_row(act["at"][:19], act["actor"], act["action"], target, act["address"])
-    console.print(table)
+    rows = [{**act, "at": act["at"][:19], "target": f"{act['target']['kind']} {act['target']['id']}"} for act in items]
+    show({name: name for name in ("at", "actor", "action", "target", "address")}, rows)
 
 
 @app.command()

@@ -48,6 +48,9 @@ class Client:
         if file is not None:
             url = url or file.url
             key = key or (file.secret_key if url == file.url else None)
+        for name, given in (("--key", key), ("--token", token)):
+            if given is not None and not given.isascii():
+                raise ClientError(f"{name} is none: it holds {next(c for c in given if not c.isascii())!r}")
         if url is not None and token is not None:
             return cls(url, token, "X-Admin-Token")
         if url is None or key is None:

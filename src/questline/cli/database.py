@@ -2,7 +2,10 @@
 
 from questline.settings import Settings
 from questline.store.embedded import EmbeddedPostgres
+from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
 from questline.store.roles import APP_ROLE
+
+NOT_REACHED = (*TRANSIENT_FAULTS, *NOT_LET_IN)
 
 
 class NoDatabase(Exception):
@@ -27,3 +30,10 @@ def owner_dsn(settings: Settings) -> str:
     if not server.data.exists():
         raise NoDatabase("QUESTLINE_OWNER_DSN is not set, and no questline dev has run here")
     return server.dsn()
+
+
+def not_reached(fault: BaseException) -> str:
+    """Return what to tell an operator of one of NOT_REACHED."""
+    if isinstance(fault, NOT_LET_IN):
+        return f"PostgreSQL lets nobody in who comes like that: {fault}; correct the DSN, or make the role and the database"
+    return f"PostgreSQL cannot be reached: {fault}"

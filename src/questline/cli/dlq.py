@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from questline.cli.client import Client, ClientError, Key, Token, Url
-from questline.cli.output import console, fail
+from questline.cli.output import Json, console, fail, show
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: events that gave up.")
 
@@ -29,28 +28,19 @@ def list_letters(
     user: User = None,
     discarded: Annotated[bool, typer.Option("--discarded", help="Those that were given up for good.")] = False,
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=200)] = 50,
+    as_json: Json = False,
     url: Url = None,
     key: Key = None,
     token: Token = None,
 ) -> None:
-    """Show the newest dead letters."""
+    """Show the newest dead letters. A narrow terminal shows the first columns; a pipe gets all, with tabs between them."""
     wanted = {"project": project, "reasonCode": reason_code, "type": type_, "userId": user}
     query = {name: value for name, value in wanted.items() if value is not None}
     query |= {"discarded": str(discarded).lower(), "limit": str(limit)}
     items = _ask(url, key, token, "GET", "/v1/admin/dlq", params=query)["items"]
-    table = Table("event", "project", "type", "user", "reason", "attempts", "failed", "message", box=None)
-    for item in items:
-        table.add_row(
-            item["eventId"],
-            item["project"],
-            item["type"],
-            item["userId"],
-            item["reason"],
-            str(item["attempts"]),
-            item["failedAt"],
-            item["message"],
-        )
-    console.print(table if items else "there are none")
+    columns = {"event": "eventId", "reason": "reason", "user": "userId", "type": "type", "project": "project",
+               "attempts": "attempts", "failed": "failedAt", "message": "message"}  # fmt: skip
+    show(columns, items, as_json)
 
 
 @app.command()
@@ -58,10 +48,7 @@ def reasons(project: Project = None, url: Url = None, key: Key = None, token: To
     """Count dead letters by project and reason code."""
     query = {} if project is None else {"project": project}
     items = _ask(url, key, token, "GET", "/v1/admin/dlq/reasons", params=query)["items"]
-    table = Table("project", "reason", "events", "discarded", "oldest", "newest", box=None)
-    for item in items:
-        table.add_row(*(str(item[n]) for n in ("project", "reason", "events", "discarded", "oldest", "newest")))
-    console.print(table if items else "there are none")
+    show({name: name for name in ("project", "reason", "events", "discarded", "oldest", "newest")}, items)
 
 
 @app.command()

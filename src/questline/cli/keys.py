@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from questline.cli.client import Client, ClientError, Key, Url
-from questline.cli.output import console, fail
+from questline.cli.output import Json, console, fail, show
 from questline.model.limits import KEY_OVERLAP_SECONDS
 from questline.model.permissions import Scope
 from questline.model.principal import KeyType, Role
@@ -37,14 +36,11 @@ def create(
 
 
 @app.command("list")
-def list_keys(url: Url = None, key: Key = None) -> None:
-    """List the project's keys."""
-    columns = {"id": "id", "prefix": "prefix", "type": "type", "role": "role", "name": "name", "created": "createdAt",
-               "last used": "lastUsedAt", "expires": "expiresAt", "revoked": "revokedAt"}  # fmt: skip
-    table = Table(*columns)
-    for row in _request(url, key, "GET", "/v1/keys")["items"]:
-        table.add_row(*(_cell(row[field]) for field in columns.values()))
-    console.print(table)
+def list_keys(as_json: Json = False, url: Url = None, key: Key = None) -> None:
+    """List the project's keys. A narrow terminal shows the first columns; a pipe gets all, with tabs between them."""
+    columns = {"id": "id", "prefix": "prefix", "role": "role", "name": "name", "type": "type", "revoked": "revokedAt",
+               "expires": "expiresAt", "last used": "lastUsedAt", "created": "createdAt"}  # fmt: skip
+    show(columns, _request(url, key, "GET", "/v1/keys")["items"], as_json)
 
 
 @app.command()
@@ -88,7 +84,3 @@ def _show(made: dict[str, Any]) -> None:
 
 def _moment(given: datetime | None) -> str | None:
     return None if given is None else given.replace(tzinfo=UTC).isoformat()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)[:36]

@@ -8,12 +8,11 @@ import msgspec
 import typer
 
 from questline.assembly_kafka import topic_of
-from questline.cli.database import NoDatabase, app_dsn
+from questline.cli.database import NOT_REACHED, NoDatabase, app_dsn, not_reached
 from questline.cli.output import console, errors, fail
 from questline.model.limits import BACKLOG_COUNTED_MAX
 from questline.settings import CannotStart, SettingError, Settings, load
 from questline.store import kafka_offsets, outbox
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import close, connect
 
 _LOOK_AGAIN_SECONDS = 0.5
@@ -70,8 +69,8 @@ def lag(
             found = asyncio.run(measure(settings))
         except (NoDatabase, CannotStart) as error:
             raise fail(str(error)) from error
-        except TRANSIENT_FAULTS as error:
-            raise fail(f"PostgreSQL cannot be reached: {error}") from error
+        except NOT_REACHED as error:
+            raise fail(not_reached(error)) from error
         except Exception as error:
             if time.monotonic() >= deadline:
                 raise fail(f"Kafka cannot be looked at: {error}") from error

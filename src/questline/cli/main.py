@@ -154,7 +154,7 @@ def deliver(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
 def migrate() -> None:
     """Bring the database to this release's schema, and make the partitions of the months ahead."""
     from questline.assembly_worker import now
-    from questline.store.faults import TRANSIENT_FAULTS
+    from questline.cli.database import NOT_REACHED, not_reached
     from questline.store.migrate import MigrationChanged
     from questline.store.migrate import migrate as bring_up
 
@@ -166,8 +166,8 @@ def migrate() -> None:
         applied = asyncio.run(bring_up(dsn, now()))
     except MigrationChanged as error:
         raise fail(str(error)) from error
-    except TRANSIENT_FAULTS as error:
-        raise fail(f"PostgreSQL cannot be reached: {error}") from error
+    except NOT_REACHED as error:
+        raise fail(not_reached(error)) from error
     console.print(f"applied: {', '.join(applied)}" if applied else "nothing to apply", highlight=False)
 
 

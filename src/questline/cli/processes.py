@@ -124,8 +124,19 @@ async def _serve(
     stop = _stop_signal(parent_pipe)
     listener = listen(settings.host, settings.port) if listen_fd is None else socket.socket(fileno=listen_fd)
     bounds = Bounds(connections=settings.connections_max, hsts_seconds=settings.hsts_seconds)
-    async with api as app, listening(app, listener, bounds) as serving:
-        await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    stopping, started = asyncio.create_task(stop.wait()), asyncio.Event()
+
+    async def answer() -> None:
+        async with api as app, listening(app, listener, bounds) as serving:
+            started.set()
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+
+    answering = asyncio.create_task(answer())
+    await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not started.is_set():  # it waits for PostgreSQL, say, and has nothing under way
+        answering.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await answering
 
 
 @contextlib.asynccontextmanager

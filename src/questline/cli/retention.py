@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from questline.cli.database import NoDatabase, owner_dsn
+from questline.cli.database import NOT_REACHED, NoDatabase, not_reached, owner_dsn
 from questline.cli.output import console, fail
 from questline.model.retention import Retention
 from questline.settings import SettingError, Settings, load, retention_of
@@ -138,15 +138,14 @@ def _settings() -> Settings:
 async def _as_owner(settings: Settings, work: Callable[[Any], Awaitable[None]]) -> None:
     from questline.processing.archive import ArchiveFailed
     from questline.store import retention as store
-    from questline.store.faults import TRANSIENT_FAULTS
     from questline.store.pool import connect
 
     try:
         conn = await connect(owner_dsn(settings))
     except NoDatabase as error:
         raise fail(str(error)) from error
-    except TRANSIENT_FAULTS as error:
-        raise fail(f"PostgreSQL cannot be reached: {error}") from error
+    except NOT_REACHED as error:
+        raise fail(not_reached(error)) from error
     try:
         if not await store.is_owner(conn):
             raise fail("only the owner of the tables may drop them: set QUESTLINE_OWNER_DSN, as for questline migrate")

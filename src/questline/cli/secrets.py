@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from questline.cli.database import NoDatabase, app_dsn
+from questline.cli.database import NOT_REACHED, NoDatabase, app_dsn, not_reached
 from questline.cli.dev_keys import dev_keys
 from questline.cli.output import console, fail
 from questline.control.resealing import Resealed
 from questline.control.resealing import reseal as seal_anew
 from questline.settings import Settings, load
-from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.pool import connect
 from questline.store.sealing import CannotSeal, Sealer, keys_of
 
@@ -36,8 +35,8 @@ def reseal(
         done = asyncio.run(_reseal(settings, Sealer(keys_of(keys))))
     except (NoDatabase, CannotSeal, ValueError) as error:
         raise fail(str(error)) from error
-    except TRANSIENT_FAULTS as fault:
-        raise fail(f"PostgreSQL cannot be reached: {fault}") from fault
+    except NOT_REACHED as fault:
+        raise fail(not_reached(fault)) from fault
     if not quiet:
         console.print(
             f"{done.anew} sealed anew, {done.current} were sealed with the first key already", highlight=False

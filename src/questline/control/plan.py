@@ -56,7 +56,7 @@ def plan(old: dict[str, Any], new: Any) -> Plan:
         before, after = old.get(kind, {}), new.get(kind, {})
         if not isinstance(before, dict) or not isinstance(after, dict):
             if before != after:
-                changes.append(Change("change", kind, "", [], f"{before!r} → {after!r}"))
+                changes.append(Change("change", kind, "", [], f"{_said(old, kind)} → {_said(new, kind)}"))
             continue
         found = (_change(kind, name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
         changes += [change for change in found if change is not None]
@@ -72,6 +72,10 @@ def _change(kind: str, name: str, before: Any, after: Any) -> Change | None:
         return Change("remove", kind, name, [], _NOTES.get(("remove", kind), ""))
     fields = sorted(f for f in {*before, *after} if before.get(f) != after.get(f))
     return Change("change", kind, name, fields)
+
+
+def _said(document: dict[str, Any], name: str) -> str:
+    return repr(document[name]) if name in document else "nothing"
 
 
 def render(result: Plan) -> str:

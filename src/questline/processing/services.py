@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from questline.store.faults import TRANSIENT_FAULTS
+from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
 from questline.transport.pauses import pause
 
 log = structlog.get_logger(__name__)
@@ -21,7 +21,7 @@ async def keep_doing(
     while not stop.is_set():
         try:
             await work()
-        except TRANSIENT_FAULTS as fault:
+        except (*TRANSIENT_FAULTS, *NOT_LET_IN) as fault:
             log.warning(f"{name}.waiting", fault=repr(fault))
         except Exception:
             log.exception(f"{name}.failed")

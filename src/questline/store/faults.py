@@ -78,3 +78,10 @@ def classify(error: BaseException) -> Fault:
         if isinstance(error, fault.kind) and (not fault.codes or code in fault.codes or code[:2] in fault.codes):
             return fault
     return FAULTS[-1]
+
+
+NOT_LET_IN: tuple[type[BaseException], ...] = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # wrong passwords are of its kind
+    asyncpg.InvalidCatalogNameError,
+)
+"""PostgreSQL answers, and knows no such role, password or database: settings are wrong, or it is not set up yet."""
