@@ -124,7 +124,7 @@ class Applier:
                 programs[waiting.project_id], users[waiting.project_id, waiting.user], waiting, event, rows, points
             )
             if isinstance(verdict.result, Decision):
-                standing.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result)
+                standing.add(waiting.project_id, users[waiting.project_id, waiting.user], verdict.result)
             verdicts.append(verdict)
             if isinstance(verdict.result, Decision) and verdict.result.league_points:
                 scores.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result.league_points)
