@@ -66,6 +66,24 @@ async def test_a_refund_without_the_affiliate_is_taken_from_who_earned_the_order
     assert (await app.get("/v1/users/cyd")).status_code == 404
 
 
+@pytest.mark.parametrize("blocked", ["ada", "bob"])
+async def test_a_refund_takes_the_commission_back_while_the_earner_or_the_buyer_is_blocked(
+    questline: Instance, blocked: str
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    await app.send("purchase", "bob", {"amount": 500, "orderId": 1}, headers=WAIT)
+    await questline.drain()
+    await app.post(f"/v1/users/{blocked}/block", json={"reason": "a stolen card"})
+    sent = (await app.send("refund", "bob", {"orderId": 1}, headers=WAIT)).json()
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 0
+    event = (await app.get(f"/v1/events/{sent['eventId']}")).json()
+    assert (event["status"], event["reason"]) == (
+        ("refused", "USER_BLOCKED") if blocked == "bob" else ("processed", "PROCESSED")
+    )
+
+
 async def test_a_refund_finds_its_commission_after_the_keys_of_events_were_pruned(questline: Instance) -> None:
     sales = {**PROGRAM["commissions"]["sales"], "to": "affiliate"}
     app = await questline.app({**PROGRAM, "commissions": {"sales": sales}})

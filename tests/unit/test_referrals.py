@@ -140,6 +140,46 @@ def test_a_commission_may_go_to_whom_the_event_names() -> None:
     assert purse(scenario, "cash") == {"dan": 50}
 
 
+def paid_order(scenario: Scenario) -> None:
+    """Ada brought bob, whose order of 20.00 paid her 1.00."""
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 100}
+
+
+@pytest.mark.parametrize("blocked", ["ada", "bob"])
+def test_a_refund_takes_the_commission_back_while_the_earner_or_the_buyer_is_blocked(blocked: str) -> None:
+    scenario = story()
+    paid_order(scenario)
+    scenario.play([("2026-01-06T13:00Z", blocked, "$block", {"reason": "a stolen card"})])
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+def test_a_refund_of_a_blocked_buyer_takes_commissions_back_and_does_nothing_else() -> None:
+    rules = {"sorry": {"on": "refund", "award": {"coins": 5}}}
+    metrics = {**PROGRAM["metrics"], "refunds": {"on": "refund", "count": True}}
+    guards = {"often": {"kind": "rate", "on": "refund", "times": 1, "window": {"duration": 1, "unit": "hours"}, "action": "refuse"}}  # fmt: skip
+    scenario = story({**PROGRAM, "rules": rules, "metrics": metrics, "guards": guards})
+    paid_order(scenario)
+    scenario.play([("2026-01-06T13:00Z", "bob", "$block", {"reason": "a stolen card"})])
+    refund = scenario.play([("2026-01-06T14:00Z", "bob", "refund", {"orderId": "A1"})])[0].decision
+    assert (refund.outcome.value, refund.reason.value) == ("refused", "USER_BLOCKED")
+    assert refund.message == "the user is blocked; the commissions of the order are taken back all the same"
+    assert ([f.type for f in refund.follow_ups], refund.transfers, refund.metrics) == (["$commission_reversal"], (), ())
+    assert {record.kind.value for record in refund.records} == {"commission"}
+
+
+def test_a_refund_of_a_blocked_buyer_that_comes_before_its_order_lets_it_pay_nothing() -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.play([("2026-01-06T12:00Z", "bob", "$block", {"reason": "a stolen card"})])
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    scenario.play([("2026-01-06T12:00Z", "bob", "$unblock", {"reason": "was none"})])
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": "A1"}))
+    assert purse(scenario, "cash") == {}
+
+
 @pytest.mark.parametrize(
     ("within", "day", "paid"),
     [
