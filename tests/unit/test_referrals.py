@@ -1,16 +1,25 @@
 """Referrals and commissions: attributed once, counted once, paid once, taken back once."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from questline.control.referrals import LETTERS, new_code
+from questline.engine.compile import compile_program
+from questline.engine.metrics import value_hash
 from questline.engine.validate import validate
+from questline.model.event import Event
 from questline.model.limits import REFERRAL_CODE_CHARS
+from questline.model.records import RecordKind
+from questline.model.referrals import CommissionState
 from questline.testing.scenario import Scenario
 
+NOON = datetime(2026, 1, 6, 12, tzinfo=UTC)
 CURRENCIES = {"coins": {"kind": "currency"}, "cash": {"kind": "currency"}}
 REFERRALS: dict[str, Any] = {
     "on": "signup",
@@ -177,6 +186,75 @@ def test_a_refund_of_a_blocked_buyer_that_comes_before_its_order_lets_it_pay_not
     sell(scenario, ("refund", {"orderId": "A1"}))
     scenario.play([("2026-01-06T12:00Z", "bob", "$unblock", {"reason": "was none"})])
     sell(scenario, ("purchase", {"amount": 2_000, "orderId": "A1"}))
+    assert purse(scenario, "cash") == {}
+
+
+def test_a_refund_takes_back_the_currency_that_was_paid_whatever_is_paid_today() -> None:
+    scenario = story()
+    paid_order(scenario)
+    scenario.user("ada").balances["coins"] = 50
+    sales = {**PROGRAM["commissions"]["sales"], "currency": "coins"}
+    scenario.program = compile_program({**PROGRAM, "commissions": {"sales": sales}}, 2)
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    ada = scenario.user("ada")
+    assert (ada.balances, ada.debts) == ({"cash": 0, "coins": 50}, {})
+
+
+def test_what_was_paid_before_the_currency_was_kept_is_taken_back_in_todays() -> None:
+    scenario = story()
+    paid_order(scenario)
+    records = scenario.user("ada").records
+    ((key, state),) = [(key, state) for key, state in records.items() if isinstance(state, CommissionState)]
+    records[key] = msgspec.structs.replace(state, currency="")
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+FORMS = [(77, "77"), ("77", 77), (-3, "-3"), (7.5, "7.5"), (True, "true"), (10**20, str(10**20))]
+
+
+@pytest.mark.parametrize(("sold", "refunded"), FORMS)
+def test_an_order_is_the_same_as_a_number_and_as_text(sold: Any, refunded: Any) -> None:
+    sale, same_sale, refund = (
+        ("purchase", {"amount": 2_000, "orderId": sold}),
+        ("purchase", {"amount": 2_000, "orderId": refunded}),
+        ("refund", {"orderId": refunded}),
+    )
+    for rows, left in (((sale, same_sale), {"ada": 100}), ((sale, refund), {"ada": 0}), ((refund, sale), {})):
+        scenario = story()
+        scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+        sell(scenario, *rows)
+        assert purse(scenario, "cash") == left
+
+
+def as_before(order: Any) -> str:
+    """The name of an order while a number and its text were two."""
+    return f"sales:{value_hash(order).hex()}"
+
+
+@pytest.mark.parametrize("stored", [77, "77"])
+@pytest.mark.parametrize("named", [77, "77"])
+def test_an_order_that_was_stored_as_a_number_or_as_text_is_paid_no_more_and_reversed_by_either(
+    stored: Any, named: Any
+) -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    paid = {"commission": "sales", "order": value_hash(stored).hex(), "amount": 2_000}
+    scenario.apply(Event(UUID(int=1 << 70), 1, "$commission", "ada", paid, NOON))
+    scenario._earners[as_before(stored)] = "ada"
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": named}))
+    assert purse(scenario, "cash") == {"ada": 100}
+    sell(scenario, ("refund", {"orderId": named}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+@pytest.mark.parametrize("stored", [77, "77"])
+@pytest.mark.parametrize("named", [77, "77"])
+def test_an_order_whose_refund_was_stored_first_as_a_number_or_as_text_pays_nothing(stored: Any, named: Any) -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.user("bob").records[RecordKind.COMMISSION, as_before(stored)] = CommissionState(0, "", True)
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": named}))
     assert purse(scenario, "cash") == {}
 
 

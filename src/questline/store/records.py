@@ -191,7 +191,10 @@ _TABLES: dict[RecordKind, _Table] = {
         "load_referrals", "put_referrals", _referral, lambda found: (found.referrer, found.at, found.status)
     ),
     RecordKind.COMMISSION: _Table(
-        "load_commissions", "put_commissions", CommissionState, lambda paid: (paid.amount, paid.plan, paid.reversed)
+        "load_commissions",
+        "put_commissions",
+        CommissionState,
+        lambda paid: (paid.amount, paid.plan, paid.reversed, paid.currency),
     ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
     RecordKind.GUARD: _Table(
