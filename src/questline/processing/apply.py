@@ -23,6 +23,7 @@ from questline.model.event import (
     APPROVE,
     COMMISSION,
     COMMISSION_REVERSED,
+    FULFILMENT_FAIL,
     REWARD_REVOKE,
     Event,
     WaitingEvent,
@@ -35,6 +36,7 @@ from questline.processing.seen import SeenTypes
 from questline.store import (
     boards,
     effects,
+    fulfilments,
     grants,
     leagues,
     referrals,
@@ -296,6 +298,7 @@ def _wanted(
 # What commands take back or give back was moved once, maybe in currencies that the program has no more.
 _MOVED_ONCE = {
     REWARD_REVOKE: grants.given,
+    FULFILMENT_FAIL: fulfilments.priced_in,
     COMMISSION_REVERSED: referrals.paid,
 }
 
