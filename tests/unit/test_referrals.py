@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from questline.control.referrals import LETTERS, new_code
 from questline.engine.compile import compile_program
 from questline.engine.metrics import value_hash
+from questline.engine.order import order_dependent
 from questline.engine.validate import validate
 from questline.model.event import Event
 from questline.model.limits import REFERRAL_CODE_CHARS
+from questline.model.program import parse
 from questline.model.records import RecordKind
 from questline.model.referrals import CommissionState
 from questline.testing.scenario import Scenario
@@ -345,6 +347,43 @@ def test_orders_and_refunds_leave_the_same_in_any_order(rows: list[tuple[str, in
             assert {user: cash for user, cash in purse(scenario, "cash").items() if cash} == (
                 {earner: expected} if expected else {}
             )
+
+
+ORDERS_OF_ARRIVAL: list[tuple[dict[str, Any], dict[str, str]]] = [
+    (PROGRAM, {
+        "referrals": "the first code that comes stays; what qualifies counts only after it",
+        "commissions.sales": "a sale that comes before its buyer's referral pays nobody; a plan reads metric.brought",
+    }),
+    ({**PROGRAM, "commissions": {}, "referrals": {**REFERRALS, "qualify": None}}, {
+        "referrals": "the first code that comes stays",
+    }),
+    ({**AFFILIATES, "commissions": {"a": {**AFFILIATES["commissions"]["a"], "when": {"field": "balance.coins", "op": "lt", "value": 9}}}}, {
+        "commissions.a": "its condition reads balance.coins",
+    }),
+    (AFFILIATES, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "marked"), ORDERS_OF_ARRIVAL)
+def test_a_plan_marks_what_pays_others_by_what_came_before(program: dict[str, Any], marked: dict[str, str]) -> None:
+    document = {name: value for name, value in program.items() if value}
+    if "referrals" in document:
+        document["referrals"] = {name: value for name, value in document["referrals"].items() if value}
+    found = order_dependent(parse(document))
+    assert {path: why for path, why in found.items() if path.startswith(("referrals", "commissions"))} == marked
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_bought_before_the_code_arrives_pays_nobody_whenever_it_was_bought(late: bool) -> None:
+    scenario = story()
+    rows = [
+        ("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"}),
+        ("2026-01-05T13:00Z", "bob", "purchase", {"amount": 2_000, "orderId": 1}),
+    ]
+    scenario.play(reversed(rows) if late else rows)
+    assert [purse(scenario, currency) for currency in ("coins", "cash")] == (
+        [{}, {}] if late else [{"ada": 50, "bob": 10}, {"ada": 100}]
+    )
 
 
 def test_codes_are_short_and_of_letters_nobody_takes_for_others() -> None:
