@@ -102,7 +102,9 @@ class World:
             rows.add(self.project, self.users[user], [change])
         for user, hidden in (hide or {}).items():
             state = BlockState(hidden, hidden, "", NOW)
-            standing.add(self.project, self.users[user], SimpleNamespace(records=[SimpleNamespace(state=state)]))  # type: ignore[arg-type]
+            blocked = SimpleNamespace(id=self.users[user], blocked=state.blocked)
+            decision = SimpleNamespace(records=[SimpleNamespace(state=state)], board_points=())
+            standing.add(self.project, blocked, decision)  # type: ignore[arg-type]
         async with self.conn.transaction():
             await standing.restore(self.conn, shard)
             await boards.add_points(self.conn, shard, rows, touched)

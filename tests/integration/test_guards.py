@@ -246,6 +246,25 @@ async def test_a_blocked_users_standing_leaves_the_boards_and_comes_back_as_it_w
     assert (await run(app, "cyd", 1, at=THEN))["status"] == "processed"
 
 
+async def test_what_scores_while_a_user_is_hidden_counts_beside_the_boards_and_returns_with_the_rest(
+    questline: Instance,
+) -> None:
+    store = {"mug": {"price": {"coins": 1}, "fulfilment": "manual"}}
+    sorry = {"on": "$fulfilment_fail", "award": {"XP": 3}}
+    app = await questline.app({**PROGRAM, "rules": {**PROGRAM["rules"], "sorry": sorry}, "store": store})
+    for user in ("ada", "bob"):
+        await run(app, user, 100)
+    sold = (await app.post("/v1/store/mug/redeem", json={"userId": "ada"})).json()["eventId"]
+    await app.post("/v1/users/ada/block", json={"reason": "a bot"})
+    assert (await app.post(f"/v1/fulfilments/{sold}/fail", json={"note": "none left"})).status_code == 200
+    assert {row[2] for row in await rows_of_boards(app)} == {"bob"}
+    assert await rebuild(app, board_rebuild.compare) == []
+    assert (await app.post("/v1/users/ada/unblock", json={"reason": "was none"})).status_code == 200
+    page = (await app.get("/v1/leaderboards?metric=xp&periodKey=all-time")).json()
+    assert [(e["userId"], e["score"]) for e in page["entries"]] == [("ada", 103), ("bob", 100)]
+    assert await rebuild(app, board_rebuild.compare) == []
+
+
 async def test_a_rebuild_keeps_hidden_entries_hidden_and_mends_them(questline: Instance) -> None:
     app = await questline.app(PROGRAM)
     for user in ("ada", "bob"):

@@ -554,6 +554,26 @@ async def test_a_seasons_end_takes_gives_and_tells_as_a_naive_count_says(world: 
     assert Counter(type_ for _, type_, _ in await world.notices()) == {"season.ended": 120, "season.reset": 60}
 
 
+async def block(world: World, user: str, standing: str) -> None:
+    payload = {"reason": "a bot", "standing": standing}
+    event = world._event(user, payload, world.now, world.now)
+    await world.apply([msgspec.structs.replace(event, type="$block")])
+
+
+async def test_a_seasons_end_takes_from_blocked_users_too_and_gives_to_those_whose_standing_was_kept(
+    world: World,
+) -> None:
+    await world.put_program(SEASONAL)
+    await world.play([(user, 50 - n, MONDAY) for n, user in enumerate(("ada", "bob", "cyd", "dan"))])
+    world.now = MONDAY + WEEK + timedelta(minutes=1)
+    await block(world, "ada", "keep")
+    await block(world, "bob", "remove")
+    await world.season_ends().run_once()
+    await block(world, "cyd", "remove")  # has a place already
+    await world.drain()
+    assert await coins(world) == {"ada": 1_000, "bob": 0, "cyd": 0, "dan": 100}
+
+
 async def test_a_season_waits_for_its_end_and_for_what_was_received_before_it(world: World) -> None:
     await played_season(world)
     ended, world.now = world.now, MONDAY + WEEK

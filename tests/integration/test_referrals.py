@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from conftest_api import App, Instance
 
+from questline.engine.metrics import value_hash
+from questline.model.hashing import command_key_hash
 from questline.model.limits import REFERRAL_CHAIN_MAX
 
 PROGRAM: dict[str, Any] = {
@@ -64,6 +66,71 @@ async def test_a_refund_without_the_affiliate_is_taken_from_who_earned_the_order
     await questline.drain()
     assert await app.balance("ada", "cash") == 50
     assert (await app.get("/v1/users/cyd")).status_code == 404
+
+
+@pytest.mark.parametrize("blocked", ["ada", "bob"])
+async def test_a_refund_takes_the_commission_back_while_the_earner_or_the_buyer_is_blocked(
+    questline: Instance, blocked: str
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    await app.send("purchase", "bob", {"amount": 500, "orderId": 1}, headers=WAIT)
+    await questline.drain()
+    await app.post(f"/v1/users/{blocked}/block", json={"reason": "a stolen card"})
+    sent = (await app.send("refund", "bob", {"orderId": 1}, headers=WAIT)).json()
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 0
+    event = (await app.get(f"/v1/events/{sent['eventId']}")).json()
+    assert (event["status"], event["reason"]) == (
+        ("refused", "USER_BLOCKED") if blocked == "bob" else ("processed", "PROCESSED")
+    )
+
+
+async def rows_of(app: App, sql: str) -> list[Any]:
+    """What a statement finds; its $1 is the project."""
+    project_id = await app.instance.owner.fetchval("SELECT id FROM projects WHERE app_id = $1", app.app_id)
+    return await app.instance.owner.fetch(sql, project_id)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_refund_takes_back_what_was_paid_after_the_program_pays_another_currency(
+    questline: Instance, kept: bool
+) -> None:
+    app = await questline.app({**PROGRAM, "rules": {"gift": {"on": "hello", "award": {"coins": 80}}}})
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    await app.send("purchase", "bob", {"amount": 500, "orderId": 1}, headers=WAIT)
+    await questline.drain()
+    if not kept:  # as rows are that were written before
+        await rows_of(app, "UPDATE commissions SET currency = '' WHERE project_id = $1")
+    sales = {**PROGRAM["commissions"]["sales"], "currency": "coins"}
+    coins = {"currencies": {"coins": {"kind": "currency"}}, "commissions": {"sales": sales}}
+    assert (await app.put("/v1/program", json={**PROGRAM, **coins})).status_code == 200
+    await app.send("refund", "bob", {"orderId": "1"}, headers=WAIT)
+    await questline.drain()
+    held = "SELECT currency, amount, debt FROM balances b JOIN users u ON u.id = b.user_id AND u.external_id = 'ada'"
+    found = {row[0]: (row[1], row[2]) for row in await rows_of(app, f"{held} WHERE b.project_id = $1")}
+    assert found == ({"coins": (130, 0), "cash": (0, 0)} if kept else {"coins": (80, 0), "cash": (50, 0)})
+
+
+async def test_an_order_that_was_stored_as_a_number_is_reversed_by_its_text_and_pays_no_more(
+    questline: Instance,
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("signup", "bob", {"referralCode": await code(app, "ada")}, headers=WAIT)
+    await app.send("purchase", "bob", {"amount": 500, "orderId": 77}, headers=WAIT)
+    await questline.drain()
+    text, number = (f"sales:{value_hash(order).hex()}" for order in ("77", 77))
+    renamed = (
+        f"UPDATE commissions SET commission = '{number}' WHERE project_id = $1 AND commission = '{text}' RETURNING 1"
+    )
+    assert len(await rows_of(app, renamed)) == 1  # as it was named before
+    await rows_of(app, f"DELETE FROM dedupe_keys WHERE project_id = $1 AND key_hash = '\\x{command_key_hash('$commission', text).hex()}'")  # fmt: skip
+    await app.send("purchase", "bob", {"amount": 500, "orderId": "77"}, headers=WAIT)
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 50
+    await app.send("refund", "bob", {"orderId": "77"}, headers=WAIT)
+    await questline.drain()
+    assert await app.balance("ada", "cash") == 0
 
 
 async def test_a_refund_finds_its_commission_after_the_keys_of_events_were_pruned(questline: Instance) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger import misbooked
 from typer.testing import CliRunner
 
+from questline.api import sweeps as shown_sweeps
 from questline.assembly import now
 from questline.cli import achievements, client
 from questline.cli.main import app as command
@@ -75,6 +76,32 @@ async def test_a_preview_says_who_and_what_it_would_cost_and_changes_nothing(que
     assert (await app.get("/v1/achievements/four/retroactive")).status_code == 404
     assert (await app.get(f"{PATH}?limit=5001")).json()["parameter"] == "limit"
     assert (await app.get(f"{PATH}?cursor=x")).json()["parameter"] == "cursor"
+
+
+async def test_a_post_with_preview_shows_the_same_and_starts_nothing(questline: Instance) -> None:
+    app = await played(questline)
+    looked = await app.post(f"{PATH}?preview=true")
+    assert (looked.status_code, looked.json()) == (200, (await app.get(PATH)).json())
+    assert (await app.post(f"{PATH}?preview=true&limit=3")).json()["examined"] == 3
+    assert (await app.post(f"{PATH}?preview=true&limit=5001")).json()["parameter"] == "limit"
+    assert (looked.json()["sweep"], await service(questline).run_once()) == (None, 0)
+    assert (await app.post(f"{PATH}?preview=false")).status_code == 202
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_preview_counts_a_shared_stock_down_over_its_page(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(shown_sweeps, "SWEEP_BATCH_USERS", 2)  # the page is looked at in several batches
+    app = await played(questline)
+    rewards = {"badge": {"type": "badge", "stock": 3}, "code": {"type": "coupon", "grant": "claim"}}
+    for name, reward in rewards.items():
+        assert (await app.put(f"/v1/rewards/{name}", json=reward)).status_code == 200
+    await app.post("/v1/coupons/code", json=["A1", "A2"])
+    scarce = {**THREE, "rewards": [{"currency": "coins", "value": 100}, {"reward": "badge"}, {"reward": "code"}]}
+    assert (await app.put("/v1/achievements/three", json=scarce)).status_code == 200
+    seen = (await app.request(method, f"{PATH}?preview=true")).json()
+    assert (seen["found"], seen["cost"]) == (6, {"coins": 600, "badge": 3, "code": 2})
 
 
 async def test_an_award_goes_on_where_a_worker_stopped_and_pays_once(questline: Instance) -> None:

@@ -395,3 +395,18 @@ async def test_a_currency_that_the_program_has_no_more_is_taken_back_as_well(
     )
     assert tuple(row) == left
     assert await misbooked(questline.owner) == []
+
+
+async def test_a_refund_in_a_currency_that_the_program_has_no_more_tells_the_whole_balance(
+    questline: Instance,
+) -> None:
+    app = await questline.app(STORE)
+    await rich(app, "ada", amount=60)
+    redeemed = (await app.post("/v1/store/mug/redeem", json={"userId": "ada"})).json()["eventId"]
+    assert (await app.put("/v1/program", json={"currencies": {"gems": {"kind": "currency"}}})).status_code == 200
+    failed = (await app.post(f"/v1/fulfilments/{redeemed}/fail", json={"note": "none left"})).json()
+    held = await questline.owner.fetchval(
+        "SELECT amount FROM balances b JOIN projects p ON p.id = b.project_id WHERE p.app_id = $1 AND currency = 'coins'",
+        app.app_id,
+    )
+    assert (failed["outcome"]["balances"], held) == ({"coins": 60}, 60)

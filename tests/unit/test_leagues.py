@@ -189,6 +189,42 @@ def test_a_seasons_end_takes_what_was_there_and_then_gives() -> None:
     assert [n.type for n in played[0].decision.notices] == ["season.reset", "season.ended"]
 
 
+BLOCKED = [
+    ("keep",   ("coins -20 season:winter:reset", "coins +50 season:winter:xp:2"), ["season.reset", "season.ended"]),
+    ("remove", ("coins -20 season:winter:reset",),                               ["season.reset"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("standing", "effects", "notices"), BLOCKED)
+def test_a_seasons_end_takes_from_blocked_users_and_gives_to_those_whose_standing_was_kept(
+    standing: str, effects: tuple[str, ...], notices: list[str]
+) -> None:
+    scenario = Scenario(program(seasons={"winter": SEASON}, metrics=METRICS))
+    scenario.user().balances["coins"] = 30
+    scenario.play([("2026-01-19T00:00Z", "$block", {"reason": "a bot", "standing": standing})])
+    payload = {"season": "winter", "places": [{"board": "xp", "rank": 2, "score": 9}], "reset": {"coins": 20}}
+    played = scenario.play([("2026-01-20T00:01Z", "$season_result", payload)])[0]
+    assert (played.effects, [n.type for n in played.decision.notices]) == (effects, notices)
+
+
+RESULT = {
+    "league": "weekly", "week": "2026-W02", "cohort": 1, "members": 9, "rank": 1, "score": 5, "outcome": "promoted",
+    "before": 1, "after": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("standing", "given"), [("keep", 50), ("remove", 0)])
+def test_who_is_blocked_after_a_week_was_settled_stands_as_it_says_and_is_given_as_the_block_says(
+    standing: str, given: int
+) -> None:
+    tier = {"rewards": [{"from": 1, "rewards": [{"currency": "coins", "value": 50}]}]}
+    scenario = Scenario(program(leagues={"weekly": league(tiers=[tier, {}], promote=1)}))
+    scenario.play([("2026-01-12T00:00Z", "$block", {"reason": "a bot", "standing": standing})])
+    played = scenario.play([("2026-01-12T00:01Z", "$league_result", RESULT)])[0]
+    assert played.effects[-1] == "league weekly - → 2 promoted"
+    assert scenario.user().balances.get("coins", 0) == given
+
+
 @pytest.mark.parametrize(
     ("document", "path", "part"),
     [

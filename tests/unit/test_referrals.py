@@ -1,16 +1,27 @@
 """Referrals and commissions: attributed once, counted once, paid once, taken back once."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from questline.control.referrals import LETTERS, new_code
+from questline.engine.compile import compile_program
+from questline.engine.metrics import value_hash
+from questline.engine.order import order_dependent
 from questline.engine.validate import validate
+from questline.model.event import Event
 from questline.model.limits import REFERRAL_CODE_CHARS
+from questline.model.program import parse
+from questline.model.records import RecordKind
+from questline.model.referrals import CommissionState
 from questline.testing.scenario import Scenario
 
+NOON = datetime(2026, 1, 6, 12, tzinfo=UTC)
 CURRENCIES = {"coins": {"kind": "currency"}, "cash": {"kind": "currency"}}
 REFERRALS: dict[str, Any] = {
     "on": "signup",
@@ -140,6 +151,115 @@ def test_a_commission_may_go_to_whom_the_event_names() -> None:
     assert purse(scenario, "cash") == {"dan": 50}
 
 
+def paid_order(scenario: Scenario) -> None:
+    """Ada brought bob, whose order of 20.00 paid her 1.00."""
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 100}
+
+
+@pytest.mark.parametrize("blocked", ["ada", "bob"])
+def test_a_refund_takes_the_commission_back_while_the_earner_or_the_buyer_is_blocked(blocked: str) -> None:
+    scenario = story()
+    paid_order(scenario)
+    scenario.play([("2026-01-06T13:00Z", blocked, "$block", {"reason": "a stolen card"})])
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+def test_a_refund_of_a_blocked_buyer_takes_commissions_back_and_does_nothing_else() -> None:
+    rules = {"sorry": {"on": "refund", "award": {"coins": 5}}}
+    metrics = {**PROGRAM["metrics"], "refunds": {"on": "refund", "count": True}}
+    guards = {"often": {"kind": "rate", "on": "refund", "times": 1, "window": {"duration": 1, "unit": "hours"}, "action": "refuse"}}  # fmt: skip
+    scenario = story({**PROGRAM, "rules": rules, "metrics": metrics, "guards": guards})
+    paid_order(scenario)
+    scenario.play([("2026-01-06T13:00Z", "bob", "$block", {"reason": "a stolen card"})])
+    refund = scenario.play([("2026-01-06T14:00Z", "bob", "refund", {"orderId": "A1"})])[0].decision
+    assert (refund.outcome.value, refund.reason.value) == ("refused", "USER_BLOCKED")
+    assert refund.message == "the user is blocked; the commissions of the order are taken back all the same"
+    assert ([f.type for f in refund.follow_ups], refund.transfers, refund.metrics) == (["$commission_reversal"], (), ())
+    assert {record.kind.value for record in refund.records} == {"commission"}
+
+
+def test_a_refund_of_a_blocked_buyer_that_comes_before_its_order_lets_it_pay_nothing() -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.play([("2026-01-06T12:00Z", "bob", "$block", {"reason": "a stolen card"})])
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    scenario.play([("2026-01-06T12:00Z", "bob", "$unblock", {"reason": "was none"})])
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": "A1"}))
+    assert purse(scenario, "cash") == {}
+
+
+def test_a_refund_takes_back_the_currency_that_was_paid_whatever_is_paid_today() -> None:
+    scenario = story()
+    paid_order(scenario)
+    scenario.user("ada").balances["coins"] = 50
+    sales = {**PROGRAM["commissions"]["sales"], "currency": "coins"}
+    scenario.program = compile_program({**PROGRAM, "commissions": {"sales": sales}}, 2)
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    ada = scenario.user("ada")
+    assert (ada.balances, ada.debts) == ({"cash": 0, "coins": 50}, {})
+
+
+def test_what_was_paid_before_the_currency_was_kept_is_taken_back_in_todays() -> None:
+    scenario = story()
+    paid_order(scenario)
+    records = scenario.user("ada").records
+    ((key, state),) = [(key, state) for key, state in records.items() if isinstance(state, CommissionState)]
+    records[key] = msgspec.structs.replace(state, currency="")
+    sell(scenario, ("refund", {"orderId": "A1"}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+FORMS = [(77, "77"), ("77", 77), (-3, "-3"), (7.5, "7.5"), (True, "true"), (10**20, str(10**20))]
+
+
+@pytest.mark.parametrize(("sold", "refunded"), FORMS)
+def test_an_order_is_the_same_as_a_number_and_as_text(sold: Any, refunded: Any) -> None:
+    sale, same_sale, refund = (
+        ("purchase", {"amount": 2_000, "orderId": sold}),
+        ("purchase", {"amount": 2_000, "orderId": refunded}),
+        ("refund", {"orderId": refunded}),
+    )
+    for rows, left in (((sale, same_sale), {"ada": 100}), ((sale, refund), {"ada": 0}), ((refund, sale), {})):
+        scenario = story()
+        scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+        sell(scenario, *rows)
+        assert purse(scenario, "cash") == left
+
+
+def as_before(order: Any) -> str:
+    """The name of an order while a number and its text were two."""
+    return f"sales:{value_hash(order).hex()}"
+
+
+@pytest.mark.parametrize("stored", [77, "77"])
+@pytest.mark.parametrize("named", [77, "77"])
+def test_an_order_that_was_stored_as_a_number_or_as_text_is_paid_no_more_and_reversed_by_either(
+    stored: Any, named: Any
+) -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    paid = {"commission": "sales", "order": value_hash(stored).hex(), "amount": 2_000}
+    scenario.apply(Event(UUID(int=1 << 70), 1, "$commission", "ada", paid, NOON))
+    scenario._earners[as_before(stored)] = "ada"
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": named}))
+    assert purse(scenario, "cash") == {"ada": 100}
+    sell(scenario, ("refund", {"orderId": named}))
+    assert purse(scenario, "cash") == {"ada": 0}
+
+
+@pytest.mark.parametrize("stored", [77, "77"])
+@pytest.mark.parametrize("named", [77, "77"])
+def test_an_order_whose_refund_was_stored_first_as_a_number_or_as_text_pays_nothing(stored: Any, named: Any) -> None:
+    scenario = story()
+    scenario.play([("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"})])
+    scenario.user("bob").records[RecordKind.COMMISSION, as_before(stored)] = CommissionState(0, "", True)
+    sell(scenario, ("purchase", {"amount": 2_000, "orderId": named}))
+    assert purse(scenario, "cash") == {}
+
+
 @pytest.mark.parametrize(
     ("within", "day", "paid"),
     [
@@ -227,6 +347,43 @@ def test_orders_and_refunds_leave_the_same_in_any_order(rows: list[tuple[str, in
             assert {user: cash for user, cash in purse(scenario, "cash").items() if cash} == (
                 {earner: expected} if expected else {}
             )
+
+
+ORDERS_OF_ARRIVAL: list[tuple[dict[str, Any], dict[str, str]]] = [
+    (PROGRAM, {
+        "referrals": "the first code that comes stays; what qualifies counts only after it",
+        "commissions.sales": "a sale that comes before its buyer's referral pays nobody; a plan reads metric.brought",
+    }),
+    ({**PROGRAM, "commissions": {}, "referrals": {**REFERRALS, "qualify": None}}, {
+        "referrals": "the first code that comes stays",
+    }),
+    ({**AFFILIATES, "commissions": {"a": {**AFFILIATES["commissions"]["a"], "when": {"field": "balance.coins", "op": "lt", "value": 9}}}}, {
+        "commissions.a": "its condition reads balance.coins",
+    }),
+    (AFFILIATES, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "marked"), ORDERS_OF_ARRIVAL)
+def test_a_plan_marks_what_pays_others_by_what_came_before(program: dict[str, Any], marked: dict[str, str]) -> None:
+    document = {name: value for name, value in program.items() if value}
+    if "referrals" in document:
+        document["referrals"] = {name: value for name, value in document["referrals"].items() if value}
+    found = order_dependent(parse(document))
+    assert {path: why for path, why in found.items() if path.startswith(("referrals", "commissions"))} == marked
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_bought_before_the_code_arrives_pays_nobody_whenever_it_was_bought(late: bool) -> None:
+    scenario = story()
+    rows = [
+        ("2026-01-05T12:00Z", "bob", "signup", {"referralCode": "ADA22222"}),
+        ("2026-01-05T13:00Z", "bob", "purchase", {"amount": 2_000, "orderId": 1}),
+    ]
+    scenario.play(reversed(rows) if late else rows)
+    assert [purse(scenario, currency) for currency in ("coins", "cash")] == (
+        [{}, {}] if late else [{"ada": 50, "bob": 10}, {"ada": 100}]
+    )
 
 
 def test_codes_are_short_and_of_letters_nobody_takes_for_others() -> None:

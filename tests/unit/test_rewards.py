@@ -16,6 +16,8 @@ from questline.engine.compile import compile_program
 from questline.engine.decide import decide
 from questline.engine.validate import validate
 from questline.model.event import Event
+from questline.model.items import ItemState, Lot
+from questline.model.records import RecordKind
 from questline.model.redemptions import FULFILMENT_TRANSITIONS, FulfilmentState
 from questline.model.rewards import TRANSITIONS, GrantState, GrantStatus
 from questline.model.state import UserState
@@ -466,3 +468,35 @@ def test_rewards_without_stock_or_limit_are_the_same_in_whatever_order_their_eve
             scenario.apply(event)
         states.append((scenario.user().balances, scenario.user().levels, scenario.user().records))
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "held", "fits"),
+    [
+        ({"cap": 3, "by": "units"}, {},                 False),
+        ({"cap": 4, "by": "units"}, {},                 True),
+        ({"cap": 4, "by": "units"}, {"c": 1},           False),
+        ({"cap": 1, "by": "kinds"}, {},                 False),
+        ({"cap": 2, "by": "kinds"}, {},                 True),
+        ({"cap": 2, "by": "kinds"}, {"c": 5},           False),
+        ({"cap": 2, "by": "kinds"}, {"a": 1, "c": 1},   False),
+        ({"cap": 2, "by": "kinds"}, {"a": 1, "b": 1},   True),
+    ],
+)  # fmt: skip
+def test_a_claim_of_several_items_gives_all_of_them_or_is_refused_and_can_be_repeated(
+    inventory: dict[str, Any], held: dict[str, int], fits: bool
+) -> None:
+    scenario = Scenario({
+        "currencies": {"coins": {"kind": "currency"}}, "items": {"a": {}, "b": {}, "c": {}}, "inventory": inventory,
+        "rewards": {"box": {"type": "item", "items": {"a": 2, "b": 2}, "grant": "claim"}},
+        "rules": {"box": {"on": "box", "rewards": [{"reward": "box"}]}},
+    })  # fmt: skip
+    records, at = scenario.user().records, "2026-01-05T08:00Z"
+    records |= {(RecordKind.ITEM, item): ItemState((Lot(units, None),)) for item, units in held.items()}
+    found = effects(scenario, (at, "box", {}), (at, "$reward_claim", of(1)))[1]
+    had = {item: held.get(item, 0) for item in "ab"}
+    given = tuple(f"item {item} {units or '-'} → {units + 2}" for item, units in had.items())
+    assert found == ((*given, "grant #1 box PENDING → box CLAIMED") if fits else ("refused INVENTORY_FULL",))
+    state = records[RecordKind.GRANT, grant(1)]
+    assert isinstance(state, GrantState)
+    assert (state.status is GrantStatus.CLAIMED) is fits

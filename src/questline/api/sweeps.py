@@ -11,7 +11,7 @@ from questline.api.services import Services
 from questline.model.limits import SWEEP_BATCH_USERS, SWEEP_LOOK_USERS, SWEEP_SAMPLE_USERS
 from questline.model.sweeps import Sweep
 from questline.processing.programs import Program
-from questline.processing.sweeps import Finding, look, total
+from questline.processing.sweeps import Finding, look, shared_stocks, total
 from questline.store import sweeps
 from questline.store.pool import Connection
 
@@ -38,8 +38,8 @@ class SweepView(msgspec.Struct, frozen=True, rename="camel"):
 class Preview(msgspec.Struct, frozen=True, rename="camel"):
     """What a sweep would do to a page of users; add the pages up.
 
-    `found` are those it would change, a few of whom are the `sample`; `cost` is what they are given, by
-    currency, item and reward; whether a stock lasts for all of them is not asked.
+    `found` are those it would change, a few of whom are the `sample`; `cost` is what they are given, by currency, item and
+    reward. A stock that all share is counted down over the page; each page begins with what is there.
     `users` is how many the project has. `sweep` is the one that was started, if it was.
     """
 
@@ -91,8 +91,10 @@ async def preview_of(
     after, examined = int(cursor or 0), 0
     further: int | None = after
     found: list[Finding] = []
+    shared = await shared_stocks(conn, program, sweep)
     while further is not None and examined < limit:
-        seen = await look(conn, program, sweep, further, min(SWEEP_BATCH_USERS, limit - examined), services.now())
+        batch = min(SWEEP_BATCH_USERS, limit - examined)
+        seen = await look(conn, program, sweep, further, batch, services.now(), shared)
         examined, further = examined + seen.examined, seen.last
         found += [finding for finding in seen.found if finding.affected]
     known = await sweeps.find(conn, sweep.project_id, sweep.kind, sweep.name, sweep.program_version)

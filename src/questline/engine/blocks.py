@@ -9,6 +9,7 @@ from questline.model.records import SELF, RecordKind
 
 if TYPE_CHECKING:
     from questline.engine.draft import Draft
+    from questline.engine.footprints import Touched
 
 
 def block(draft: "Draft") -> None:
@@ -31,6 +32,17 @@ def unblock(draft: "Draft") -> None:
         at = max(suspicion.at, draft.event.occurred_at)
         draft.put(RecordKind.SUSPICION, SELF, SuspicionState(0, at), "command:unblock")
     draft.notice("user.unblocked", reason=_reason(draft))
+
+
+def touch_standing(touched: "Touched") -> None:
+    """Add what tells whether a user's standing is off the boards."""
+    touched.record((RecordKind.BLOCK, SELF))
+
+
+def is_off_boards(draft: "Draft") -> bool:
+    """Tell whether the user is blocked, and their standing off the boards."""
+    state = cast(BlockState | None, draft.record(RecordKind.BLOCK, SELF))
+    return state is not None and state.off_boards
 
 
 def _put(draft: "Draft", *, blocked: bool, off_boards: bool) -> None:

@@ -167,9 +167,9 @@ COMMANDS: dict[str, Command] = {
     PROGRESS: Command(progress.report, _touch_progress),
     REFERRAL_QUALIFIED: Command(referrals.reward, _touch_referrer),
     COMMISSION: Command(commissions.earn, _touch_commissions, commissions.keys),
-    COMMISSION_REVERSED: Command(commissions.reverse, _touch_commissions, commissions.keys),
-    SEASON_RESULT: Command(seasons.end_season, seasons.touch),
-    LEAGUE_RESULT: Command(leagues.end_week, leagues.touch, leagues.keys),
+    COMMISSION_REVERSED: Command(commissions.reverse, _touch_commissions, commissions.keys, when_blocked=True),
+    SEASON_RESULT: Command(seasons.end_season, seasons.touch, when_blocked=True),
+    LEAGUE_RESULT: Command(leagues.end_week, leagues.touch, leagues.keys, when_blocked=True),
     APPROVE: Command(reviews.approve, _touch_nothing),  # that of a held event which is not there; see as_approved
     DENY: Command(reviews.deny, _touch_nothing, lambda event, zone: (reviews.key(event, zone),), when_blocked=True),
     BLOCK: Command(blocks.block, _touch_block, when_blocked=True),

@@ -1,8 +1,11 @@
 """Commissions: a share of an order to who brought the buyer, once per order, taken back on a refund."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from questline.engine.conditions import compile_condition
 from questline.engine.fields import MISSING, payload_field
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from questline.model.program import ProgramDocument
 
 _WHOLE = 10_000  # basis points
+_SPELLS_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false")
 
 SCHEMA: dict[str, Any] = map_of(
     object_of(
@@ -83,13 +87,19 @@ def compile_sale(name: str, commission: Commission) -> Callable[["Draft"], None]
     def step(draft: "Draft") -> None:
         if test is not None and not test(draft.view):
             return
-        earner, order = _earner(draft, commission), _order(draft.event, commission)
+        earner, names = _earner(draft, commission), _names(draft.event, commission)
         amount = operand(get_amount(draft.event))
-        if earner is None or order is None or amount is None or not 0 < amount <= AMOUNT_MAX:
+        if earner is None or not names or amount is None or not 0 < amount <= AMOUNT_MAX:
             return
-        if draft.record(RecordKind.COMMISSION, f"{name}:{order}") is not None:
+        if any(draft.record(RecordKind.COMMISSION, f"{name}:{order}") is not None for order in names):
             return  # the refund came first
-        payload = {"commission": name, "order": order, "amount": int(amount)}
+        order, *formerly = names
+        payload = {
+            "commission": name,
+            "order": order,
+            "amount": int(amount),
+            **({"formerly": formerly} if formerly else {}),
+        }
         draft.send(earner, COMMISSION, payload, f"{name}:{order}")
 
     return step
@@ -103,21 +113,18 @@ def compile_refund(name: str, commission: Commission) -> Callable[["Draft"], Non
     """
 
     def step(draft: "Draft") -> None:
-        order = _order(draft.event, commission)
-        if order is None:
-            return
-        key = (RecordKind.COMMISSION, f"{name}:{order}")
-        if draft.record(*key) is None:  # there is one where an earner sends the refund: what they were paid
-            draft.put(*key, CommissionState(0, "", True), f"commission:{name}")
-        draft.send(None, COMMISSION_REVERSED, {"commission": name, "order": order}, f"{name}:{order}")
+        for order in _names(draft.event, commission):
+            key = (RecordKind.COMMISSION, f"{name}:{order}")
+            if draft.record(*key) is None:  # there is one where an earner sends the refund: what they were paid
+                draft.put(*key, CommissionState(0, "", True), f"commission:{name}")
+            draft.send(None, COMMISSION_REVERSED, {"commission": name, "order": order}, f"{name}:{order}")
 
     return step
 
 
 def orders(name: str, commission: Commission, event: Event) -> Iterable[RecordKey]:
-    """Return the record of the order that a purchase or a refund names."""
-    order = _order(event, commission)
-    return () if order is None else ((RecordKind.COMMISSION, f"{name}:{order}"),)
+    """Return the records of the order that a purchase or a refund names."""
+    return [(RecordKind.COMMISSION, f"{name}:{order}") for order in _names(event, commission)]
 
 
 def _earner(draft: "Draft", commission: Commission) -> str | None:
@@ -135,28 +142,42 @@ def _is_due(event: Event, commission: Commission, referral: ReferralState) -> bo
     return timedelta(0) <= event.occurred_at - referral.at <= timedelta(seconds=commission.within.seconds)
 
 
-def _order(event: Event, commission: Commission) -> str | None:
-    """The order as a hash: orders are the customer's words, which live in events only."""
+def _names(event: Event, commission: Commission) -> tuple[str, ...]:
+    """The order's name, and the one it may have had while 77 and "77" were two orders; none where there is no order.
+
+    A name is a hash: orders are the customer's words, which live in events only.
+    """
     found = payload_field(commission.order)(event)
-    return None if found is MISSING or found is None or found == "" else value_hash(found).hex()
+    if found is MISSING or found is None or found == "":
+        return ()
+    if isinstance(found, (dict, list)):
+        return (value_hash(found).hex(),)
+    text = found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    name = value_hash(text).hex()
+    return (name, value_hash(msgspec.Raw(text.encode())).hex()) if _SPELLS_NUMBER.fullmatch(text) else (name,)
 
 
 def keys(event: Event, _: tzinfo) -> Iterable[RecordKey]:
-    """Return the record of the order that a `$commission` or its reversal is about."""
-    return ((RecordKind.COMMISSION, f"{event.payload.get('commission')}:{event.payload.get('order')}"),)
+    """Return the record of the order that a `$commission` or its reversal is about, under each name it may have."""
+    payload = event.payload
+    orders = (payload.get("order"), *payload.get("formerly", ()))
+    return [(RecordKind.COMMISSION, f"{payload.get('commission')}:{order}") for order in orders]
 
 
 def earn(draft: "Draft") -> None:
-    """`$commission` {commission, order, amount}: credit the share of the plan that the earner has reached."""
+    """`$commission` {commission, order, amount, formerly}: credit the share of the plan that the earner has reached.
+
+    `formerly` are other names that the order may have been paid under.
+    """
     name, key, commission = _named(draft)
-    if draft.record(*key) is not None:
-        return  # the refund came first
+    if any(draft.record(*one) is not None for one in keys(draft.event, draft.program.zone)):
+        return  # the refund came first, or it was paid under another name
     plan = commission.plans[0]
     for one, test in zip(commission.plans, draft.program.commission_tests[name], strict=True):
         if test is None or test(draft.view):
             plan = one
     amount = int(draft.event.payload["amount"]) * plan.basis_points // _WHOLE
-    draft.put(*key, CommissionState(amount, plan.name, False), f"commission:{name}")
+    draft.put(*key, CommissionState(amount, plan.name, False, commission.currency), f"commission:{name}")
     if amount:
         draft.pay_out(commission.currency, amount, Account.COMMISSION, f"commission:{name}:{plan.name}")
     draft.notice("commission.earned", commission=name, plan=plan.name, amount=amount)
@@ -165,18 +186,18 @@ def earn(draft: "Draft") -> None:
 def reverse(draft: "Draft") -> None:
     """`$commission_reversal` {commission, order}: take back what was paid; what was spent since becomes debt."""
     name, key, commission = _named(draft)
-    state = cast(CommissionState | None, draft.record(*key))
-    if state is not None and state.reversed:
+    state = cast(CommissionState | None, draft.record(*key)) or CommissionState(0, "", False)
+    if state.reversed:
         return
-    paid = state.amount if state is not None else 0
-    draft.put(*key, CommissionState(paid, state.plan if state is not None else "", True), f"commission:{name}")
-    if paid:
-        draft.claw_back(commission.currency, paid, Account.COMMISSION, f"commission:{name}:reversal")
-    draft.notice("commission.reversed", commission=name, amount=paid)
+    draft.put(*key, msgspec.structs.replace(state, reversed=True), f"commission:{name}")
+    if state.amount:
+        currency = state.currency or commission.currency
+        draft.claw_back(currency, state.amount, Account.COMMISSION, f"commission:{name}:reversal")
+    draft.notice("commission.reversed", commission=name, amount=state.amount)
 
 
 def _named(draft: "Draft") -> tuple[str, RecordKey, Commission]:
-    (key,) = keys(draft.event, draft.program.zone)
+    key, *_ = keys(draft.event, draft.program.zone)
     name = str(draft.event.payload.get("commission"))
     commission = draft.program.document.commissions.get(name)
     if commission is None:

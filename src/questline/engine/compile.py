@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
     watches: tuple[guards.Watch, ...] = ()
     shared: tuple[tuple[str, ValueKey], ...] = ()  # guards that compare users, and what they tell values apart by
     follows: bool = True  # consequences are looked for
+    when_blocked: tuple[Step, ...] = ()  # those of its steps that a blocked user's event takes as well
 
 
 class Program:
@@ -212,7 +213,8 @@ class Program:
             distinct += tuple(command.distinct(document))
         steps = [step for own in (own_metrics, own_streaks, own_rules, own_quests) for _, _, step in own]
         keys = [command.keys] if command is not None and command.keys is not None else []
-        for trade in self._trades.get(event_type or "", ()):
+        trades = self._trades.get(event_type or "", ())
+        for trade in trades:
             steps.append(trade.step)
             trade.touch(touched)
             if trade.keys is not None:
@@ -228,6 +230,7 @@ class Program:
             tuple(one for _, _, one in own_guards),
             tuple((name, value_key(guard)) for name, guard, _ in own_guards if guard.is_shared),
             command is None or command.follows,
+            tuple(trade.step for trade in trades if trade.when_blocked),
         )
 
     def _unlockers(self) -> dict[Source, list[tuple[Source, Unlocker]]]:

@@ -1,5 +1,7 @@
 """The door of the engine: a program, a user's state and an event in, a decision out. Nothing else goes in."""
 
+import msgspec
+
 from questline.engine import guards, reviews
 from questline.engine.boards import add_points
 from questline.engine.compile import Plan, Program
@@ -18,7 +20,7 @@ from questline.model.state import UserState
 
 
 def decide(program: Program, state: UserState, event: Event) -> Decision:
-    """Return what an event does to a user: effects with their reasons, or a refusal without effects.
+    """Return what an event does to a user: effects with their reasons, or a refusal without effects on them.
 
     `state` must hold the rows of `program.footprint(event.type)`, and is not changed. Equal arguments give equal results.
     """
@@ -29,7 +31,7 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
                 Reason.UNTRUSTED_EVENT_TYPE, f"{event.type!r} is for servers only, and came with a publishable key"
             )
         if state.blocked and not (plan.command is not None and plan.command.when_blocked):
-            raise Refusal(Reason.USER_BLOCKED, "the user is blocked")
+            return _refuse_blocked(draft, plan)
         if event.approval is not None:
             reviews.approve(draft)
             guards.remember(draft, plan.watches)
@@ -41,6 +43,20 @@ def decide(program: Program, state: UserState, event: Event) -> Decision:
         return draft.refused(refusal)
     finally:
         draft.release()
+
+
+def _refuse_blocked(draft: Draft, plan: Plan) -> Decision:
+    """Refuse a blocked user's event; what others were paid for them is taken back all the same, now or never.
+
+    Buyers are blocked for the fraud that the refund is about. And the earner was paid once for ever under the order's key.
+    """
+    for step in plan.when_blocked:
+        step(draft)
+    taken_back = "; the commissions of the order are taken back all the same" if draft.follow_ups else ""
+    decision = draft.refused(Refusal(Reason.USER_BLOCKED, f"the user is blocked{taken_back}"))
+    if not taken_back:
+        return decision
+    return msgspec.structs.replace(decision, records=tuple(draft.records.values()), follow_ups=tuple(draft.follow_ups))
 
 
 def decide_again(program: Program, state: UserState, event: Event) -> Decision:

@@ -42,11 +42,16 @@ def evolve(state: UserState, decision: Decision) -> None:
             state.blocked = record.state.blocked
     for sighting in decision.sightings:
         state.sightings[sighting.guard, sighting.value_hash] = sighting.state
-    for move in decision.stocks:
-        before = state.stocks.get(move.name, _UNTOUCHED)
-        state.stocks[move.name] = StockState(before.taken + move.units, before.added)
+    move_stocks(state.stocks, decision)
     if decision.profile is not None:
         state.attributes = decision.profile.attributes
         state.display_name = decision.profile.display_name
         state.timezone = decision.profile.timezone
         state.zone_history = decision.profile.zone_history
+
+
+def move_stocks(stocks: dict[str, StockState], decision: Decision) -> None:
+    """Write what the decision takes of stocks, or puts back, into `stocks`, in place."""
+    for move in decision.stocks:
+        before = stocks.get(move.name, _UNTOUCHED)
+        stocks[move.name] = StockState(before.taken + move.units, before.added)

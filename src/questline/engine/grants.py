@@ -68,10 +68,13 @@ def claim(draft: "Draft") -> None:
     reward = draft.program.rewards.get(state.reward)
     if reward is None:
         raise Refusal(Reason.UNKNOWN_REWARD, f"the program has no reward {state.reward!r} any more")
+    taking: dict[str, int] = {}
     for item, units in reward.items.items():
-        free = inventory.room(draft, item)
+        free = inventory.room(draft, item, taking)
         if free is not None and free < units:
-            raise Refusal(Reason.INVENTORY_FULL, f"there is room for {free} more of {item!r}, not for {units}")
+            beside = f" beside the {', '.join(map(repr, taking))} that come with it" if taking else ""
+            raise Refusal(Reason.INVENTORY_FULL, f"there is room for {free} more of {item!r}{beside}, not for {units}")
+        taking[item] = units
     _settle(draft, id_, state, reward)
 
 

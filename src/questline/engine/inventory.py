@@ -1,5 +1,6 @@
 """The inventory: units of items received within its bounds, expired with time, and taken, the first to expire first."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from questline.engine.draft import Draft
 
 _EMPTY = ItemState(())
+_NOTHING: Mapping[str, int] = {}
 
 
 def held(draft: "Draft", item: str) -> ItemState:
@@ -22,14 +24,14 @@ def held(draft: "Draft", item: str) -> ItemState:
     return _unexpired(state, draft.event.occurred_at)
 
 
-def room(draft: "Draft", item: str) -> int | None:
-    """Return how many more units of an item fit; None: any number."""
+def room(draft: "Draft", item: str, beside: Mapping[str, int] = _NOTHING) -> int | None:
+    """Return how many more units of an item fit; None: any number. `beside` are units of others that come with it."""
     stack, bounds = draft.program.items[item].stack, draft.program.inventory
     at = draft.event.occurred_at
     mine = held(draft, item).units(at)
     rooms = [stack - mine] if stack else []
     if bounds is not None:
-        units = {name: held(draft, name).units(at) for name in draft.program.items}
+        units = {name: held(draft, name).units(at) + beside.get(name, 0) for name in draft.program.items}
         if bounds.by == "units":
             rooms.append(bounds.cap - sum(units.values()))
         elif not mine and sum(1 for count in units.values() if count) >= bounds.cap:

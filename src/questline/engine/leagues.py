@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from questline.engine.blocks import is_off_boards, touch_standing
 from questline.engine.boards import metric_points
 from questline.engine.contests import RANK_REWARDS, RANKED, ranked_references, rewards_at, rewards_references
 from questline.engine.forms import SPAN, TEXT, map_of, object_of
@@ -203,7 +204,8 @@ def _add(draft: "Draft", scores: LeagueScores, name: str, league: League, mode: 
 
 
 def touch(touched: "Touched", document: "ProgramDocument") -> None:
-    """Add what the weeks of leagues give."""
+    """Add what the weeks of leagues give, and to whom."""
+    touch_standing(touched)
     for league in document.leagues.values():
         for tier in league.tiers:
             for one in tier.rewards:
@@ -218,7 +220,8 @@ def keys(event: Event, _: tzinfo) -> tuple[RecordKey, ...]:
 def end_week(draft: "Draft") -> None:
     """`$league_result` {league, week, cohort, members, rank, score, outcome, before, after}: note the standing, and give.
 
-    `before` is the tier that was played in and `after` that of the next week. `score` is for the record.
+    `before` is the tier that was played in and `after` that of the next week. `score` is for the record. Who was blocked since
+    the week was settled stands as it says; nothing is given to who is off the boards.
     """
     payload = draft.event.payload
     name, rank, outcome = payload["league"], payload["rank"], Outcome(payload["outcome"])
@@ -229,4 +232,5 @@ def end_week(draft: "Draft") -> None:
     cause = f"league:{name}:{payload['week']}"
     draft.put(RecordKind.LEAGUE, name, standing, cause)
     draft.notice(f"league.{outcome.value}", **payload)
-    give(draft, rewards_at(tier_of(league, payload["before"]).rewards, rank), 1, f"{cause}:{rank}")
+    if not is_off_boards(draft):
+        give(draft, rewards_at(tier_of(league, payload["before"]).rewards, rank), 1, f"{cause}:{rank}")

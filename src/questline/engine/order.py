@@ -48,6 +48,16 @@ def order_dependent(program: ProgramDocument) -> dict[str, str]:
         together = achievement.match == "all" and len(achievement.requirements) > 1
         if any(_passing(program, r) or (together and r.timeframe) for r in achievement.requirements):
             found[f"achievements.{name}"] = "a requirement may hold for a while only"
+    if program.referrals is not None:
+        qualifies = "; what qualifies counts only after it" if program.referrals.qualify is not None else ""
+        found["referrals"] = f"the first code that comes stays{qualifies}"
+    for name, commission in program.commissions.items():
+        reasons = ["a sale that comes before its buyer's referral pays nobody"] if commission.to is None else []
+        reasons += [f"its condition reads {', '.join(fields)}"] if (fields := _state_fields(commission.when)) else []
+        read = [field for plan in commission.plans for field in _state_fields(plan.when)]
+        reasons += [f"a plan reads {', '.join(dict.fromkeys(read))}"] if read else []
+        if reasons:
+            found[f"commissions.{name}"] = "; ".join(reasons)
     for name in program.leagues:
         found[f"leagues.{name}"] = "who scores first in a week is seated first"
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from questline.engine.blocks import is_off_boards, touch_standing
 from questline.engine.boards import metric_points
 from questline.engine.contests import RANK_REWARDS, RANKED, ranked_references, rewards_at, rewards_references
 from questline.engine.forms import NAME, SPAN, TEXT, map_of, object_of
@@ -132,7 +133,8 @@ def add_season_points(draft: "Draft", scores: SeasonScores) -> None:
 
 
 def touch(touched: "Touched", document: "ProgramDocument") -> None:
-    """Add what the ends of seasons take and give."""
+    """Add what the ends of seasons take and give, and whether the user has a place."""
+    touch_standing(touched)
     for season in document.seasons.values():
         touched.currencies(name for name, policy in season.reset.items() if policy == "zero")
         for board in season.boards.values():
@@ -143,7 +145,8 @@ def touch(touched: "Touched", document: "ProgramDocument") -> None:
 def end_season(draft: "Draft") -> None:
     """`$season_result` {season, places: [{board, rank, score}], reset: {currency: amount}}: take, then give.
 
-    An amount to be reset is the balance as the season's end left it; what was earned since stays.
+    An amount to be reset is the balance as the season's end left it; what was earned since stays. It is taken from blocked
+    users too, as from everybody. Places are for who stands on the boards.
     """
     payload = draft.event.payload
     name = payload["season"]
@@ -155,7 +158,7 @@ def end_season(draft: "Draft") -> None:
         if season.reset.get(currency) == "zero" and taken > 0:
             draft.debit(currency, taken, Account.BURN, f"season:{name}:reset")
             draft.notice("season.reset", season=name, currency=currency, amount=taken)
-    for place in payload["places"]:
+    for place in () if is_off_boards(draft) else payload["places"]:
         board, rank = place["board"], place["rank"]
         draft.notice("season.ended", season=name, board=board, rank=rank, score=place["score"])
         definition = season.boards.get(board)

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """One step of an event type: what it does, which rows it touches, and which records the event names."""
+    """One step of an event type: what it does, which rows it touches, and which records the event names.
+
+    `when_blocked`: it is run for a blocked user as well, whose event is refused: it takes back what others were paid.
+    """
 
     step: Callable[["Draft"], None]
     touch: Callable[[Touched], None]
     keys: Callable[[Event, tzinfo], Iterable[RecordKey]] | None = None
+    when_blocked: bool = False
 
 
 def trades_of(document: ProgramDocument) -> dict[str, list[Trade]]:
@@ -75,7 +79,8 @@ def _sale(name: str, commission: Commission) -> Trade:
 
 
 def _refund(name: str, commission: Commission) -> Trade:
-    return Trade(commissions.compile_refund(name, commission), lambda _: None, _orders(name, commission))
+    keys = _orders(name, commission)
+    return Trade(commissions.compile_refund(name, commission), lambda _: None, keys, when_blocked=True)
 
 
 def _orders(name: str, commission: Commission) -> Callable[[Event, tzinfo], Iterable[RecordKey]]:

@@ -56,7 +56,7 @@ REASONS: dict[Reason, str] = {
     Reason.UNKNOWN_EVENT_TYPE: "The project takes only event types that its program names, and this is none of them.",
     Reason.SCHEMA_VIOLATION: "The payload does not match the type's schema; the message gives the path.",
     Reason.EVENT_IN_FUTURE: "occurredAt lies further ahead of the server's clock than is tolerated.",
-    Reason.USER_BLOCKED: "The user is blocked; the event is kept and has no effect.",
+    Reason.USER_BLOCKED: "The user is blocked; the event is kept and has no effect on them.",
     Reason.GUARD_HELD: "A guard holds the event for review.",
     Reason.GUARD_REFUSED: "A guard refuses the event; the message names it.",
     Reason.REVIEW_DENIED: "The event was held for review and denied; it is kept and has no effect.",

@@ -80,8 +80,12 @@ class ReferralState(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommissionState(msgspec.Struct, frozen=True, gc=False):
-    """What an order paid its earner, under which plan; reversed: it was taken back. A buyer's says that there was a refund."""
+    """What an order paid its earner, under which plan; reversed: it was taken back. A buyer's says that there was a refund.
+
+    `currency` is the one that was paid; '' where that was not kept yet.
+    """
 
     amount: int
     plan: str
     reversed: bool
+    currency: str = ""

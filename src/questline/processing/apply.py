@@ -5,7 +5,7 @@ Workers and commands both come through here, so an event has one way to change a
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,15 @@ from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.board_copies import Change
 from questline.model.decision import Decision, FollowUp
-from questline.model.event import APPROVE, COMMISSION, REWARD_REVOKE, Event, WaitingEvent
+from questline.model.event import (
+    APPROVE,
+    COMMISSION,
+    COMMISSION_REVERSED,
+    FULFILMENT_FAIL,
+    REWARD_REVOKE,
+    Event,
+    WaitingEvent,
+)
 from questline.model.footprint import Footprint
 from questline.model.reasons import Reason
 from questline.model.state import UserState
@@ -28,6 +36,7 @@ from questline.processing.seen import SeenTypes
 from questline.store import (
     boards,
     effects,
+    fulfilments,
     grants,
     leagues,
     referrals,
@@ -106,7 +115,7 @@ class Applier:
         programs = await self._programs.in_force(conn, {e.project_id for e in events})
         decoded = await _with_held(conn, programs, [_event_of(programs[e.project_id], e) for e in events])
         wanted = _wanted(programs, decoded, users)
-        await _add_given(conn, decoded, wanted)
+        await _add_moved_once(conn, programs, decoded, wanted)
         by_id = {user.id: user for user in users.values()}
         await _share_stocks(conn, wanted, users)
         await state.load(conn, wanted, by_id)
@@ -124,7 +133,7 @@ class Applier:
                 programs[waiting.project_id], users[waiting.project_id, waiting.user], waiting, event, rows, points
             )
             if isinstance(verdict.result, Decision):
-                standing.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result)
+                standing.add(waiting.project_id, users[waiting.project_id, waiting.user], verdict.result)
             verdicts.append(verdict)
             if isinstance(verdict.result, Decision) and verdict.result.league_points:
                 scores.add(waiting.project_id, users[waiting.project_id, waiting.user].id, verdict.result.league_points)
@@ -286,20 +295,27 @@ def _wanted(
     return wanted
 
 
-async def _add_given(conn: Connection, events: Sequence[Event | Failure], wanted: dict[int, state.Wanted]) -> None:
-    """Add the currencies that grants to be revoked gave: the program may have had them only then."""
-    revoked = [
-        (event.project_id, grant)
-        for event in events
-        if isinstance(event, Event)
-        and event.type == REWARD_REVOKE
-        and isinstance(grant := event.payload.get("grant"), str)
-    ]
-    if not revoked:
-        return
-    for user_id, given in await grants.given(conn, [one for one in revoked if "\0" not in one[1]]):
-        if (want := wanted.get(user_id)) is not None:
-            want.currencies |= {one.name for one in given if one.kind == "currency"}
+# What commands take back or give back was moved once, maybe in currencies that the program has no more.
+_MOVED_ONCE = {
+    REWARD_REVOKE: grants.given,
+    FULFILMENT_FAIL: fulfilments.priced_in,
+    COMMISSION_REVERSED: referrals.paid,
+}
+
+
+async def _add_moved_once(
+    conn: Connection, programs: dict[int, Program], events: Sequence[Event | Failure], wanted: dict[int, state.Wanted]
+) -> None:
+    """Add the currencies that were moved by what the events name."""
+    named: dict[str, list[tuple[int, str]]] = {}
+    for event in events:
+        if isinstance(event, Event) and event.type in _MOVED_ONCE:
+            keys = programs[event.project_id].record_keys(event, UTC)
+            named.setdefault(event.type, []).extend((event.project_id, name) for _, name in keys)
+    for type_, names in sorted(named.items()):
+        for user_id, currencies in await _MOVED_ONCE[type_](conn, names):
+            if (want := wanted.get(user_id)) is not None:
+                want.currencies |= currencies
 
 
 def _widen(want: state.Wanted, footprint: Footprint) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from questline.engine import choices, streaks
 from questline.engine.decide import decide
 from questline.engine.draft import Draft
+from questline.engine.evolve import move_stocks
 from questline.model import calendar
 from questline.model.decision import Account, Decision, FollowUp, StreakChange
 from questline.model.event import Event
@@ -27,6 +28,7 @@ from questline.model.limits import (
 from questline.model.records import RecordKind
 from questline.model.rewards import GrantState
 from questline.model.state import UserState
+from questline.model.stocks import StockState
 from questline.model.sweeps import Sweep, SweepKind
 from questline.processing.apply import Clock
 from questline.processing.programs import Program, ProgramCache
@@ -52,14 +54,30 @@ class Look(msgspec.Struct, frozen=True):
     found: list[Finding]
 
 
-async def look(conn: Connection, program: Program, sweep: Sweep, after: int, limit: int, now: datetime) -> Look:
-    """Decide a sweep's event for the next users after one, and keep nothing of it but what it would do."""
+async def shared_stocks(conn: Connection, program: Program, sweep: Sweep) -> dict[str, StockState]:
+    """Return the stocks that a sweep's events may take of, as they are now."""
+    names = program.footprint(sweep.kind.event_type).stocks
+    return await stocks.look(conn, sweep.project_id, names) if names else {}
+
+
+async def look(
+    conn: Connection,
+    program: Program,
+    sweep: Sweep,
+    after: int,
+    limit: int,
+    now: datetime,
+    shared: dict[str, StockState],
+) -> Look:
+    """Decide a sweep's event for the next users after one, and keep nothing of it but what it would do.
+
+    What it would take of stocks is taken of `shared`, in place, so that the users after find what is left.
+    """
     named = None if sweep.kind is SweepKind.AWARD else sweep.payload.get("streaks") or list(program.streaks)
     users = await sweeps.users_after(conn, sweep.project_id, after, named, limit)
     footprint = program.footprint(sweep.kind.event_type)
     wanted = {user.id: state.wanted_of(sweep.project_id, footprint) for user in users}
     await state.load(conn, wanted, {user.id: user for user in users})
-    shared = await stocks.look(conn, sweep.project_id, footprint.stocks) if footprint.stocks else {}
     found = []
     for user in users:
         user.stocks = shared
@@ -70,6 +88,7 @@ async def look(conn: Connection, program: Program, sweep: Sweep, after: int, lim
         )
         if finding is not None:
             found.append(finding)
+            move_stocks(shared, decision)
     return Look(len(users), users[-1].id if len(users) == limit else None, found)
 
 
@@ -125,7 +144,8 @@ class Sweeps:
             return None
         now = self._clock()
         program = (await self._programs.in_force(conn, [sweep.project_id]))[sweep.project_id]
-        seen = await look(conn, program, sweep, sweep.after_user, self._batch_users, now)
+        shared = await shared_stocks(conn, program, sweep)
+        seen = await look(conn, program, sweep, sweep.after_user, self._batch_users, now, shared)
         events = [
             system_event(sweep.project_id, _follow_up(sweep, finding.user), self._new_id, now) for finding in seen.found
         ]

@@ -1,5 +1,6 @@
 """Redemptions of the reward store as they are listed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -7,7 +8,7 @@ from asyncpg import Connection
 
 from questline.model.deliveries import DeliveryStatus
 from questline.model.redemptions import FulfilmentState
-from questline.store.records import fulfilment_of
+from questline.store.records import fulfilment_of, price_of
 from questline.store.statements import statements
 
 SQL = statements("fulfilments")
@@ -48,6 +49,12 @@ async def owner(conn: Connection, project_id: int, fulfilment: str) -> str | Non
     """Return the customer's id of the user who redeemed; None when there is no such fulfilment."""
     found: str | None = await conn.fetchval(SQL["owner"], project_id, fulfilment)
     return found
+
+
+async def priced_in(conn: Connection, fulfilments: Sequence[tuple[int, str]]) -> list[tuple[int, set[str]]]:
+    """Return, with the internal ids of their users, the currencies of what redemptions cost."""
+    rows = await conn.fetch(SQL["prices"], [project for project, _ in fulfilments], [id_ for _, id_ in fulfilments])
+    return [(user_id, set(price_of(text))) for user_id, text in rows]
 
 
 async def delivery(conn: Connection, project_id: int, fulfilment: str) -> DeliveryState | None:

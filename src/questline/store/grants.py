@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from asyncpg import Connection
 
-from questline.model.rewards import Given, GrantState
+from questline.model.rewards import GrantState
 from questline.store.records import given_of, grant_of
 from questline.store.statements import statements
 
@@ -43,10 +43,10 @@ async def owner(conn: Connection, project_id: int, grant: str) -> str | None:
     return found
 
 
-async def given(conn: Connection, grants: Sequence[tuple[int, str]]) -> list[tuple[int, tuple[Given, ...]]]:
-    """Return, with the internal ids of their users, what grants gave that are named by (project id, grant)."""
+async def given(conn: Connection, grants: Sequence[tuple[int, str]]) -> list[tuple[int, set[str]]]:
+    """Return, with the internal ids of their users, the currencies that grants gave."""
     rows = await conn.fetch(SQL["given"], [project for project, _ in grants], [grant for _, grant in grants])
-    return [(user_id, given_of(text)) for user_id, text in rows]
+    return [(user_id, {one.name for one in given_of(text) if one.kind == "currency"}) for user_id, text in rows]
 
 
 async def take_due(conn: Connection, now: datetime, limit: int) -> list[DueGrant]:

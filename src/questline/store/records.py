@@ -39,7 +39,7 @@ class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
 _decode_lots = msgspec.json.Decoder(tuple[Lot, ...]).decode
 _decode_marks = msgspec.json.Decoder(tuple[Mark, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
-_decode_price = msgspec.json.Decoder(dict[str, int]).decode
+price_of = msgspec.json.Decoder(dict[str, int]).decode
 given_of = msgspec.json.Decoder(tuple[Given, ...]).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _encode = msgspec.json.encode
@@ -96,7 +96,7 @@ def fulfilment_of(
         item,
         method,
         FulfilmentStatus(status),
-        _decode_price(price),
+        price_of(price),
         at,
         settled_at,
         note,
@@ -191,7 +191,10 @@ _TABLES: dict[RecordKind, _Table] = {
         "load_referrals", "put_referrals", _referral, lambda found: (found.referrer, found.at, found.status)
     ),
     RecordKind.COMMISSION: _Table(
-        "load_commissions", "put_commissions", CommissionState, lambda paid: (paid.amount, paid.plan, paid.reversed)
+        "load_commissions",
+        "put_commissions",
+        CommissionState,
+        lambda paid: (paid.amount, paid.plan, paid.reversed, paid.currency),
     ),
     RecordKind.CHECK_IN: _Table("load_check_ins", "put_check_ins", CheckInState, lambda day: (day.at,)),
     RecordKind.GUARD: _Table(

@@ -60,3 +60,9 @@ async def earners(conn: Connection, commissions: Sequence[tuple[int, str]]) -> d
     hashes = [command_key_hash(COMMISSION, name) for name in names]
     rows = await conn.fetch(SQL["earners"], projects, names, hashes)
     return {(project_id, name): user for project_id, name, user in rows}
+
+
+async def paid(conn: Connection, commissions: Sequence[tuple[int, str]]) -> list[tuple[int, set[str]]]:
+    """Return, with the internal ids of their users, the currencies of commissions that can be taken back."""
+    rows = await conn.fetch(SQL["paid"], [project for project, _ in commissions], [name for _, name in commissions])
+    return [(user_id, {currency}) for user_id, currency in rows]

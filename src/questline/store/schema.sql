@@ -478,6 +478,7 @@ CREATE TABLE commissions (
     amount      bigint NOT NULL,
     plan        text COLLATE "C" NOT NULL,            -- '' where there is only a refund
     reversed    boolean NOT NULL,
+    currency    text COLLATE "C" NOT NULL DEFAULT '', -- what was paid; '': before this was kept
     CONSTRAINT commissions_pk PRIMARY KEY (project_id, user_id, commission),
     CONSTRAINT commissions_are_not_negative CHECK (amount >= 0)
 );

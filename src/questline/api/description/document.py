@@ -129,7 +129,7 @@ _PARAMETERS: dict[str, Json] = {
     "leagueId": {"description": "A league: the cohort of `userId` in it, this week or in the week of `periodKey`."},
     "around": {"description": "With `userId`: so many neighbours above and below."},
 }
-_LIMITS = {"reportIncident": (0, SWEEP_LOOK_USERS), "previewAward": (0, SWEEP_LOOK_USERS)}
+_LIMITS = dict.fromkeys(("reportIncident", "previewAward", "startAward"), (0, SWEEP_LOOK_USERS))
 _IF_MATCH_FORM = '^"?[0-9]{1,9}"?$'
 _IF_MATCH = {
     "name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": _IF_MATCH_FORM},

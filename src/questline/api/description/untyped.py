@@ -245,6 +245,12 @@ OPERATIONS: dict[str, Json] = {
             "200": _answer("With `preview`: what it would do.", _JSON, schema="Preview"),
         },
     },
+    "startAward": {
+        "responses": {
+            "202": _answer("Under way.", _JSON, schema="SweepView"),
+            "200": _answer("With `preview`: what it would do.", _JSON, schema="Preview"),
+        },
+    },
     "getInventory": {
         "parameters": [
             {

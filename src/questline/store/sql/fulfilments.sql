@@ -20,6 +20,12 @@ LIMIT $5;
 SELECT u.external_id FROM fulfilments f JOIN users u ON u.project_id = f.project_id AND u.id = f.user_id
 WHERE f.project_id = $1 AND f.fulfilment_id = $2;
 
+-- name: prices
+-- What redemptions cost, and whom. $1 projects, $2 fulfilments.
+SELECT f.user_id, f.price
+FROM unnest($1::integer[], $2::text[]) AS i (project_id, fulfilment_id)
+JOIN fulfilments f ON f.project_id = i.project_id AND f.fulfilment_id = i.fulfilment_id;
+
 -- name: delivery
 -- How far the message about a redemption is; nobody changes it until the transaction ends. $1 project, $2 fulfilment.
 SELECT status AS delivery, tries, answer, due_at, owner IS NOT NULL AS under_way FROM deliveries

@@ -158,14 +158,14 @@ ON CONFLICT ON CONSTRAINT referrals_pk DO UPDATE SET status = excluded.status;
 
 -- name: load_commissions
 -- $1 projects, $2 users, $3 commissions with their orders.
-SELECT c.user_id, c.commission, c.amount, c.plan, c.reversed
+SELECT c.user_id, c.commission, c.amount, c.plan, c.reversed, c.currency
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
 JOIN commissions c ON c.project_id = i.project_id AND c.user_id = i.user_id AND c.commission = i.name;
 
 -- name: put_commissions
 -- What each order paid, and whether it was taken back. Arrays, a column each.
-INSERT INTO commissions (project_id, user_id, commission, amount, plan, reversed)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
+INSERT INTO commissions (project_id, user_id, commission, amount, plan, reversed, currency)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::text[])
 ON CONFLICT ON CONSTRAINT commissions_pk DO UPDATE SET reversed = excluded.reversed;
 
 -- name: load_league_standings

@@ -37,3 +37,10 @@ CROSS JOIN LATERAL (
     WHERE d.project_id = i.project_id AND d.key_hash = i.key_hash
     LIMIT 1
 ) AS earner;
+
+-- name: paid
+-- The currencies of commissions that were not taken back yet. $1 projects, $2 commissions with their orders.
+SELECT c.user_id, c.currency
+FROM unnest($1::integer[], $2::text[]) AS i (project_id, name)
+JOIN commissions c ON c.project_id = i.project_id AND c.commission = i.name AND NOT c.reversed
+WHERE c.currency <> '';

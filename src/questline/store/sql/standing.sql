@@ -4,6 +4,12 @@
 -- Keep splits and rebuilds of these projects' boards out until the transaction ends. $1 class of lock, $2 stripes.
 SELECT count(pg_advisory_xact_lock_shared($1::integer, stripe)) FROM unnest($2::integer[]) AS stripe;
 
+-- name: hidden
+-- Which of these users are off the boards. $1 projects, $2 users.
+SELECT b.project_id, b.user_id
+FROM unnest($1::integer[], $2::bigint[]) AS i (project_id, user_id)
+JOIN blocks b ON b.project_id = i.project_id AND b.user_id = i.user_id AND b.hidden;
+
 -- name: remove
 -- Move all entries of locked users from the boards. $1 projects, $2 users, $3 the writer's shard.
 WITH moved AS (
