@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from questline.engine.fields import MISSING, HasPayload, PayloadGet, payload_field
@@ -34,7 +33,6 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _NOTHING = GuardState()
 _NOBODY = Sighting()
-_time = itemgetter(0)
 _RECEIVED_VALUES = 2 * GUARD_RECEIVED_MIN  # fewer than of the latest: these are kept of everybody, for ever
 _USERS_OF_A_COPY = 8  # only the nearest counts
 
@@ -85,7 +83,10 @@ def _rate(name: str, guard: Guard) -> Check:
         at = ms_of(draft.event.occurred_at)
         marks = (*_state(draft, name).marks, (at, ""))
         _remember(draft, name, marks, window, most, most)
-        count = crowd([(time, place) for place, (time, _) in enumerate(sorted(marks))], at, window)
+        near = sorted(time for time, _ in marks if -window < time - at < window)
+        if len(near) <= times:
+            return None
+        count = crowd([(time, place) for place, time in enumerate(near)], at, window)
         return {"count": count, "times": times} if count > times else None
 
     return check
@@ -130,7 +131,7 @@ def _jump(name: str, guard: Guard) -> Check:
         if number is None:
             return None
         at, state = ms_of(draft.event.occurred_at), _state(draft, name)
-        marks = tuple((time, text or str(state.value)) for time, text in state.marks)
+        marks = state.marks if state.value is None else ((state.marks[0][0], str(state.value)),)
         _remember(draft, name, (*marks, (at, str(number))), None, GUARD_RECEIVED_MIN, GUARD_RECEIVED_MIN)
         for time, text in _neighbours(marks, at):
             if window is not None and abs(at - time) >= window:
@@ -238,9 +239,13 @@ def _state(draft: "Draft", name: str) -> GuardState:
 
 def _neighbours(marks: tuple[Mark, ...], at: int) -> list[Mark]:
     """Return the nearest mark up to an instant and the nearest after it; of several at one time the one received last."""
-    newest_first = marks[::-1]
-    before = max((mark for mark in newest_first if mark[0] <= at), key=_time, default=None)
-    after = min((mark for mark in newest_first if mark[0] > at), key=_time, default=None)
+    before = after = None
+    for mark in marks:
+        if mark[0] <= at:
+            if before is None or mark[0] >= before[0]:
+                before = mark
+        elif after is None or mark[0] <= after[0]:
+            after = mark
     return [mark for mark in (before, after) if mark is not None]
 
 
@@ -255,10 +260,14 @@ def _kept(marks: Sequence[tuple[int, V]], window: int | None, most: int, receive
     """
     if len(marks) <= received:
         return marks
-    times = sorted(time for time, _ in marks)[-most:]
-    oldest = times[0] if window is None else max(times[0], times[-1] - 2 * window + 1)
-    others = [mark for mark in marks[:-received] if mark[0] >= oldest]
-    return [*others[-most:], *marks[-received:]]
+    others, newest = marks[:-received], marks[-received:]
+    if window is not None:
+        oldest = max(marks)[0] - 2 * window
+        others = [mark for mark in others if mark[0] > oldest]
+    if others:
+        oldest = sorted(time for time, _ in marks)[-most:][0]
+        others = [mark for mark in others if mark[0] >= oldest][-most:]
+    return [*others, *newest]
 
 
 def _thinned(marks: Sequence[tuple[int, V]], new: tuple[int, V], window: int) -> tuple[tuple[int, V], ...]:
@@ -269,6 +278,8 @@ def _thinned(marks: Sequence[tuple[int, V]], new: tuple[int, V], window: int) ->
     """
     at, value = new
     times = sorted(time for time, known in marks if known == value)
+    if not times or times[-1] < at - window:
+        return (*marks, new)
     place = bisect_left(times, at)
     before, after = times[max(place - 2, 0) : place], times[place : place + 2]
     needless: set[int] = {before[1]} if len(before) == 2 and at - before[0] <= window else set()
