@@ -156,11 +156,10 @@ DELIVERY_JITTER_PERCENT = 20  # of a wait, so that what failed together does not
 DELIVERY_RETRY_AFTER_SECONDS_MAX = 6 * 3_600.0  # a receiver may put us off for so long
 
 # ── sweeps and replays
-SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
+SWEEP_BATCH_USERS = REMINDER_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
 SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview
 SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
-REMINDER_BATCH_USERS = 1_000  # reminded in one transaction
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
 REPLAY_BATCH_EVENTS = 1_000  # looked at and put back in one transaction, or counted: no further user is begun then
 REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction, in which they are locked
@@ -180,6 +179,7 @@ REFERRAL_CODE_TRIES_MAX = 8  # of a code that somebody has already
 FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
+BOOST_SPANS_MAX = 8  # of a personal boost of one user, the latest: a late event gets what held when it happened
 GUARDS_MAX = 100  # in one program
 GUARD_TIMES_MAX = 500  # of a rate; about four times as many are remembered of a user at the most, read for each event
 GUARD_SPREAD_MAX = 100  # users or values of a spread; about eight times as many are remembered at the most

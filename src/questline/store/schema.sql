@@ -367,12 +367,14 @@ CREATE TABLE notices_default PARTITION OF notices DEFAULT;
 
 -- ───────────────────────────────────────────────────────────── boosts and tiers
 
--- Personal boosts: until when one holds.
+-- Personal boosts: when one holds, and held before.
 CREATE TABLE boosts (
     project_id  integer NOT NULL,
     user_id     bigint NOT NULL,
     boost       text COLLATE "C" NOT NULL,
     until       timestamptz NOT NULL,
+    since       timestamptz,                          -- null: as long before `until` as the boost lasts; an old row
+    earlier     json NOT NULL DEFAULT '[]',           -- [[since, until], ...] the oldest first; bounded
     CONSTRAINT boosts_pk PRIMARY KEY (project_id, user_id, boost)
 ) WITH (fillfactor = 80);
 
