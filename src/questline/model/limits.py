@@ -195,7 +195,8 @@ DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 CHECK_IN_HOURS_ACROSS_ZONES = 8  # between check-ins of two dates, where the zone changed; a traveller sleeps longer
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident
 INCIDENT_REACH_PERIODS = 31  # before an incident: who was active then is mended too, in case more of theirs is late
-STREAK_CHOICES_MAX = 32  # of one user's targets or day starts of a streak; older ones are taken as the oldest kept
+STREAK_CHOICES_MAX = ZONE_CHANGES_MAX = 32  # of one user; older targets, day starts, zones are taken as the oldest kept
+STREAK_DAY_START_DAYS = 90  # between two choices of a day start that cut a period short, which is excused
 WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000
 SEASONS_MAX = 100  # of a program; what ended may be taken out, its results stay
@@ -203,7 +204,6 @@ LEAGUES_MAX = 20  # of a program
 LEAGUE_TIERS_MAX = 50
 LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
-ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
 QUESTS_MAX = 500
 QUEST_STEPS_MAX = 50  # of one quest; each is looked at whenever something the quest needs has changed
