@@ -334,6 +334,40 @@ async def test_users_who_come_at_once_from_one_device_see_each_other(questline: 
     assert Counter(e["reason"] for e in events) == {"PROCESSED": 3, "GUARD_REFUSED": 37}
 
 
+async def test_a_clients_events_of_the_past_are_compared_with_each_other_while_one_of_now_is_there(
+    questline: Instance,
+) -> None:
+    guards = {
+        "burst": {"kind": "rate", "on": "tap", "times": 3, "window": HOUR, "action": "refuse"},
+        "leap": {"kind": "jump", "on": "score", "field": "n", "by": 100, "action": "refuse"},
+        "farm": {**PROGRAM["guards"]["farm"], "on": "tap", "users": 1},
+    }
+    app = await questline.app({**PROGRAM, "guards": guards})
+    made = await app.post("/v1/keys", json={"type": "publishable"})
+
+    async def statuses(user: str, type_: str, *facts: tuple[datetime, dict[str, Any]]) -> list[str]:
+        ids = []
+        for at, payload in facts:
+            event = {"type": type_, "userId": user, "payload": payload, "occurredAt": at.isoformat()}
+            answer = await app.request("POST", "/v1/events", key=made.json()["key"], json=event)
+            ids.append(answer.json()["eventId"])
+        await questline.drain()
+        return [(await app.get(f"/v1/events/{id_}")).json()["status"] for id_ in ids]
+
+    past = [THEN - timedelta(days=1) + timedelta(milliseconds=n) for n in range(6)]
+    taps = [(THEN, {"device": "a"}), *((at, {"device": "b"}) for at in past)]
+    assert await statuses("ada", "tap", *taps) == ["processed"] * 4 + ["refused"] * 3
+    shared = [(past[0], {"device": "a"}), (past[1], {"device": "b"})]
+    assert await statuses("bob", "tap", *shared) == ["processed", "refused"]
+
+    await statuses("cyd", "score", (THEN, {"n": 10}))
+    await questline.owner.execute(  # as it was written before values were kept with their times
+        "UPDATE guard_marks SET marks = json_build_array(json_build_array(marks->0->0, '')), value = 10 WHERE guard = 'leap'"
+    )
+    scores = [(at, {"n": n}) for at, n in zip(past, (500, 20, 130, 90), strict=False)]
+    assert await statuses("cyd", "score", *scores) == ["refused", "processed", "refused", "processed"]
+
+
 async def test_many_users_with_many_shared_values_at_once_are_judged_right_and_none_fails(questline: Instance) -> None:
     """Users are locked before values, and both in one order, so that no two transactions wait for each other."""
     guards = {

@@ -78,6 +78,18 @@ async def test_a_users_own_target_and_day_start_are_kept(questline: Instance) ->
     assert row["day_starts"].endswith(",0]]")
 
 
+async def test_who_moves_the_day_start_to_and_fro_is_not_protected_by_it(questline: Instance) -> None:
+    program = {**PROGRAM, "streaks": {"daily": {"on": "e", "personal": True}}}
+    app = await questline.app(program)
+    await active(app, "dan", 1, 2)
+    path = "/v1/users/dan/streaks/daily/day-start"
+    answers = [await app.post(path, json={"hours": hours}) for hours in (23, 0) * 17]
+    assert [answer.status_code for answer in answers] == [200] * 32 + [422] * 2
+    assert answers[-1].json()["code"] == "limit-reached"
+    shown = await streak(app, "dan")
+    assert (shown["current"], shown["protectedUntil"]) == (2, None)
+
+
 def incident(first: int, last: int, **more: Any) -> dict[str, Any]:
     """The days from so many ago to so many ago, whole."""
     begin, end = (

@@ -1,10 +1,13 @@
 """Segments, boosts and tiers: what holds, how it stacks, which step is reached."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from questline.engine.validate import validate
+from questline.model.boosts import BoostState
+from questline.model.limits import BOOST_SPANS_MAX
 from questline.model.records import RecordKind
 from questline.model.tiers import TierState
 from questline.testing.scenario import Scenario
@@ -14,7 +17,7 @@ XP = {"XP": {"kind": "xp", "levels": {"curve": "linear", "base": 100}}, "coins":
 
 def boosted(boosts: dict[str, Any], **more: Any) -> Scenario:
     rules = {"task": {"on": "task", "award": {"XP": 10, "coins": 3}}, "other": {"on": "other", "award": {"XP": 10}}}
-    return Scenario({"currencies": XP, "rules": rules, "boosts": boosts, **more})
+    return Scenario({"currencies": XP, "rules": rules, "boosts": boosts} | more)
 
 
 def paid(scenario: Scenario, at: str, type_: str = "task", user: str = "ada") -> dict[str, int]:
@@ -71,6 +74,35 @@ def test_a_personal_boost_lasts_from_when_it_was_given_and_is_prolonged() -> Non
     )
     after = [paid(scenario, f"2026-01-05T{at}Z")["XP"] for at in ("12:29", "12:59", "13:00")]
     assert (before, after) == (10, [30, 30, 10])
+
+
+POTION = {"potion": {"by": 3, "currencies": ["XP"], "lasts": {"duration": 30, "unit": "minutes"}}}
+GIFT = {"gift": {"on": "gift", "rewards": [{"boost": "potion"}]}, "task": {"on": "task", "award": {"XP": 10}}}
+
+
+def test_what_happened_before_a_personal_boost_is_not_multiplied_however_late_it_comes() -> None:
+    scenario = boosted(POTION, rules=GIFT)
+    scenario.play([("2026-01-05T12:00Z", "gift", {}), ("2026-01-07T12:00Z", "gift", {})])
+    hours = ("05T11:59", "05T12:00", "05T12:29", "05T12:30", "06T12:00", "07T11:59", "07T12:29", "07T12:30")
+    assert [paid(scenario, f"2026-01-{at}Z")["XP"] for at in hours] == [10, 30, 30, 10, 10, 10, 30, 10]
+
+
+def test_a_boost_that_was_kept_without_its_beginning_began_as_long_ago_as_it_lasts() -> None:
+    scenario = boosted(POTION, rules=GIFT)
+    until = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
+    scenario.user().records[RecordKind.BOOST, "potion"] = BoostState(until)
+    hours = ("05T11:59", "05T12:00", "05T12:29", "05T12:30")
+    assert [paid(scenario, f"2026-01-{at}Z")["XP"] for at in hours] == [10, 30, 30, 10]
+    scenario.play([("2026-01-05T12:10Z", "gift", {})])
+    assert [paid(scenario, f"2026-01-{at}Z")["XP"] for at in (*hours, "05T12:59")] == [10, 30, 30, 30, 30]
+
+
+def test_the_latest_spans_of_a_personal_boost_are_remembered() -> None:
+    scenario = boosted(POTION, rules=GIFT)
+    days = range(1, 29)
+    scenario.play([(f"2026-01-{day:02}T12:00Z", "gift", {}) for day in reversed(days)])
+    found = [paid(scenario, f"2026-01-{day:02}T12:10Z")["XP"] for day in days]
+    assert found == [10] * (28 - BOOST_SPANS_MAX) + [30] * BOOST_SPANS_MAX
 
 
 def test_an_award_rounds_as_it_says_under_a_boost() -> None:

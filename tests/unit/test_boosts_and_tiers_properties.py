@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scenario import START
 
 from questline.model.event import Event
+from questline.model.limits import BOOST_SPANS_MAX
 from questline.model.records import RecordKind
 from questline.model.tiers import TierState
 from questline.testing.scenario import Scenario
@@ -137,6 +138,30 @@ def test_a_personal_boost_lasts_as_long_as_all_it_was_given_for_where_one_begins
     left += lasts * hours.count(now)
     scenario.apply(event_of(1_000, "b", now))
     assert scenario.user().balances == {"XP": 3 if left else 1}
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.integers(0, 3 * HOURS), min_size=1, max_size=BOOST_SPANS_MAX),
+    st.integers(1, 6),
+    st.randoms(use_true_random=False),
+)
+def test_a_personal_boost_holds_in_the_same_hours_in_whatever_order_it_was_given(
+    hours: list[int], lasts: int, chance: Any
+) -> None:
+    boosts = [{"by": 3, "lasts": {"duration": lasts, "unit": "hours"}}]
+    left, holds = 0, []  # lived through hour by hour
+    for now in range(12 * HOURS):
+        left += lasts * hours.count(now)
+        holds.append(left > 0)
+        left = max(left - 1, 0)
+    shuffled = [*hours]
+    chance.shuffle(shuffled)
+    scenario = boosted(boosts, {"stack": "add"}, {"value": 1}, backwards=False)
+    for number, hour in enumerate(shuffled, 1):
+        scenario.apply(event_of(number, "boost-0", hour))
+    found = [scenario.apply(event_of(1_000 + hour, "b", hour)).transfers[0].amount for hour in range(12 * HOURS)]
+    assert found == [3 if held else 1 for held in holds]
 
 
 steps_at = st.lists(st.integers(1, 200), unique=True, min_size=1, max_size=5).map(lambda found: [0, *sorted(found)])

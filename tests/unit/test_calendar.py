@@ -42,8 +42,9 @@ def test_a_date_the_zone_skipped_never_existed() -> None:
 def test_a_move_across_the_date_line_skips_the_dates_between() -> None:
     at = datetime(2026, 1, 1, 10, 30, tzinfo=UTC)
     west, east = calendar.zone("Etc/GMT+12"), calendar.zone("Pacific/Kiritimati")
-    assert calendar.skipped_days(west, east, at) == (date(2026, 1, 1).toordinal(),)
-    assert calendar.skipped_days(east, west, at) == ()
+    assert calendar.skipped_days([(at, west)], east) == (date(2026, 1, 1).toordinal(),)
+    assert calendar.skipped_days([(at, east)], west) == ()
+    assert calendar.skipped_days([(at, east), (at, west)], east) == ()  # east has shown the date after it
 
 
 @pytest.mark.parametrize(

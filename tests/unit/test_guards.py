@@ -1,7 +1,8 @@
 """Guards: every kind trips where it should, every action does what it says, and nothing a guard does destroys data."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from questline.engine.guard_kinds import crowd
 from questline.engine.order import order_dependent
 from questline.engine.validate import validate
 from questline.model.decision import Outcome
+from questline.model.guards import GuardState
+from questline.model.limits import GUARD_RECEIVED_MIN, GUARD_VALUES_MAX
 from questline.model.program import parse
 from questline.testing.scenario import Scenario
 
@@ -73,7 +76,9 @@ KINDS: list[tuple[dict[str, Any], list[Any]]] = [
         ("10:02", "e", {"n": 91}, "flag g"),             # more than three times 30
         ("10:03", "e", {"n": 91}, "-"),                  # what was flagged was applied, and is the last value
         ("10:04", "e", {"n": 200}, "flag g"),            # more than 100 away
-        ("10:02", "e", {"n": 9000}, "-"),                # late: the last value came after it
+        ("10:02", "e", {"n": 9000}, "flag g"),           # late: compared with what it came between
+        ("09:00", "e", {"n": 9000}, "flag g"),           # late, and before all others
+        ("08:00", "e", {"n": 8950}, "-"),                # its nearest is the one that was applied
         ("10:05", "e", {"n": 99.9}, "flag g"),
     ]),
     ({**JUMP, "window": MINUTE}, [("10:00:00", "e", {"n": 1}, "-"), ("10:01:00", "e", {"n": 9000}, "-")]),
@@ -118,6 +123,58 @@ KINDS: list[tuple[dict[str, Any], list[Any]]] = [
 @pytest.mark.parametrize(("guard", "table"), KINDS, ids=[f"{n}-{guard['kind']}" for n, (guard, _) in enumerate(KINDS)])
 def test_a_guard_trips_where_its_kind_says(guard: dict[str, Any], table: list[Any]) -> None:
     assert said(Scenario(program(guard)), [row[:-1] for row in table]) == [row[-1] for row in table]
+
+
+A_DAY_AGO = "2026-01-04T10:00Z"
+# guard, payloads of events of one moment a day ago, what is said of each, while one of now is there already
+LATE: list[tuple[dict[str, Any], list[Any], list[str]]] = [
+    (RATE, [{}] * 5, ["-", "-", "refuse g", "refuse g", "refuse g"]),
+    (GAP, [{}] * 3, ["-", "refuse g", "refuse g"]),
+    ({**JUMP, "window": HOUR}, [{"n": 1}, {"n": 900}, {"n": 900}], ["-", "refuse g", "refuse g"]),
+    ({**COPY, "on": "e"}, [{"order": 1, "sum": 5}] * 3, ["-", "refuse g", "refuse g"]),
+    (DEVICES, [{"device": d} for d in "abcda"], ["-", "-", "refuse g", "refuse g", "-"]),
+]
+
+
+@pytest.mark.parametrize(("guard", "payloads", "told"), LATE, ids=[guard["kind"] for guard, _, _ in LATE])
+def test_events_that_are_sent_in_the_past_are_compared_with_each_other(
+    guard: dict[str, Any], payloads: list[Any], told: list[str]
+) -> None:
+    scenario = Scenario(program({**guard, "action": "refuse"}))
+    now = {"n": 1, "device": "a", "order": 1, "sum": 5}
+    scenario.play([("2026-01-05T10:00Z", "e", now)])
+    played = scenario.play([(A_DAY_AGO, "e", payload) for payload in payloads])
+    assert [found.effects[0] if found.decision.trips else "-" for found in played] == told
+
+
+@pytest.mark.parametrize(
+    ("guard", "told"), [(SHARED, ["-", "-", "refuse g"]), ({**COPY_OF_ALL, "on": "e"}, ["-", "refuse g", "refuse g"])]
+)
+def test_users_who_share_a_value_in_the_past_are_compared_with_each_other(
+    guard: dict[str, Any], told: list[str]
+) -> None:
+    scenario = Scenario(program({**guard, "action": "refuse"}))
+    payload = {"device": "a", "order": 1, "sum": 5}
+    scenario.play([("2026-01-05T10:00Z", "ada", "e", payload)])
+    played = scenario.play([(A_DAY_AGO, user, "e", payload) for user in ("bob", "cyd", "dan")])
+    assert [found.effects[0] if found.decision.trips else "-" for found in played] == told
+
+
+def test_a_run_that_is_told_late_finds_its_start() -> None:
+    """Of a client that was offline, while another of the same user was not."""
+    scenario = Scenario(program(SEQUENCE))
+    rows = [("10:00", "start", {"run": 2}, "-"), ("04:00", "start", {"run": 1}, "-"), ("04:30", "end", {"run": 1}, "-")]
+    assert said(scenario, [row[:-1] for row in rows]) == [row[-1] for row in rows]
+
+
+def test_a_jump_goes_on_from_a_value_that_was_kept_without_its_time_list() -> None:
+    """What was written before values were kept by time: one mark without a value, and the last value beside it."""
+    scenario = Scenario(program(JUMP))
+    ten = int(datetime(2026, 1, 5, 10, tzinfo=UTC).timestamp() * 1_000)
+    scenario.user().records["guard", "g"] = GuardState(((ten, ""),), Decimal(10))
+    assert said(scenario, [("09:59", "e", {"n": 900}), ("10:01", "e", {"n": 10}), ("10:02", "e", {"n": 900})]) == [
+        "flag g", "-", "flag g",
+    ]  # fmt: skip
 
 
 # kind, guard, rows, values of the last one's trip
@@ -328,6 +385,86 @@ def test_no_window_holds_more_applied_events_than_the_rate_allows_in_whatever_or
         (p.event.occurred_at - START).seconds for p in scenario.play(rows) if p.decision.outcome is Outcome.PROCESSED
     ]
     assert max((sum(1 for s in applied if first <= s < first + 60) for first in applied), default=0) <= times
+
+
+MOMENTS = [0, 30, 90, 3_600, 7_200, 86_400]  # seconds; some lie within two windows of each other, some far away
+scattered = st.lists(
+    st.tuples(st.builds(sum, st.tuples(st.sampled_from(MOMENTS), st.integers(0, 59))), st.sampled_from("abcd")),
+    max_size=GUARD_RECEIVED_MIN,
+)
+
+
+def most_in_a_window(applied: list[tuple[int, Any]], window: int) -> int:
+    """The most different values in any window, tried one by one."""
+    return max((len({v for at, v in applied if first <= at < first + window}) for first, _ in applied), default=0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(scattered, st.integers(1, 3))
+def test_no_window_holds_more_than_is_allowed_in_whatever_order_and_however_far_back_events_are_dated(
+    rows: list[tuple[int, str]], allowed: int
+) -> None:
+    def applied(guard: dict[str, Any], *, by_user: bool = False) -> list[tuple[int, str, int]]:
+        scenario = Scenario(program({**guard, "action": "refuse"}))
+        played = scenario.play(
+            (START + timedelta(seconds=at), value if by_user else "ada", "e", {"device": "d" if by_user else value})
+            for at, value in rows
+        )
+        passed = [found.decision.outcome is Outcome.PROCESSED for found in played]
+        return [(at, value, n) for n, (at, value) in enumerate(rows) if passed[n]]
+
+    rate = applied({**RATE, "times": allowed})
+    assert most_in_a_window([(at, n) for at, _, n in rate], 60) <= allowed
+    gap = applied({**GAP, "window": MINUTE})
+    assert most_in_a_window([(at, n) for at, _, n in gap], 60) <= 1
+    copies = applied({**COPY, "on": "e", "fields": ["device"], "window": MINUTE})
+    for value in "abcd":
+        assert most_in_a_window([(at, n) for at, found, n in copies if found == value], 60) <= 1
+    devices = applied({**DEVICES, "values": allowed, "window": MINUTE})
+    assert most_in_a_window([(at, value) for at, value, _ in devices], 60) <= allowed
+    users = applied({**SHARED, "users": allowed, "window": MINUTE}, by_user=True)
+    assert most_in_a_window([(at, value) for at, value, _ in users], 60) <= allowed
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(60)))
+def test_a_client_that_sends_a_day_late_what_lay_well_apart_trips_nothing(order: list[int]) -> None:
+    guards = {
+        "rate": {**RATE, "times": 1},
+        "gap": {**GAP, "window": MINUTE},
+        "copy": {**COPY, "on": "e", "window": MINUTE},
+        "devices": {**DEVICES, "values": 1, "window": MINUTE},
+    }
+    scenario = Scenario(program(guards=guards))
+    rows = [("2026-01-06T10:00:00Z", "e", {"device": "now", "order": 0, "sum": 5})]
+    rows += [(START + timedelta(minutes=n), "e", {"device": str(n), "order": n % 2, "sum": 5}) for n in order]
+    assert [found.effects for found in scenario.play(rows)] == [PAID] * 61
+
+
+def test_events_of_now_are_slowed_down_however_many_of_the_past_are_sent_between_them() -> None:
+    scenario = Scenario(program({**RATE, "action": "refuse"}))
+    now = [("2026-01-06T10:00:00Z", "e", {})]
+    past = [(START + timedelta(minutes=n), "e", {}) for n in range(200)]
+    played = scenario.play([*now, *now, *past, *now])
+    assert [found.decision.outcome.value for found in played[-3:]] == ["processed", "processed", "refused"]
+
+
+@pytest.mark.parametrize("guard", [RATE, GAP, JUMP, COPY, DEVICES, SHARED, COPY_OF_ALL], ids=lambda guard: str(guard))
+def test_what_a_guard_remembers_is_bounded_whatever_times_events_bear(guard: dict[str, Any]) -> None:
+    one_moment = [START] * 700
+    scattered = [START + timedelta(seconds=n * 7_919 % 100_000) for n in range(700)]
+    for times in (one_moment, scattered):
+        scenario = Scenario(program({**guard, "on": "e"}))
+        facts = ({"n": n, "device": "d", "order": n, "sum": 5} for n in range(700))
+        scenario.play(
+            [(at, f"user-{n % 40}", "e", fact) for n, (at, fact) in enumerate(zip(times, facts, strict=True))]
+        )
+        scenario.play(
+            [(at, "ada", "e", {"n": n, "device": str(n), "order": n, "sum": 5}) for n, at in enumerate(times)]
+        )
+        marks = cast(GuardState, scenario.user("ada").records.get(("guard", "g"), GuardState())).marks
+        shared = [len(one.users) for one in scenario.user("ada").sightings.values()]
+        assert max(len(marks), *shared, 0) <= GUARD_VALUES_MAX + 2 * GUARD_RECEIVED_MIN
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=15), st.integers(0, 40), st.integers(1, 20))

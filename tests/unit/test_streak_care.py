@@ -12,6 +12,7 @@ from questline.engine import choices
 from questline.engine.validate import validate
 from questline.model import calendar
 from questline.model.event import Event
+from questline.model.reasons import Reason
 from questline.testing.scenario import Scenario
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -152,6 +153,72 @@ def test_a_chosen_day_start_dates_what_happens_from_then_on_and_breaks_nothing()
     assert (state.length, state.longest) == (1, 2)
     scenario.play([("2026-01-09T20:00Z", "e", {})])  # late: the one day that was missed
     assert scenario.user().streaks["s"].length == 4
+
+
+def starts(*rows: tuple[str, int]) -> list[Any]:
+    return [(f"2026-{when}Z", "$streak_day_start", {"streak": "s", "hours": hours}) for when, hours in rows]
+
+
+# Of each of 137 days without activity: when its day start is chosen, and which.
+HOPS = {
+    "there and back at once": [("T12:00", 23), ("T12:01", 0)],
+    "back before the day has begun once more": [("T12:00", 0), ("T20:00", 23)],
+    "many times": [(f"T{hour:02}:00", (0, 23)[hour % 2]) for hour in range(1, 22)],
+}
+
+
+@pytest.mark.parametrize("hops", HOPS.values(), ids=HOPS.keys())
+@pytest.mark.parametrize("every", ["day", "week", "month"])
+def test_no_choice_of_day_starts_keeps_a_streak_alive_without_activity(every: str, hops: list[Any]) -> None:
+    scenario = Scenario(program(every=every, personal=True))
+    scenario.play([(day(n), "e", {}) for n in (-70, -40, -10, -9, -4, -3, 1, 2)])
+    scenario.play(starts(("01-07T20:00", 23)))
+    length = scenario.user().streaks["s"].length
+    dates = [day(n).date().isoformat()[5:] for n in range(3, 140)]
+    scenario.play(starts(*((date + at, hours) for date in dates for at, hours in hops)))
+    scenario.play([(day(140), "e", {})])
+    assert (scenario.user().streaks["s"].length, length > 1) == (1, True)
+
+
+def test_a_day_that_a_chosen_start_cuts_short_is_excused_once_in_a_while_and_other_changes_are_free() -> None:
+    scenario = Scenario(program(personal=True))
+    table = [
+        ("01-05T12:00", 5, "-"),
+        ("01-10T03:00", 0, "streak s 0 → 0"),             # the 9th ends at three: the 10th is short
+        ("01-10T04:00", 5, "-"),                          # the 9th goes on
+        ("01-10T04:30", 0, "-"),                          # the 10th had begun
+        ("01-20T12:00", 5, "-"),
+        ("01-25T03:00", 0, "refused LIMIT_REACHED"),      # the 25th would be short
+        ("01-25T05:00", 0, "-"),                          # both say that it has begun
+        ("04-10T12:00", 5, "-"),
+        ("04-15T03:00", 0, "streak s 0 → 0"),
+    ]  # fmt: skip
+    played = scenario.play(starts(*((when, hours) for when, hours, _ in table)))
+    assert [found.effects[0] if found.effects else "-" for found in played] == [told for _, _, told in table]
+
+
+def test_more_day_starts_than_are_remembered_are_refused() -> None:
+    scenario = Scenario(program(personal=True))
+    hops = [(f"01-{5 + n // 10:02}T{12 + n % 10:02}:00", n % 2) for n in range(40)]
+    refused = [found.decision.reason is Reason.LIMIT_REACHED for found in scenario.play(starts(*hops))]
+    assert refused == [False] * 32 + [True] * 8
+    assert scenario.play(starts(("04-20T12:00", 5)))[0].effects == ()
+
+
+def test_hopping_over_the_date_line_every_night_keeps_no_streak_alive() -> None:
+    def hop(at: str, zone: str) -> Any:
+        return (at, "$profile_update", {"timezone": zone})
+
+    scenario = Scenario(program(), timezone="Etc/GMT+12")
+    scenario.play([(day(n), "e", {}) for n in range(3)])
+    nights = [
+        day(n).date().isoformat() for n in range(3, 20)
+    ]  # half past ten on these islands, half past midnight on those
+    for night in nights:
+        scenario.play([hop(f"{night}T10:30Z", "Pacific/Kiritimati"), hop(f"{night}T10:31Z", "Etc/GMT+12")])
+        scenario.play([hop(f"{night}T10:{32 + n}Z", ("UTC", "Etc/GMT+12")[n % 2]) for n in range(20)])
+    scenario.play([(day(20), "e", {})])
+    assert scenario.user().streaks["s"].length == 1
 
 
 def test_a_zone_change_skips_the_dates_of_days_as_they_begin() -> None:

@@ -12,7 +12,7 @@ from questline.control.quest_views import QuestView, quest_views
 from questline.control.rewards import BadgeView, GrantView, badges_of, pending_of
 from questline.control.seasons import SeasonView
 from questline.engine import achievements, choices, streaks, vitals
-from questline.engine.boosts import holds
+from questline.engine.boosts import holds, holds_until
 from questline.engine.compile import Program
 from questline.engine.draft import Draft
 from questline.engine.guards import score_at
@@ -253,7 +253,8 @@ def _tier(name: str, tiers: Tiers, reader: Draft) -> TierView:
 
 def _boost(name: str, boost: Boost, reader: Draft) -> BoostView:
     state = cast(BoostState | None, reader.record(RecordKind.BOOST, name))
-    ends = [end for end in (boost.until, state.until if state is not None and boost.lasts is not None else None) if end]
+    own = holds_until(state, boost, reader.event.occurred_at) if state is not None and boost.lasts is not None else None
+    ends = [end for end in (boost.until, own) if end is not None]
     return BoostView(name, boost.title, boost.by, min(ends, default=None), boost.lasts is not None)
 
 

@@ -1,14 +1,15 @@
 """Boosts: which hold for an event, and how they stack."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from questline.engine.forms import INSTANT, NAME, SPAN, TEXT, map_of, object_of
 from questline.engine.numbers import EXACT, exact
 from questline.engine.program_error import ProgramError
-from questline.model.boosts import Boost, Boosting, BoostState
+from questline.model.boosts import Boost, Boosting, BoostState, Held
+from questline.model.limits import BOOST_SPANS_MAX
 from questline.model.records import RecordKind
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def holds(draft: "Draft", name: str, boost: Boost) -> bool:
         return False
     if boost.lasts is not None:
         state = cast(BoostState | None, draft.record(RecordKind.BOOST, name))
-        if state is None or at >= state.until:
+        if state is None or holds_until(state, boost, at) is None:
             return False
     if boost.segment is not None and not draft.segment(boost.segment):
         return False
@@ -103,11 +104,36 @@ def holds(draft: "Draft", name: str, boost: Boost) -> bool:
 
 
 def begin(draft: "Draft", name: str, cause: str) -> None:
-    """Give the user a personal boost from the event's time on; one that still holds is prolonged."""
-    lasts = draft.program.document.boosts[name].lasts
-    assert lasts is not None  # validation has seen to it
+    """Give the user a personal boost from the event's time on; where one holds then, it is prolonged."""
     state = cast(BoostState | None, draft.record(RecordKind.BOOST, name))
-    start = draft.event.occurred_at if state is None else max(state.until, draft.event.occurred_at)
-    until = start + timedelta(seconds=lasts.seconds)
-    draft.put(RecordKind.BOOST, name, BoostState(until), cause)
+    lasts, at = _lasts(draft.program.document.boosts[name]), draft.event.occurred_at
+    spans, until = _with(() if state is None else state.spans(lasts), at, lasts)
+    *earlier, (since, last) = spans[-BOOST_SPANS_MAX:]
+    draft.put(RecordKind.BOOST, name, BoostState(last, since, tuple(earlier)), cause)
     draft.notice("boost.begun", boost=name, until=until.isoformat())
+
+
+def holds_until(state: BoostState, boost: Boost, at: datetime) -> datetime | None:
+    """Return the end of the span of a personal boost that an instant lies in; None: it lies in none."""
+    if at >= state.until:
+        return None
+    return next((until for since, until in reversed(state.spans(_lasts(boost))) if since <= at < until), None)
+
+
+def _lasts(boost: Boost) -> timedelta:
+    assert boost.lasts is not None  # validation has seen to it
+    return timedelta(seconds=boost.lasts.seconds)
+
+
+def _with(spans: tuple[Held, ...], at: datetime, lasts: timedelta) -> tuple[list[Held], datetime]:
+    """Return the spans with one more, and the end of that one.
+
+    Spans that meet become one, as long as all of them together: so they are the same in whatever order they are given.
+    """
+    since, until, apart = at, at + lasts, []
+    for begin, end in spans:
+        if end < since or until < begin:
+            apart.append((begin, end))
+        else:
+            since, until = min(since, begin), min(since, begin) + (until - since) + (end - begin)
+    return sorted([*apart, (since, until)]), until

@@ -1,6 +1,6 @@
 """`$profile_update`: attributes, name and zone of a user, as of when the customer said so."""
 
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from questline.engine import streaks
@@ -8,6 +8,7 @@ from questline.engine.choices import choices_of, day_start_hours
 from questline.engine.refusal import Refusal
 from questline.engine.runs import milestones_of, pay_milestones
 from questline.model import calendar
+from questline.model.calendar import ZoneHistory
 from questline.model.decision import ProfileChange
 from questline.model.limits import ZONE_CHANGES_MAX
 from questline.model.reasons import Reason
@@ -15,13 +16,15 @@ from questline.model.reasons import Reason
 if TYPE_CHECKING:
     from questline.engine.draft import Draft
 
+_DATES_APART = timedelta(days=2)  # a date that one zone shows has come to all others within this: it takes 26 hours
+
 
 def update_profile(draft: "Draft") -> None:
     """`$profile_update` {attributes, displayName, timezone}: merge; null removes an attribute, a name or a zone.
 
     Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
-    the change itself skips is excused in every daily streak. A change that comes late may so join two runs, and what their
-    length earns is paid like any other.
+    the change itself skips, and no zone before has shown, is excused in every daily streak. A change that comes late may so
+    join two runs, and what their length earns is paid like any other.
     """
     payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
     attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
@@ -31,9 +34,8 @@ def update_profile(draft: "Draft") -> None:
     zone_name, history = payload.get("timezone", state.timezone), state.zone_history
     if zone_name != state.timezone:
         new = _zone(draft.program.timezone if zone_name is None else zone_name)
-        old = draft.zone
         history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
-        _excuse(draft, old, new)
+        _excuse(draft, history, new)
     draft.profile = ProfileChange(attributes, name, zone_name, history)
 
 
@@ -55,11 +57,15 @@ def _zone(name: Any) -> Any:
         raise Refusal(Reason.INVALID_COMMAND, f"timezone: {error}") from error
 
 
-def _excuse(draft: "Draft", old: tzinfo, new: tzinfo) -> None:
+def _excuse(draft: "Draft", history: ZoneHistory, new: tzinfo) -> None:
     at = draft.event.occurred_at
+    if len(history) == ZONE_CHANGES_MAX and at - history[0][0] < _DATES_APART:
+        return  # a date may have been shown that is not remembered; no traveller changes zones so often
+    left = [(until, calendar.zone(name or draft.program.timezone)) for until, name in history[:-1]]
     for name, definition in draft.program.streaks.items():
         if definition.every == "day":
-            days = calendar.skipped_days(old, new, at, day_start_hours(definition, choices_of(draft, name), at))
+            hours = day_start_hours(definition, choices_of(draft, name), at)
+            days = calendar.skipped_days([*left, (at, draft.zone)], new, hours)
             change = streaks.excuse(name, definition, draft.state.streaks.get(name), days) if days else None
             if change is not None:
                 draft.streaks[name] = change

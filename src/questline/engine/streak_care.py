@@ -5,7 +5,7 @@ excused periods, so care and activity give the same streak in any order of arriv
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from questline.engine import streaks
@@ -20,13 +20,16 @@ from questline.engine.refusal import Refusal
 from questline.engine.runs import milestones_of, pay_milestones
 from questline.model import calendar
 from questline.model.decision import StreakChange
-from questline.model.limits import STREAK_CARE_DAYS_MAX
+from questline.model.limits import STREAK_CARE_DAYS_MAX, STREAK_CHOICES_MAX, STREAK_DAY_START_DAYS
 from questline.model.program import Streak
 from questline.model.reasons import Reason
 from questline.model.records import RecordKind
+from questline.model.streaks import StreakChoices
 
 if TYPE_CHECKING:
     from questline.engine.draft import Draft
+
+_A_WHILE = timedelta(days=STREAK_DAY_START_DAYS)
 
 
 def pause(draft: "Draft") -> None:
@@ -111,7 +114,8 @@ def choose_target(draft: "Draft") -> None:
 def choose_day_start(draft: "Draft") -> None:
     """`$streak_day_start` {streak, hours}: from now on the user's day begins so many hours after midnight.
 
-    Earlier events keep their days. A period that the change itself makes begin before its time is excused.
+    Earlier events keep their days. A period that the change itself makes begin before its time is excused, unless a choice
+    before has let it begin already; and that is done once in a while, or who goes to and fro need never be active.
     """
     name, definition = _named(draft)
     if not definition.personal:
@@ -119,11 +123,19 @@ def choose_day_start(draft: "Draft") -> None:
     hours, at = draft.event.payload.get("hours"), draft.event.occurred_at
     if type(hours) is not int or not 0 <= hours <= 23:
         raise Refusal(Reason.INVALID_COMMAND, "hours: must be a whole number from 0 to 23")
-    before = _period(definition.every, draft, name, definition, at)
-    chosen = with_day_start(choices_of(draft, name), at, hours)
+    chosen = choices_of(draft, name)
+    if len(chosen.day_starts) == STREAK_CHOICES_MAX and at - chosen.day_starts[0][0] < _A_WHILE:
+        text = f"hours: a day start is chosen at most {STREAK_CHOICES_MAX} times in {STREAK_DAY_START_DAYS} days"
+        raise Refusal(Reason.LIMIT_REACHED, text)
+    chosen = with_day_start(chosen, at, hours)
+    short = _cut_short(draft, definition, chosen)
+    if at in short and any(since != at and abs(at - since) < _A_WHILE for since in short):
+        text = f"hours: would cut a {definition.every} short, less than {STREAK_DAY_START_DAYS} days from the last time; choose"
+        raise Refusal(
+            Reason.LIMIT_REACHED, f"{text} them at an hour at which both day starts give the same {definition.every}"
+        )
     draft.put(RecordKind.STREAK_CHOICES, name, chosen, "command:streak_day_start")
-    after = _period(definition.every, draft, name, definition, at)
-    _excuse(draft, name, definition, range(before + 1, after + 1))
+    _excuse(draft, name, definition, short.get(at, ()))
     draft.notice("streak.day_start", streak=name, hours=hours)
 
 
@@ -149,14 +161,32 @@ def _named(draft: "Draft") -> tuple[str, Streak]:
     return str(name), definition
 
 
+def _cut_short(draft: "Draft", definition: Streak, chosen: StreakChoices) -> dict[datetime, range]:
+    """Return the periods that each choice of a day start made begin before their time: those that had not begun before."""
+    short: dict[datetime, range] = {}
+    hours, begun = definition.day_start_hours, 0
+    for since, chosen_hours in chosen.day_starts:
+        zone = _zone(draft, since)
+        begun = max(begun, calendar.period_number(definition.every, since, zone, hours))
+        period = calendar.period_number(definition.every, since, zone, chosen_hours)
+        if period > begun:
+            short[since] = range(begun + 1, period + 1)
+            begun = period
+        hours = chosen_hours
+    return short
+
+
+def _zone(draft: "Draft", at: datetime) -> tzinfo:
+    state = draft.state
+    return calendar.zone_in_force(state.timezone, state.zone_history, at, draft.program.timezone)
+
+
 def _period(every: str, draft: "Draft", name: str, definition: Streak, at: datetime) -> int:
     """Return the period of an instant in the zone, and by the day start, that the user had then."""
-    state = draft.state
-    zone = calendar.zone_in_force(state.timezone, state.zone_history, at, draft.program.timezone)
     hours = definition.day_start_hours
     if definition.has_choices:
         hours = day_start_hours(definition, choices_of(draft, name), at)
-    return calendar.period_number(every, at, zone, hours)
+    return calendar.period_number(every, at, _zone(draft, at), hours)
 
 
 def _day(draft: "Draft", field: str, default: int | None) -> int:

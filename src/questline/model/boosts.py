@@ -1,6 +1,6 @@
 """Boosts and segments: timed multipliers of what rules award, for all, for some, or for one user."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -39,7 +39,20 @@ class Boosting(Definition, frozen=True, rename="camel", omit_defaults=True):
     max: float | None = None
 
 
+Held = tuple[datetime, datetime]  # from, and before
+
+
 class BoostState(msgspec.Struct, frozen=True, gc=False):
-    """A personal boost holds before this instant."""
+    """A personal boost holds from `since` to before `until`, and held in the `earlier` spans, the oldest first.
+
+    `since` is None where only `until` was kept, as it was at first; then it is taken to have begun as long ago as it lasts.
+    """
 
     until: datetime
+    since: datetime | None = None
+    earlier: tuple[Held, ...] = ()
+
+    def spans(self, lasts: timedelta) -> tuple[Held, ...]:
+        """Return every span that is known, the oldest first."""
+        since = self.until - lasts if self.since is None else self.since
+        return (*self.earlier, (since, self.until))

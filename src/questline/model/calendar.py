@@ -180,10 +180,13 @@ def day_exists(day: int, tz: tzinfo) -> bool:
     return noon.astimezone(UTC).astimezone(tz).toordinal() == day
 
 
-def skipped_days(old: tzinfo, new: tzinfo, at: datetime, day_start_hours: int = 0) -> tuple[int, ...]:
-    """Return the dates a user's change of zone at an instant skips: after the old zone's date, before the new one's."""
-    before, after = (period_number("day", at, tz, day_start_hours) for tz in (old, new))
-    return tuple(range(before + 1, after))
+def skipped_days(left: Sequence[tuple[datetime, tzinfo]], new: tzinfo, day_start_hours: int = 0) -> tuple[int, ...]:
+    """Return the dates a user's change of zone skips: before the new zone's date, after any that an old one has shown.
+
+    `left` are the zones the user had, each with the instant at which it was left; the last one is left for `new`.
+    """
+    begun = max(period_number("day", at, tz, day_start_hours) for at, tz in left)
+    return tuple(range(begun + 1, period_number("day", left[-1][0], new, day_start_hours)))
 
 
 def period_of_day(every: str, day: int) -> int:

@@ -92,11 +92,14 @@ class Suspicion(Definition, frozen=True, rename="camel", omit_defaults=True):
         return sorted((int(score), action) for score, action in self.actions.items())
 
 
-Mark = tuple[int, str]  # milliseconds since 1970 of an event's own time; the value it bore, hashed, or ""
+Mark = tuple[int, str]  # milliseconds since 1970 of an event's own time; its value, hashed (of a jump as it is), or ""
 
 
 class GuardState(msgspec.Struct, frozen=True, gc=False):
-    """What a guard remembers of a user: marks in the order of time, and a `jump` guard's last value."""
+    """What a guard remembers of a user: marks in the order of receipt.
+
+    `value` is the number of a `jump` guard's only mark where that bears none, as they were written at first.
+    """
 
     marks: tuple[Mark, ...] = ()
     value: Decimal | None = None
@@ -128,7 +131,7 @@ class ReviewState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """Which users bore one value, and when each last did: (user id, milliseconds), the latest last."""
+    """Which users bore one value, and when: (user id, milliseconds), in the order of receipt."""
 
     users: tuple[tuple[int, int], ...] = ()
 

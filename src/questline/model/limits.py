@@ -156,11 +156,10 @@ DELIVERY_JITTER_PERCENT = 20  # of a wait, so that what failed together does not
 DELIVERY_RETRY_AFTER_SECONDS_MAX = 6 * 3_600.0  # a receiver may put us off for so long
 
 # ── sweeps and replays
-SWEEP_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
+SWEEP_BATCH_USERS = REMINDER_BATCH_USERS = 1_000  # looked at, and sent their event, in one transaction
 SWEEP_LOOK_USERS = 5_000  # looked at in one request for a preview
 SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
-REMINDER_BATCH_USERS = 1_000  # reminded in one transaction
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
 REPLAY_BATCH_EVENTS = 1_000  # looked at and put back in one transaction, or counted: no further user is begun then
 REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction, in which they are locked
@@ -180,10 +179,12 @@ REFERRAL_CODE_TRIES_MAX = 8  # of a code that somebody has already
 FOLLOW_UPS_MAX = 20  # system events that one decision sends to others
 AMOUNT_MAX = 2**62  # of one transfer or balance, in smallest units; beyond is a refusal
 ITEM_UNITS_MAX = 1_000_000  # of one item, of one user
+BOOST_SPANS_MAX = 8  # of a personal boost of one user, the latest: a late event gets what held when it happened
 GUARDS_MAX = 100  # in one program
-GUARD_TIMES_MAX = 500  # of a rate; twice as many times are remembered of a user, and read for each of their events
-GUARD_SPREAD_MAX = 100  # users or values of a spread; twice as many are remembered
+GUARD_TIMES_MAX = 500  # of a rate; about four times as many are remembered of a user at the most, read for each event
+GUARD_SPREAD_MAX = 100  # users or values of a spread; about eight times as many are remembered at the most
 GUARD_VALUES_MAX = 256  # starts and fingerprints that a guard remembers of a user; the oldest are forgotten beyond
+GUARD_RECEIVED_MIN = 32  # marks that it keeps by receipt, whatever their times; more where it allows more in a window
 GUARD_WINDOW_SECONDS_MAX = 366 * 86_400
 GUARD_SCORE_MAX = 1_000_000  # of one guard; and a user's suspicion does not rise above
 COUPONS_UPLOAD_MAX = 50_000  # codes in one upload; send more in further ones
@@ -194,7 +195,8 @@ DISTINCT_VALUES_MAX = 10_000  # a `distinct` metric stops counting here
 CHECK_IN_HOURS_ACROSS_ZONES = 8  # between check-ins of two dates, where the zone changed; a traveller sleeps longer
 STREAK_CARE_DAYS_MAX = 366  # of one pause, one restored gap, one incident
 INCIDENT_REACH_PERIODS = 31  # before an incident: who was active then is mended too, in case more of theirs is late
-STREAK_CHOICES_MAX = 32  # of one user's targets or day starts of a streak; older ones are taken as the oldest kept
+STREAK_CHOICES_MAX = ZONE_CHANGES_MAX = 32  # of one user; older targets, day starts, zones are taken as the oldest kept
+STREAK_DAY_START_DAYS = 90  # between two choices of a day start that cut a period short, which is excused
 WINDOW_BUCKETS_MAX = 750  # of one timeframe, in its unit: 31 days of hours; twice as many are kept for late events
 LEVELS_MAX = 10_000
 SEASONS_MAX = 100  # of a program; what ended may be taken out, its results stay
@@ -202,7 +204,6 @@ LEAGUES_MAX = 20  # of a program
 LEAGUE_TIERS_MAX = 50
 LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
-ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
 QUESTS_MAX = 500
 QUEST_STEPS_MAX = 50  # of one quest; each is looked at whenever something the quest needs has changed
@@ -220,7 +221,6 @@ EVENT_SCHEMA_PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled
 SCHEMA_MESSAGE_CHARS_MAX = 500  # of a violation
 UPCAST_STEPS_MAX = 100  # of all versions of one type
 UPCAST_ITEMS_MAX = 1_000  # elements of lists that one step goes through
-
 SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
 SEEN_TYPES_WRITTEN_SECONDS = 5.0
 SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection
 
-from questline.model.boosts import BoostState
+from questline.model.boosts import BoostState, Held
 from questline.model.contests import LeagueStanding
 from questline.model.guards import BlockState, GuardState, Mark, ReviewState, SuspicionState
 from questline.model.items import ItemState, Lot
@@ -45,6 +45,7 @@ _decode_progress = msgspec.json.Decoder(_Progress).decode
 _encode = msgspec.json.encode
 _decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 _decode_starts = msgspec.json.Decoder(tuple[tuple[datetime, int], ...]).decode
+_decode_spans = msgspec.json.Decoder(tuple[Held, ...]).decode
 _decode_buckets = msgspec.json.Decoder(tuple[Bucket, ...]).decode
 _encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -155,7 +156,13 @@ _TABLES: dict[RecordKind, _Table] = {
         LeagueStanding,
         lambda standing: (standing.tier, standing.week, standing.rank, standing.outcome),
     ),
-    RecordKind.BOOST: _Table("load_boosts", "put_boosts", BoostState, lambda boost: (boost.until,), "boosts_of_user"),
+    RecordKind.BOOST: _Table(
+        "load_boosts",
+        "put_boosts",
+        lambda until, since, earlier: BoostState(until, since, _decode_spans(earlier)),
+        lambda boost: (boost.until, boost.since, _encode(boost.earlier).decode()),
+        "boosts_of_user",
+    ),
     RecordKind.TIER: _Table(
         "load_tiers", "put_tiers", TierState, lambda tier: (tier.step, tier.best, tier.earned), "tiers_of_user"
     ),

@@ -367,12 +367,14 @@ CREATE TABLE notices_default PARTITION OF notices DEFAULT;
 
 -- ───────────────────────────────────────────────────────────── boosts and tiers
 
--- Personal boosts: until when one holds.
+-- Personal boosts: when one holds, and held before.
 CREATE TABLE boosts (
     project_id  integer NOT NULL,
     user_id     bigint NOT NULL,
     boost       text COLLATE "C" NOT NULL,
     until       timestamptz NOT NULL,
+    since       timestamptz,                          -- null: as long before `until` as the boost lasts; an old row
+    earlier     json NOT NULL DEFAULT '[]',           -- [[since, until], ...] the oldest first; bounded
     CONSTRAINT boosts_pk PRIMARY KEY (project_id, user_id, boost)
 ) WITH (fillfactor = 80);
 
@@ -667,8 +669,8 @@ CREATE TABLE guard_marks (
     project_id  integer NOT NULL,
     user_id     bigint NOT NULL,
     guard       text COLLATE "C" NOT NULL,
-    marks       json NOT NULL,                        -- [[milliseconds, hash or ""], ...] in the order of time; bounded
-    value       numeric,                              -- the last value, of a `jump` guard
+    marks       json NOT NULL,                        -- [[milliseconds, hash, number or ""], ...] in the order of receipt; bounded
+    value       numeric,                              -- of a `jump` guard whose only mark bears no number: an old row
     CONSTRAINT guard_marks_pk PRIMARY KEY (project_id, user_id, guard)
 ) WITH (fillfactor = 80);
 
@@ -678,7 +680,7 @@ CREATE TABLE sightings (
     project_id  integer NOT NULL,
     guard       text COLLATE "C" NOT NULL,
     value_hash  bytea NOT NULL,                       -- 16 bytes
-    users       json NOT NULL,                        -- [[user id, milliseconds], ...] the latest last; bounded
+    users       json NOT NULL,                        -- [[user id, milliseconds], ...] in the order of receipt; bounded
     expires_at  timestamptz NOT NULL,                 -- from then on nothing is compared with it, and it is swept away
     CONSTRAINT sightings_pk PRIMARY KEY (project_id, guard, value_hash)
 ) WITH (fillfactor = 70);

@@ -49,19 +49,22 @@ SELECT item, lots, used_at FROM items WHERE project_id = $1 AND user_id = $2;
 
 -- name: load_boosts
 -- $1 projects, $2 users, $3 boosts.
-SELECT b.user_id, b.boost, b.until
+SELECT b.user_id, b.boost, b.until, b.since, b.earlier
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
 JOIN boosts b ON b.project_id = i.project_id AND b.user_id = i.user_id AND b.boost = i.name;
 
 -- name: put_boosts
--- Until when each holds. Arrays, a column each.
-INSERT INTO boosts (project_id, user_id, boost, until)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[])
-ON CONFLICT ON CONSTRAINT boosts_pk DO UPDATE SET until = excluded.until;
+-- When each holds and held. Arrays, a column each.
+INSERT INTO boosts (project_id, user_id, boost, until, since, earlier)
+SELECT project_id, user_id, boost, until, since, earlier::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
+     AS i (project_id, user_id, boost, until, since, earlier)
+ON CONFLICT ON CONSTRAINT boosts_pk
+DO UPDATE SET until = excluded.until, since = excluded.since, earlier = excluded.earlier;
 
 -- name: boosts_of_user
 -- $1 project, $2 user.
-SELECT boost, until FROM boosts WHERE project_id = $1 AND user_id = $2;
+SELECT boost, until, since, earlier FROM boosts WHERE project_id = $1 AND user_id = $2;
 
 -- name: load_tiers
 -- $1 projects, $2 users, $3 tiers.
