@@ -364,6 +364,28 @@ def test_a_requirement_that_a_newer_program_adds_counts_from_then_on() -> None:
     ])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("steps", "settled"),
+    [
+        ([{"id": "s", "on": "e", "count": 3}], "done s"),
+        ([{"id": "s", "on": "e", "count": 4}], "done s"),
+        ([{"id": "s", "on": "e", "count": 2}, {"id": "done", "on": "e"}], "done s"),
+        ([{"id": "done", "on": ["e", "first"]}], "done"),
+    ],
+)
+def test_a_newer_program_that_asks_for_less_than_was_counted_completes_the_quest_with_the_next_event(
+    steps: list[dict[str, Any]], settled: str
+) -> None:
+    old = program(q={"steps": [{"id": "s", "on": "e", "count": 5}, {"id": "done", "on": "first"}]})
+    old.play([("2026-01-05T07:00Z", "e", {})] * 4 + [("2026-01-05T07:01Z", "first", {})])
+    new = program(q={"steps": steps, "rewards": TEN})
+    new.users = old.users
+    holds(new, [
+        ("2026-01-05T08:00Z", "e", {}, "coins +10 quest:q", f"quest q IN_PROGRESS done → COMPLETED {settled}"),
+        ("2026-01-05T08:01Z", "e", {}),
+    ])  # fmt: skip
+
+
 def test_the_table_leads_from_the_first_state_to_every_other_and_ends_only_by_a_new_period() -> None:
     reached = {QuestStatus.NOT_STARTED}
     for _ in TRANSITIONS:

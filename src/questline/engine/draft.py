@@ -69,7 +69,7 @@ class Draft:
         self.stocks: dict[str, StockState] = {}
         self.stock_moves: list[StockMove] = []
         self.codes: list[CodeMove] = []
-        self.quests: set[str] = set()  # those the event itself started, counted for or moved
+        self.quests: set[str] = set()  # those the event started or moved, or that a step under way listens to
         self.notices: list[Notice] = []
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []

@@ -160,7 +160,7 @@ def _count(draft: "Draft", quest: CompiledQuest, steps: Iterable[QuestStep]) -> 
     if open_steps:
         counts = state.counts | {s.id: state.counts.get(s.id, 0) + 1 for s in open_steps}
         put(draft, quest.name, _replace(state, counts=counts))
-        draft.quests.add(quest.name)
+    draft.quests.add(quest.name)  # counted or not: a newer program may ask for no more than is counted already
 
 
 def settle(draft: "Draft", quest: CompiledQuest) -> bool:
