@@ -386,6 +386,18 @@ def test_a_newer_program_that_asks_for_less_than_was_counted_completes_the_quest
     ])  # fmt: skip
 
 
+def test_a_quest_done_once_that_a_newer_program_repeats_begins_anew_and_one_under_way_goes_on() -> None:
+    steps = [{"id": "s", "on": "e", "count": 2}]
+    old = program(done={"steps": [{"id": "s", "on": "e"}]}, under_way={"steps": steps})
+    old.play([("2026-01-05T07:00Z", "e", {})])
+    new = program(done={"type": "daily", "steps": steps}, under_way={"type": "daily", "steps": steps})
+    new.users = old.users
+    holds(new, [
+        ("2026-01-06T08:00Z", "e", {}, "quest done COMPLETED s → IN_PROGRESS", "quest under_way IN_PROGRESS → COMPLETED s"),
+        ("2026-01-06T08:01Z", "e", {}, "quest done IN_PROGRESS → COMPLETED s", "quest under_way COMPLETED s → IN_PROGRESS"),
+    ])  # fmt: skip
+
+
 def test_the_table_leads_from_the_first_state_to_every_other_and_ends_only_by_a_new_period() -> None:
     reached = {QuestStatus.NOT_STARTED}
     for _ in TRANSITIONS:
