@@ -9,7 +9,7 @@ from questline.engine.validate import validate
 from questline.model.boosts import BoostState
 from questline.model.limits import BOOST_SPANS_MAX
 from questline.model.records import RecordKind
-from questline.model.tiers import TierState
+from questline.model.tiers import StepMark, TierState
 from questline.testing.scenario import Scenario
 
 XP = {"XP": {"kind": "xp", "levels": {"curve": "linear", "base": 100}}, "coins": {"kind": "currency"}}
@@ -194,7 +194,8 @@ def test_what_consequences_pay_is_earned_for_a_step_even_where_it_pays_a_debt_of
     )  # fmt: skip
     scenario.user().debts["coins"] = debt
     scenario.play([("2026-01-05T12:00Z", "buy", {})])
-    assert scenario.user().records[RecordKind.TIER, "club"] == TierState(step=1, best=1, earned=120)
+    silver = StepMark("silver", 100)
+    assert scenario.user().records[RecordKind.TIER, "club"] == TierState(1, 1, 120, silver, silver)
 
 
 def test_conditions_and_maps_read_the_step_by_its_name() -> None:

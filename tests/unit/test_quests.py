@@ -278,6 +278,49 @@ def test_a_journey_west_leaves_a_run_as_it_is_until_the_date_it_is_of_is_over() 
     ])  # fmt: skip
 
 
+def _to_tokyo_at_noon(quest: dict[str, Any]) -> Scenario:
+    """A user who set out in Los Angeles, where a day ends at 08:00 UTC, and has Tokyo's clock from 18:00 on: the next date."""
+    scenario = program(q={"type": "daily", "rewards": TEN, **quest})
+    scenario.user().timezone = "Asia/Tokyo"  # UTC+9
+    scenario.user().zone_history = ((datetime(2026, 1, 5, 18, tzinfo=UTC), "America/Los_Angeles"),)  # UTC-8
+    return scenario
+
+
+def test_a_journey_east_ends_no_run_before_its_deadline_and_the_next_begins_after_what_completes_it() -> None:
+    holds(_to_tokyo_at_noon({"steps": [{"id": "s", "on": "e", "count": 2}]}), [
+        ("2026-01-05T17:00Z", "e", {}, "quest q - → IN_PROGRESS"),
+        ("2026-01-05T19:00Z", "e", {}, "coins +10 quest:q", "quest q IN_PROGRESS → COMPLETED s"),
+        ("2026-01-05T18:30Z", "e", {}),
+        ("2026-01-05T20:00Z", "e", {}, "quest q COMPLETED s → IN_PROGRESS"),
+        ("2026-01-06T14:59Z", "e", {}, "coins +10 quest:q", "quest q IN_PROGRESS → COMPLETED s"),
+        ("2026-01-06T15:00Z", "e", {}, "quest q COMPLETED s → IN_PROGRESS"),
+    ])  # fmt: skip
+
+
+def test_a_journey_east_leaves_a_run_its_whole_time_and_the_next_what_is_left_of_its_day() -> None:
+    scenario = _to_tokyo_at_noon({"steps": [{"id": "s", "on": "e", "count": 9}]})
+    holds(scenario, [
+        ("2026-01-05T17:00Z", "e", {},                          "quest q - → IN_PROGRESS"),
+        ("2026-01-05T19:00Z", "$quest_start", {"quest": "q"},   "refused QUEST_STATE"),
+        ("2026-01-06T07:59Z", "$quest_expire", {"quest": "q"}),
+        ("2026-01-06T07:59Z", "e", {},                          "quest q IN_PROGRESS → IN_PROGRESS"),
+        ("2026-01-06T08:00Z", "$quest_expire", {"quest": "q"},  "quest q IN_PROGRESS → EXPIRED"),
+        ("2026-01-06T07:59Z", "e", {}),
+        ("2026-01-06T08:00Z", "e", {},                          "quest q EXPIRED → IN_PROGRESS"),
+    ])  # fmt: skip
+    begun = scenario.user().records[RecordKind.QUEST, "q"]
+    assert begun.deadline == datetime(2026, 1, 6, 15, tzinfo=UTC)  # type: ignore[union-attr]
+
+
+def test_the_event_that_fails_a_run_on_a_journey_east_begins_no_other() -> None:
+    lost = {"steps": [{"id": "s", "requirements": [{"metric": "tasks", "threshold": 3}]}], "fails": {"on": "task", "when": {"field": "lives", "op": "eq", "value": 0}}}  # fmt: skip
+    holds(_to_tokyo_at_noon(lost), [
+        ("2026-01-05T17:00Z", "task", {},           "quest q - → IN_PROGRESS"),
+        ("2026-01-05T19:00Z", "task", {"lives": 0}, "quest q IN_PROGRESS → FAILED"),
+        ("2026-01-05T20:00Z", "task", {},           "quest q FAILED → IN_PROGRESS"),
+    ])  # fmt: skip
+
+
 def test_an_event_may_fail_a_quest_under_way() -> None:
     holds(program(q={"fails": {"on": "lost", "when": {"field": "lives", "op": "eq", "value": 0}}, "steps": [{"id": "s", "on": "won"}]}), [
         ("2026-01-05T08:00Z", "lost", {"lives": 0}),
@@ -318,6 +361,40 @@ def test_a_requirement_that_a_newer_program_adds_counts_from_then_on() -> None:
     holds(new, [
         ("2026-01-05T08:00Z", "task", {}, "quest q IN_PROGRESS → IN_PROGRESS"),
         ("2026-01-05T08:01Z", "task", {}, "quest q IN_PROGRESS → COMPLETED s"),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "settled"),
+    [
+        ([{"id": "s", "on": "e", "count": 3}], "done s"),
+        ([{"id": "s", "on": "e", "count": 4}], "done s"),
+        ([{"id": "s", "on": "e", "count": 2}, {"id": "done", "on": "e"}], "done s"),
+        ([{"id": "done", "on": ["e", "first"]}], "done"),
+    ],
+)
+def test_a_newer_program_that_asks_for_less_than_was_counted_completes_the_quest_with_the_next_event(
+    steps: list[dict[str, Any]], settled: str
+) -> None:
+    old = program(q={"steps": [{"id": "s", "on": "e", "count": 5}, {"id": "done", "on": "first"}]})
+    old.play([("2026-01-05T07:00Z", "e", {})] * 4 + [("2026-01-05T07:01Z", "first", {})])
+    new = program(q={"steps": steps, "rewards": TEN})
+    new.users = old.users
+    holds(new, [
+        ("2026-01-05T08:00Z", "e", {}, "coins +10 quest:q", f"quest q IN_PROGRESS done → COMPLETED {settled}"),
+        ("2026-01-05T08:01Z", "e", {}),
+    ])  # fmt: skip
+
+
+def test_a_quest_done_once_that_a_newer_program_repeats_begins_anew_and_one_under_way_goes_on() -> None:
+    steps = [{"id": "s", "on": "e", "count": 2}]
+    old = program(done={"steps": [{"id": "s", "on": "e"}]}, under_way={"steps": steps})
+    old.play([("2026-01-05T07:00Z", "e", {})])
+    new = program(done={"type": "daily", "steps": steps}, under_way={"type": "daily", "steps": steps})
+    new.users = old.users
+    holds(new, [
+        ("2026-01-06T08:00Z", "e", {}, "quest done COMPLETED s → IN_PROGRESS", "quest under_way IN_PROGRESS → COMPLETED s"),
+        ("2026-01-06T08:01Z", "e", {}, "quest done IN_PROGRESS → COMPLETED s", "quest under_way COMPLETED s → IN_PROGRESS"),
     ])  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from questline.control.documents import DocumentUnreadable, read_document
 from questline.control.plan import plan
 from questline.engine.compile import compile_program
+from questline.engine.successions import successions
 from questline.engine.validate import validate
+from questline.model.program import ProgramDocument, parse
 
 CURRENCIES = {"coins": {"kind": "currency"}, "XP": {"kind": "xp", "levels": {"curve": "sqrt", "base": 100}}}
 
@@ -157,6 +159,30 @@ def test_text_that_is_no_document_says_where(text: bytes, message: str) -> None:
 
 def test_yaml_words_stay_words() -> None:
     assert read_document(b"on: yes\nd: 2026-01-01\nb: true").value == {"on": "yes", "d": "2026-01-01", "b": True}
+
+
+def _of(streak: dict[str, Any], quest: dict[str, Any]) -> ProgramDocument:
+    steps = [{"id": "s", "on": "e"}]
+    return parse({"streaks": {"s": {"on": "e", **streak}}, "quests": {"q": {"title": "Q", "steps": steps, **quest}}})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "paths"),
+    [
+        (({}, {}), ({"every": "day", "graceHours": 3}, {"type": "story"}), []),
+        (({}, {"type": "daily"}), ({"every": "week"}, {"type": "weekly"}), ["streaks.s.every", "quests.q.type"]),
+        (({"every": "month"}, {"type": "weekly"}), ({}, {"type": "daily"}), ["streaks.s.every", "quests.q.type"]),
+        (({}, {"type": "monthly"}), ({}, {"type": "event"}), ["quests.q.type"]),
+        (({}, {"type": "special"}), ({}, {"type": "daily"}), []),
+    ],
+)
+def test_what_users_have_under_a_name_goes_on_in_the_periods_it_is_counted_in(
+    before: Any, after: Any, paths: list[str]
+) -> None:
+    errors = list(successions(_of(*before), _of(*after)))
+    assert [error.path for error in errors] == paths
+    assert all("another name" in error.message for error in errors)
+    assert list(successions(parse({}), _of(*after))) == []
 
 
 def test_a_plan_says_what_would_change_and_what_depends_on_order() -> None:

@@ -16,8 +16,9 @@ from questline.control.programs import SECTIONS, Edit, remove_entry, set_entry
 from questline.control.schema import program_schema
 from questline.model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PROGRAM_BYTES_MAX
 from questline.model.permissions import Scope
+from questline.model.program import parse
 from questline.store import versions
-from questline.store.pool import tenant_transaction
+from questline.store.pool import Connection, tenant_transaction
 from questline.store.versions import Version
 
 AnyRequest = Request[Any, Any, Any]
@@ -57,8 +58,11 @@ async def put_program(admin: Admin, acts: Acts, services: Services, request: Any
 async def plan_program(reader: Reader, services: Services, request: AnyRequest) -> Plan:
     """Say what a document would change, without applying it."""
     document = await body_of(request)
-    version = await current_version(services, reader.project.id)
-    return plan(version.document or {}, document)
+    async with tenant_transaction(services.pool, reader.project.id) as conn:
+        version = await _in_force(services, conn, reader.project.id)
+        made = plan(version.document or {}, document)
+        clashes = [] if made.errors else await programs.clashes(conn, reader.project.id, version, parse(document))
+    return Plan([], clashes, {}) if clashes else made
 
 
 @get("/program/schema", tags=["program"])
@@ -160,8 +164,12 @@ def section_of(request: AnyRequest) -> str:
 
 async def current_version(services: Services, project_id: int) -> Version:
     async with tenant_transaction(services.pool, project_id) as conn:
-        program = (await services.programs.in_force(conn, [project_id]))[project_id]
-        return await programs.current(conn, project_id, program.version)
+        return await _in_force(services, conn, project_id)
+
+
+async def _in_force(services: Services, conn: Connection, project_id: int) -> Version:
+    program = (await services.programs.in_force(conn, [project_id]))[project_id]
+    return await programs.current(conn, project_id, program.version)
 
 
 async def apply_edit(

@@ -128,7 +128,7 @@ def standing_of(
         achievement.title,
         achievement.type,
         found is not None,
-        found.tier if found is not None else 0,
+        achievements.tier_of(achievement, found),
         len(achievement.tiers) or 1,
         found.times if found is not None else 0,
         found.unlocked_at if found is not None else None,

@@ -298,7 +298,7 @@ def _achievements(program: Program, state: UserState, reader: Draft) -> list[Ach
                 a.points,
                 a.secret,
                 found is not None,
-                found.tier if found is not None else 0,
+                achievements.tier_of(a, found),
                 len(a.tiers) or 1,
                 found.times if found is not None else 0,
                 found.unlocked_at if found is not None else None,

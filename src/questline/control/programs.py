@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from questline.engine.compile import Program, compile_program
+from questline.engine.program_error import ProgramError
+from questline.engine.successions import COUNTED_IN_PERIODS, successions
 from questline.engine.validate import ProgramInvalid
-from questline.model.program import string_keys
+from questline.model.program import ProgramDocument, parse, string_keys
 from questline.store import versions
 from questline.store.pool import Connection
 from questline.store.versions import EdgeTypes, Version
@@ -20,7 +22,17 @@ SECTIONS = (
     "rewards", "guards", "store",
 )  # fmt: skip
 
-__all__ = ["SECTIONS", "ProgramInvalid", "StaleVersion", "apply", "current", "remove_entry", "set_entry", "shown"]
+__all__ = [
+    "SECTIONS",
+    "ProgramInvalid",
+    "StaleVersion",
+    "apply",
+    "clashes",
+    "current",
+    "remove_entry",
+    "set_entry",
+    "shown",
+]
 
 
 class StaleVersion(Exception):
@@ -55,8 +67,25 @@ async def apply(
     program = compile_program(document, number + 1, timezone)
     if document == before.document:
         return before, before
+    errors = await clashes(conn, project_id, before, program.document)
+    if errors:
+        raise ProgramInvalid(errors)
     at = await versions.add(conn, project_id, number + 1, document, by, _edge_types(program))
     return before, Version(number + 1, by, at, document)
+
+
+async def clashes(conn: Connection, project_id: int, in_force: Version, new: ProgramDocument) -> list[ProgramError]:
+    """Return what of a valid document does not go on from what users have.
+
+    That is counted by the definitions in force, and under names that are new to these by the latest there were: what was taken
+    out comes back with its name.
+    """
+    known: dict[str, Any] = {}
+    for section in COUNTED_IN_PERIODS:
+        now = (in_force.document or {}).get(section, {})
+        fresh = [name for name in getattr(new, section) if name not in now]
+        known[section] = now | (await versions.latest_definitions(conn, project_id, section, fresh) if fresh else {})
+    return list(successions(parse(known), new))
 
 
 def _edge_types(program: Program) -> EdgeTypes:

@@ -2,15 +2,33 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from questline.engine.draft import Draft
 from questline.engine.requirements import COMPARE, Reader, number_of, requirement_share, share, value_of
 from questline.engine.rewards import give
 from questline.model.decision import Unlock
 from questline.model.program import Achievement
 from questline.model.state import AchievementState, Number
 
-Step = Callable[[Draft], bool]
+if TYPE_CHECKING:
+    from questline.engine.draft import Draft
+
+Step = Callable[["Draft"], bool]
+
+
+def tier_of(achievement: Achievement, state: AchievementState | None) -> int:
+    """Return the highest tier reached, from 1; 0 while locked. What has no tiers has one.
+
+    A tier is known by its threshold, wherever it stands now. Where there is none such any more the user keeps as many tiers as
+    they had, and those up to that threshold.
+    """
+    if state is None:
+        return 0
+    tiers, reached = achievement.tiers, state.threshold
+    if reached is None or not tiers or (state.tier <= len(tiers) and tiers[state.tier - 1].threshold == reached):
+        return state.tier
+    passed = sum(1 for tier in tiers if tier.threshold <= reached)
+    return passed if passed and tiers[passed - 1].threshold == reached else max(passed, state.tier)
 
 
 def progress(achievement: Achievement, reader: Reader, state: AchievementState | None) -> float:
@@ -19,7 +37,7 @@ def progress(achievement: Achievement, reader: Reader, state: AchievementState |
     With several requirements, the mean of theirs for `all` and the best for `any`.
     """
     if achievement.tiers:
-        reached = state.tier if state is not None else 0
+        reached = tier_of(achievement, state)
         if reached >= len(achievement.tiers):
             return 1.0
         return share(value_of(achievement.requirements[0], reader), achievement.tiers[reached].threshold)
@@ -47,15 +65,16 @@ def compile_achievement(name: str, achievement: Achievement) -> Step:
     return _single(name, achievement)
 
 
-def _state(draft: Draft, name: str) -> AchievementState | None:
+def _state(draft: "Draft", name: str) -> AchievementState | None:
     unlock = draft.unlocks.get(name)
     return unlock.state if unlock is not None else draft.state.achievements.get(name)
 
 
-def _unlock(draft: Draft, name: str, tier: int, times: int) -> None:
+def _unlock(draft: "Draft", name: str, achievement: Achievement, tier: int, times: int) -> None:
     found = draft.state.achievements.get(name)
-    new = AchievementState(tier, times, draft.event.id, draft.event.occurred_at)
-    draft.unlocks[name] = Unlock(name, new, found.tier if found else 0, found.times if found else 0)
+    threshold = achievement.tiers[tier - 1].threshold if achievement.tiers else None
+    new = AchievementState(tier, times, draft.event.id, draft.event.occurred_at, threshold)
+    draft.unlocks[name] = Unlock(name, new, tier_of(achievement, found), found.times if found else 0)
 
 
 def _single(name: str, achievement: Achievement) -> Step:
@@ -63,7 +82,7 @@ def _single(name: str, achievement: Achievement) -> Step:
     want_all = achievement.match == "all"
     cause = f"achievement:{name}"
 
-    def step(draft: Draft) -> bool:
+    def step(draft: "Draft") -> bool:
         if _state(draft, name) is not None:
             return False
         for requirement, compare, threshold in tests:
@@ -74,7 +93,7 @@ def _single(name: str, achievement: Achievement) -> Step:
         else:
             if not want_all:
                 return False
-        _unlock(draft, name, 1, 1)
+        _unlock(draft, name, achievement, 1, 1)
         give(draft, achievement.rewards, 1, cause)
         return True
 
@@ -86,9 +105,8 @@ def _tiered(name: str, achievement: Achievement) -> Step:
     compare = COMPARE[requirement.operator]
     thresholds: list[Number] = [number_of(tier.threshold) for tier in achievement.tiers]
 
-    def step(draft: Draft) -> bool:
-        state = _state(draft, name)
-        tier = before = state.tier if state is not None else 0
+    def step(draft: "Draft") -> bool:
+        tier = before = tier_of(achievement, _state(draft, name))
         if tier >= len(thresholds):
             return False
         value = value_of(requirement, draft)
@@ -96,7 +114,7 @@ def _tiered(name: str, achievement: Achievement) -> Step:
             tier += 1
         if tier == before:
             return False
-        _unlock(draft, name, tier, 1)
+        _unlock(draft, name, achievement, tier, 1)
         for number in range(before + 1, tier + 1):
             give(draft, achievement.tiers[number - 1].rewards, 1, f"achievement:{name}:{number}")
         return True
@@ -109,13 +127,13 @@ def _repeatable(name: str, achievement: Achievement) -> Step:
     threshold = Decimal(number_of(requirement.threshold))
     cause = f"achievement:{name}"
 
-    def step(draft: Draft) -> bool:
+    def step(draft: "Draft") -> bool:
         state = _state(draft, name)
         before = state.times if state is not None else 0
         times = int(value_of(requirement, draft) // threshold)
         if times <= before:
             return False
-        _unlock(draft, name, 1, times)
+        _unlock(draft, name, achievement, 1, times)
         give(draft, achievement.rewards, times - before, cause)
         return True
 

@@ -80,7 +80,9 @@ def _apply(draft: Draft, plan: Plan) -> None:
         plan.command.run(draft)
     for step in plan.steps:
         step(draft)
-    if plan.follows and (draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks):
+    if plan.follows and (
+        draft.transfers or draft.metrics or draft.streaks or draft.records or draft.unlocks or draft.quests
+    ):
         _consequences(draft)
     if draft.earned or draft.metrics or draft.operands:
         add_points(draft, program.boards_by_currency, program.boards_by_metric)

@@ -3,7 +3,7 @@
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, cast
 
-from questline.engine import quests, tiers, vitals, windows
+from questline.engine import achievements, quests, tiers, vitals, windows
 from questline.engine.fields import View
 from questline.engine.notices import guard_notices, notices_of
 from questline.engine.refusal import Refusal
@@ -69,7 +69,7 @@ class Draft:
         self.stocks: dict[str, StockState] = {}
         self.stock_moves: list[StockMove] = []
         self.codes: list[CodeMove] = []
-        self.quests: set[str] = set()  # those the event itself started, counted for or moved
+        self.quests: set[str] = set()  # those the event started or moved, or that a step under way listens to
         self.notices: list[Notice] = []
         self.follow_ups: list[FollowUp] = []
         self.points: list[BoardPoints] = []
@@ -154,8 +154,7 @@ class Draft:
 
     def achievement_tier(self, achievement: str) -> int:
         """The highest tier unlocked; 0 while locked."""
-        state = self.achievement_state(achievement)
-        return state.tier if state is not None else 0
+        return achievements.tier_of(self.program.achievements[achievement], self.achievement_state(achievement))
 
     def window(self, metric: str, span: Span, *, most: bool) -> Number:
         """The metric's sum in the timeframe that ends with this event; with `most`, in the best one that holds it.

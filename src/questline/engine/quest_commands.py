@@ -84,7 +84,7 @@ def expire(draft: "Draft") -> None:
     kind, name = expiring(draft.event)
     state = cast(QuestState | None, draft.record(kind, name))
     if state is not None:
-        lapsed = quests.lapse(state, draft.event.occurred_at, None)
+        lapsed = quests.lapse(state, draft.event.occurred_at)
         if lapsed is not state:
             quests.expire(draft, name, lapsed)
 

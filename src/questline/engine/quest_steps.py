@@ -69,7 +69,7 @@ def step_value(quest: Quest, requirement: StepRequirement, state: QuestState, re
     if kind == "achievement":
         unlocked = reader.achievement_state(name)
         since = unlocked is not None and state.started_at is not None and unlocked.unlocked_at >= state.started_at
-        return unlocked.tier if unlocked is not None and since else 0
+        return reader.achievement_tier(name) if since else 0
     start = state.since.get(key_of(requirement))
     if kind == "streak":
         found = reader.streak_state(name)

@@ -76,27 +76,33 @@ def compile_settling(quest: CompiledQuest) -> Callable[["Draft"], bool]:
 # What time does.
 
 
-def lapse(state: QuestState, at: datetime, period: int | None) -> QuestState:
-    """Return the state as of an instant: expired once its deadline has passed or its period (None: it has none) is over."""
-    if state.status is not QuestStatus.IN_PROGRESS:
+def lapse(state: QuestState, at: datetime) -> QuestState:
+    """Return the state as of an instant: expired once its deadline has passed.
+
+    The deadline holds the end of the period it began in, so that a date that a journey brings sooner ends nothing.
+    """
+    if state.status is not QuestStatus.IN_PROGRESS or state.deadline is None or at < state.deadline:
         return state
-    late = state.deadline is not None and at >= state.deadline
-    if not late and (period is None or period <= state.period):
-        return state
-    return _replace(state, status=after(state.status, "expire"), ended_at=state.deadline if late else at)
+    return _replace(state, status=after(state.status, "expire"), ended_at=state.deadline)
 
 
 def as_of(quest: Quest, state: QuestState | None, at: datetime, zone: tzinfo) -> QuestState:
     """Return the state as of an instant in the user's zone, whether or not an event has said so yet."""
     if state is None:
         return NEVER
-    if quest.every is None:
-        return lapse(state, at, None)
-    period = calendar.period_number(quest.every, at, zone)
-    state = lapse(state, at, period)
-    if period > state.period and state.status is not QuestStatus.NOT_STARTED:
-        return QuestState(status=after(state.status, "reset"), times=state.times, period=period)
+    state = lapse(state, at)
+    if quest.every is not None and _is_over(state, at):
+        period = calendar.period_number(quest.every, at, zone)
+        if period > state.period:
+            return QuestState(status=after(state.status, "reset"), times=state.times, period=period)
     return state
+
+
+def _is_over(state: QuestState, at: datetime) -> bool:
+    """Tell whether an instant lies behind the end of a run; the event that completes or fails one is still of it."""
+    if state.ended_at is None:
+        return False
+    return at > state.ended_at or (at == state.ended_at and state.status is QuestStatus.EXPIRED)
 
 
 def status_of(draft: "Draft", name: str) -> QuestStatus:
@@ -112,7 +118,7 @@ def found(draft: "Draft", quest: CompiledQuest) -> QuestState | None:
     period = calendar.period_number(every, at, draft.zone) if every is not None else None
     if period is not None and period < state.period and (state.started_at is None or at < state.started_at):
         return None  # later than the start, it is of this run: the user's clock went back a date on a journey west
-    lapsed = lapse(state, at, period)
+    lapsed = lapse(state, at)
     if lapsed is not state:
         expire(draft, quest.name, lapsed)
     return as_of(quest.definition, lapsed, at, draft.zone)
@@ -154,7 +160,7 @@ def _count(draft: "Draft", quest: CompiledQuest, steps: Iterable[QuestStep]) -> 
     if open_steps:
         counts = state.counts | {s.id: state.counts.get(s.id, 0) + 1 for s in open_steps}
         put(draft, quest.name, _replace(state, counts=counts))
-        draft.quests.add(quest.name)
+    draft.quests.add(quest.name)  # counted or not: a newer program may ask for no more than is counted already
 
 
 def settle(draft: "Draft", quest: CompiledQuest) -> bool:

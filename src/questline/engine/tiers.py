@@ -8,7 +8,7 @@ from questline.engine.program_error import ProgramError
 from questline.engine.rewards import give
 from questline.model.limits import AMOUNT_MAX
 from questline.model.records import RecordKind
-from questline.model.tiers import Tiers, TierState
+from questline.model.tiers import StepMark, Tiers, TierState
 
 if TYPE_CHECKING:
     from questline.engine.draft import Draft
@@ -63,30 +63,68 @@ def references(names: "Names", program: "ProgramDocument") -> Iterator[ProgramEr
 
 
 def step_name(tiers: Tiers, state: TierState | None) -> str:
-    """Return the name of the step a user stands on; one that the program no longer has counts as its last."""
-    return tiers.steps[min(state.step if state is not None else 0, len(tiers.steps) - 1)].name
+    """Return the name of the step a user stands on."""
+    return tiers.steps[_place(tiers, state.step, state.stood) if state is not None else 0].name
 
 
 def climb(draft: "Draft", name: str) -> None:
     """Put the user on the step that this event has led to so far, and reward steps reached for the first time."""
     tiers = draft.program.tiers[name]
+    steps = tiers.steps
     before = cast(TierState | None, draft.state.records.get((RecordKind.TIER, name))) or _start(draft, tiers)
     known = cast(TierState, draft.record(RecordKind.TIER, name) or _UNKNOWN)
     earned = before.earned + max(draft.earned.get(tiers.earned or "", 0), 0)  # a compensation takes no step back
     amount = earned if tiers.earned is not None else draft.balance(tiers.currency)
-    step = max(place for place, one in enumerate(tiers.steps) if one.at <= amount)
+    stood, best = _place(tiers, known.step, known.stood), _place(tiers, known.best, known.reached)
+    step = _reached(tiers, amount)
     if not tiers.demote:
-        step = max(step, known.step)
-    new = TierState(step, max(step, known.best), earned)
-    if new == known:
+        step = max(step, stood)
+    first = range(best + 1, step + 1)
+    new = TierState(
+        step,
+        max(step, best),
+        earned,
+        _mark(tiers, step, known.stood if step == stood else None),
+        _mark(tiers, max(step, best), known.reached if not first else None),
+    )
+    if new == known or (known is _UNKNOWN and not step and not earned):
         return
     draft.put(RecordKind.TIER, name, new, f"tier:{name}")
-    if step != known.step:
-        before_name = tiers.steps[min(known.step, len(tiers.steps) - 1)].name
-        moved = "tier.up" if step > known.step else "tier.down"
-        draft.notice(moved, tier=name, before=before_name, after=tiers.steps[step].name)
-    for place in range(known.best + 1, new.best + 1):
-        give(draft, tiers.steps[place].rewards, 1, f"tier:{name}:{tiers.steps[place].name}")
+    if step != stood:
+        moved = "tier.up" if step > stood else "tier.down"
+        draft.notice(moved, tier=name, before=steps[stood].name, after=steps[step].name)
+    for place in first:
+        give(draft, steps[place].rewards, 1, f"tier:{name}:{steps[place].name}")
+
+
+def _reached(tiers: Tiers, amount: int) -> int:
+    """Return the place of the highest step that an amount reaches."""
+    return max(place for place, step in enumerate(tiers.steps) if step.at <= amount)
+
+
+def _place(tiers: Tiers, place: int, mark: StepMark | None) -> int:
+    """Return where a step stands in the program's list now that stood at a place when it was written.
+
+    It is known by its name. Of one that the program no longer has, its amount tells which step takes its place.
+    """
+    steps = tiers.steps
+    if mark is None:
+        return min(place, len(steps) - 1)
+    if place < len(steps) and steps[place].name == mark.name:
+        return place
+    named = next((place for place, step in enumerate(steps) if step.name == mark.name), None)
+    return _reached(tiers, mark.at) if named is None else named
+
+
+def _mark(tiers: Tiers, place: int, known: StepMark | None) -> StepMark:
+    """Return what the step at a place is found by later: what is `known` of it, where that was taken out and may come back.
+
+    A step of another name and the same amount was renamed.
+    """
+    step = tiers.steps[place]
+    if known is None or step.at == known.at or any(one.name == known.name for one in tiers.steps):
+        return StepMark(step.name, step.at)
+    return known
 
 
 def _start(draft: "Draft", tiers: Tiers) -> TierState:

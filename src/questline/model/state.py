@@ -37,10 +37,15 @@ class StreakState(msgspec.Struct, frozen=True, gc=False):
 
 
 class AchievementState(msgspec.Struct, frozen=True, gc=False):
+    """The latest unlock. `threshold` is that of `tier`, by which a program with other tiers finds it; None where it has none,
+    and where an older release wrote the state.
+    """
+
     tier: int
     times: int
     event_id: UUID
     unlocked_at: datetime
+    threshold: float | int | None = None
 
 
 class UserState(msgspec.Struct):

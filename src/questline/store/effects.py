@@ -16,7 +16,7 @@ from questline.model.reasons import Reason
 from questline.model.records import UNTOLD, Record, RecordKind
 from questline.model.state import AchievementState, MetricState, UserState
 from questline.model.stocks import CodeMove, CodeUse
-from questline.store import coupons, deliveries, records, sightings, stocks, users
+from questline.store import coupons, deliveries, marks, records, sightings, stocks, users
 from questline.store.round_trips import Writes
 from questline.store.statements import statements
 
@@ -121,7 +121,10 @@ class Effects:
         writes.add(SQL["put_rule_uses"], [(*k, uses) for k, uses in self._rule_uses.items()])
         writes.add(
             SQL["put_achievements"],
-            [(*k, a.tier, a.times, a.event_id, a.unlocked_at) for k, a in self._achievements.items()],
+            [
+                (*k, a.tier, a.times, a.event_id, a.unlocked_at, marks.of_achievement(a))
+                for k, a in self._achievements.items()
+            ],
         )
         records.put(writes, self._records)
         sightings.put(writes, self._sightings, self._at)
@@ -210,8 +213,8 @@ def shown(record: Record | None) -> dict[str, object] | None:
         return None
     names = _plain_fields(type(record))
     if names is not None:
-        return dict(zip(names, msgspec.structs.astuple(record), strict=True))
-    hidden = getattr(record, "hidden", ())  # the customer's words, which live in users and events only
+        return {name: getattr(record, name) for name in names}
+    hidden = _hidden(type(record))
     fields = msgspec.to_builtins(record, builtin_types=(datetime, Decimal))
     return {n: float(v) if isinstance(v, Decimal) else v for n, v in fields.items() if n not in hidden}
 
@@ -219,9 +222,14 @@ def shown(record: Record | None) -> dict[str, object] | None:
 @cache
 def _plain_fields(kind: type[Record]) -> tuple[str, ...] | None:
     """Return the names of a record's fields where its values are shown as they are; None where some must be converted."""
-    if hasattr(kind, "hidden") or any(field.type not in _PLAIN for field in msgspec.structs.fields(kind)):
-        return None
-    return kind.__struct_encode_fields__
+    told = [field for field in msgspec.structs.fields(kind) if field.name not in _hidden(kind)]
+    return None if any(field.type not in _PLAIN for field in told) else tuple(field.name for field in told)
+
+
+def _hidden(kind: type[Record]) -> tuple[str, ...]:
+    """Return the fields that are not shown: the customer's words, which live in users and events only; the engine's notes."""
+    hidden: tuple[str, ...] = getattr(kind, "hidden", ())
+    return hidden
 
 
 def _streak_row(key: tuple[int, int, str], changes: Sequence[StreakChange]) -> tuple[object, ...]:

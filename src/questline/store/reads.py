@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Record
 
-from questline.model.state import AchievementState, MetricState, StreakState, UserState
-from questline.store import records
+from questline.model.state import MetricState, StreakState, UserState
+from questline.store import marks, records
 from questline.store.round_trips import Reads
 from questline.store.statements import statements
 from questline.store.users import decode_object, decode_zone_history
@@ -48,7 +48,7 @@ async def user(conn: Connection, project_id: int, external_id: str) -> tuple[Use
         state.streaks[name] = StreakState(*columns)
 
     def achievement(name: str, *columns: Any) -> None:
-        state.achievements[name] = AchievementState(*columns)
+        state.achievements[name] = marks.achievement_of(*columns)
 
     queries.add(SQL["balances"], whose, balance)
     queries.add(SQL["metrics"], whose, metric)

@@ -19,9 +19,9 @@ from questline.model.referrals import CodeOwner, CommissionState, ReferralState
 from questline.model.rewards import AllowanceState, BadgeState, Given, GrantState, GrantStatus
 from questline.model.state import UserState
 from questline.model.streaks import StreakChoices
-from questline.model.tiers import TierState
 from questline.model.vitals import VitalState
 from questline.model.windows import Bucket, ProgressState, WindowState
+from questline.store import marks
 from questline.store.round_trips import Reads, Writes
 from questline.store.statements import statements
 
@@ -164,7 +164,11 @@ _TABLES: dict[RecordKind, _Table] = {
         "boosts_of_user",
     ),
     RecordKind.TIER: _Table(
-        "load_tiers", "put_tiers", TierState, lambda tier: (tier.step, tier.best, tier.earned), "tiers_of_user"
+        "load_tiers",
+        "put_tiers",
+        marks.tier_of,
+        lambda tier: (tier.step, tier.best, tier.earned, marks.of_tier(tier)),
+        "tiers_of_user",
     ),
     RecordKind.WINDOW: _Table(
         "load_windows",

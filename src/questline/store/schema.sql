@@ -316,6 +316,7 @@ CREATE TABLE achievements (
     times        integer NOT NULL DEFAULT 1,          -- how often a repeatable one was earned
     event_id     uuid NOT NULL,                       -- the latest event that unlocked
     unlocked_at  timestamptz NOT NULL,                -- its occurredAt
+    mark         json,                                -- of a tier: [tier, threshold]; store/marks.py
     CONSTRAINT achievements_pk PRIMARY KEY (project_id, user_id, achievement),
     CONSTRAINT achievements_are_earned CHECK (tier > 0 AND times > 0)
 );
@@ -378,7 +379,7 @@ CREATE TABLE boosts (
     CONSTRAINT boosts_pk PRIMARY KEY (project_id, user_id, boost)
 ) WITH (fillfactor = 80);
 
--- The step a user stands on, by place in the program's list of steps.
+-- The step a user stands on, by place in the list of steps of the program that wrote the row.
 CREATE TABLE tiers (
     project_id  integer NOT NULL,
     user_id     bigint NOT NULL,
@@ -386,6 +387,7 @@ CREATE TABLE tiers (
     step        smallint NOT NULL,
     best        smallint NOT NULL,                    -- the highest ever: its rewards are paid
     earned      bigint NOT NULL,                      -- of the currency: held as the tiers began, and since
+    marks       json,                                 -- [[step, name, at], [best, name, at]]; store/marks.py
     CONSTRAINT tiers_pk PRIMARY KEY (project_id, user_id, tier),
     CONSTRAINT tiers_best_is_best CHECK (best >= step AND step >= 0)
 ) WITH (fillfactor = 80);

@@ -11,8 +11,8 @@ from asyncpg import Connection
 
 from questline.model.footprint import Footprint
 from questline.model.records import RecordKey
-from questline.model.state import AchievementState, MetricState, StreakState, UserState
-from questline.store import records
+from questline.model.state import MetricState, StreakState, UserState
+from questline.store import marks, records
 from questline.store.round_trips import Reads
 from questline.store.statements import statements
 
@@ -89,7 +89,7 @@ class _Into:
         self._users[user_id].streaks[streak] = StreakState(*columns)
 
     def achievement(self, user_id: int, achievement: str, *columns: Any) -> None:
-        self._users[user_id].achievements[achievement] = AchievementState(*columns)
+        self._users[user_id].achievements[achievement] = marks.achievement_of(*columns)
 
     def rule_use(self, user_id: int, rule: str, window_start: int, uses: int) -> None:
         self._users[user_id].rule_uses[rule, window_start] = uses

@@ -48,6 +48,12 @@ async def list_versions(conn: Connection, project_id: int, before: int, limit: i
     return [Version(*row) for row in await conn.fetch(SQL["list"], project_id, before, limit)]
 
 
+async def latest_definitions(conn: Connection, project_id: int, section: str, names: list[str]) -> dict[str, Any]:
+    """Return the newest definition that each name had in a section; none for names that no version knows."""
+    rows = await conn.fetch(SQL["latest_definitions"], project_id, section, names)
+    return {row["key"]: msgspec.json.decode(row["value"]) for row in rows}
+
+
 async def add(
     conn: Connection, project_id: int, version: int, document: dict[str, Any], by: str, edge: EdgeTypes
 ) -> datetime:

@@ -54,10 +54,13 @@ ON CONFLICT ON CONSTRAINT rule_uses_pk DO UPDATE SET uses = excluded.uses;
 
 -- name: put_achievements
 -- What was unlocked, reached a higher tier or was earned again. Arrays, a column each.
-INSERT INTO achievements (project_id, user_id, achievement, tier, times, event_id, unlocked_at)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::integer[], $6::uuid[], $7::timestamptz[])
+INSERT INTO achievements (project_id, user_id, achievement, tier, times, event_id, unlocked_at, mark)
+SELECT project_id, user_id, achievement, tier, times, event_id, unlocked_at, mark::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::integer[], $6::uuid[], $7::timestamptz[], $8::text[])
+     AS i (project_id, user_id, achievement, tier, times, event_id, unlocked_at, mark)
 ON CONFLICT ON CONSTRAINT achievements_pk DO UPDATE SET
-    tier = excluded.tier, times = excluded.times, event_id = excluded.event_id, unlocked_at = excluded.unlocked_at;
+    tier = excluded.tier, times = excluded.times, event_id = excluded.event_id, unlocked_at = excluded.unlocked_at,
+    mark = excluded.mark;
 
 -- name: add_decisions
 -- One row an event that the engine decided. Arrays, a column each.

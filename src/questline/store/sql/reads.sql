@@ -20,7 +20,7 @@ FROM streaks WHERE project_id = $1 AND user_id = $2;
 
 -- name: achievements
 -- $1 project, $2 user.
-SELECT achievement, tier, times, event_id, unlocked_at FROM achievements WHERE project_id = $1 AND user_id = $2;
+SELECT achievement, tier, times, event_id, unlocked_at, mark FROM achievements WHERE project_id = $1 AND user_id = $2;
 
 -- name: history
 -- Decisions about a user with their events and transfers, newest first. $1 project, $2 user, $3 before this event id, $4 limit.

@@ -68,19 +68,22 @@ SELECT boost, until, since, earlier FROM boosts WHERE project_id = $1 AND user_i
 
 -- name: load_tiers
 -- $1 projects, $2 users, $3 tiers.
-SELECT t.user_id, t.tier, t.step, t.best, t.earned
+SELECT t.user_id, t.tier, t.step, t.best, t.earned, t.marks
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, name)
 JOIN tiers t ON t.project_id = i.project_id AND t.user_id = i.user_id AND t.tier = i.name;
 
 -- name: put_tiers
 -- The steps users stand on now. Arrays, a column each.
-INSERT INTO tiers (project_id, user_id, tier, step, best, earned)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::smallint[], $6::bigint[])
-ON CONFLICT ON CONSTRAINT tiers_pk DO UPDATE SET step = excluded.step, best = excluded.best, earned = excluded.earned;
+INSERT INTO tiers (project_id, user_id, tier, step, best, earned, marks)
+SELECT project_id, user_id, tier, step, best, earned, marks::json
+FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::smallint[], $6::bigint[], $7::text[])
+     AS i (project_id, user_id, tier, step, best, earned, marks)
+ON CONFLICT ON CONSTRAINT tiers_pk DO UPDATE SET
+    step = excluded.step, best = excluded.best, earned = excluded.earned, marks = excluded.marks;
 
 -- name: tiers_of_user
 -- $1 project, $2 user.
-SELECT tier, step, best, earned FROM tiers WHERE project_id = $1 AND user_id = $2;
+SELECT tier, step, best, earned, marks FROM tiers WHERE project_id = $1 AND user_id = $2;
 
 -- name: load_windows
 -- A name is a unit and a metric, `days:tasks`. $1 projects, $2 users, $3 names.

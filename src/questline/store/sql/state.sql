@@ -34,6 +34,6 @@ JOIN rule_uses r ON r.project_id = i.project_id AND r.user_id = i.user_id AND r.
 
 -- name: achievements
 -- $1 projects, $2 users, $3 achievements.
-SELECT a.user_id, a.achievement, a.tier, a.times, a.event_id, a.unlocked_at
+SELECT a.user_id, a.achievement, a.tier, a.times, a.event_id, a.unlocked_at, a.mark
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS i (project_id, user_id, achievement)
 JOIN achievements a ON a.project_id = i.project_id AND a.user_id = i.user_id AND a.achievement = i.achievement;
