@@ -639,6 +639,7 @@ CREATE TABLE league_members (
     rank         integer,                             -- the result, kept for ever; NULL with an outcome: blocked, not ranked
     outcome      text COLLATE "C",                    -- promoted | demoted | stayed
     next_tier    smallint,
+    rest         integer,                             -- as on boards
     CONSTRAINT league_members_pk PRIMARY KEY (project_id, user_id, league, week),
     CONSTRAINT league_members_are_seated_whole CHECK ((tier IS NULL) = (cohort IS NULL)),
     CONSTRAINT league_members_outcome_is_known CHECK (outcome IN ('promoted', 'demoted', 'stayed')),
@@ -727,6 +728,7 @@ CREATE TABLE board_hidden (
     user_id       bigint NOT NULL,
     lead          bigint NOT NULL,
     reached_at    timestamptz NOT NULL,
+    rest          integer,
     CONSTRAINT board_hidden_pk PRIMARY KEY (project_id, user_id, board_period)
 );
 
@@ -1183,6 +1185,7 @@ CREATE TABLE board_entries (
     user_id       bigint NOT NULL,
     lead          bigint NOT NULL,                    -- the score, negated
     reached_at    timestamptz NOT NULL,               -- occurredAt of the event behind the score; see docs/explanation/boards.md
+    rest          integer,                            -- of a sum of fractions what the score leaves out, in billionths of a point
     CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board_period, user_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX board_entries_by_rank ON board_entries (project_id, board_period, lead, reached_at, user_id);
