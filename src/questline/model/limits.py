@@ -13,6 +13,7 @@ KEY_CHARS_MAX = 512  # event ids and idempotency keys
 SHORT_TEXT_CHARS_MAX = 256  # source, versions, partition key, correlation id
 PAYLOAD_DEPTH_MAX = 32  # nesting of a payload; deeper is a mistake or an attack
 EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahead
+OCCURRED_YEARS = (1900, 9998)  # an event's; before is a zero time, beyond no calendar goes on
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── signed events
@@ -225,8 +226,7 @@ SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
 SEEN_TYPES_WRITTEN_SECONDS = 5.0
 SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list
 SEEN_SAMPLES_AT_ONCE = 10  # events of a type that a process remembers between two writes
-SAMPLES_KEPT = 50  # ids of events of a type
-SAMPLES_SHOWN = 5
+SAMPLES_KEPT, SAMPLES_SHOWN = 50, 5  # ids of events of a type
 SAMPLE_BYTES_MAX = 4 * 1024  # of a payload in a list of types; longer ones are left out
 INFERRED_BYTES_MAX = 64 * 1024  # of a payload that a schema is inferred from
 INFERRED_PROPERTIES_MAX = 200  # of one object; beyond, its members are data and no form
