@@ -173,6 +173,7 @@ INCIDENT_NAME_CHARS_MAX = 128
 # ── engine
 CONDITION_DEPTH_MAX = 16
 CONDITION_LEAVES_MAX = 256  # in one condition
+ATTRIBUTE_READS_MAX, ATTRIBUTE_READ_BYTES_MAX = 64, 256  # what a decision keeps of attributes that conditions read
 CHAIN_ROUNDS_MAX = 8  # award → level → achievement → award ...; the engine refuses what goes on beyond
 EFFECTS_PER_EVENT_MAX = 1_000
 REFERRAL_CODE_CHARS = 8
@@ -221,7 +222,6 @@ EVENT_SCHEMA_PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled
 SCHEMA_MESSAGE_CHARS_MAX = 500  # of a violation
 UPCAST_STEPS_MAX = 100  # of all versions of one type
 UPCAST_ITEMS_MAX = 1_000  # elements of lists that one step goes through
-
 SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
 SEEN_TYPES_WRITTEN_SECONDS = 5.0
 SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list

@@ -3,7 +3,8 @@
 -- Three rules hold everywhere:
 --   * A tenant's row starts with project_id, and every tenant table is under row-level security.
 --   * The customer's words (their user id, attributes, payloads, context) live in `users` and `events` only, so erasing a
---     person blanks those two and leaves ledger, boards and sums whole. Of visitors, `anonymous_links` and
+--     person blanks those two and leaves ledger, boards and sums whole; attributes that a condition read are with its
+--     decision too, as `user.*` of the trace's `reads`, and go likewise. Of visitors, `anonymous_links` and
 --     `anonymous_events` hold some as well: their rows are removed.
 --   * Names of mechanics (currencies, rules, streaks ...) are compared byte by byte (COLLATE "C").
 
