@@ -110,7 +110,7 @@ def explain(program: Program, event: Event, trace: Mapping[str, Any], unapplied:
     for name, streak in program.streaks.items():
         if concerns(streak.on, event.type):
             counted = any(name == found[0] for found in trace.get("streaks", ()))
-            idle = unapplied or "it changed nothing: the period had counted already, or lies too far back"
+            idle = unapplied or "its period had counted already"
             verdicts.append(_verdict("streaks", name, counted, streak.when, view, idle=idle))
     for name, rule in program.rules_by_name.items():
         if concerns(rule.on, event.type):
