@@ -144,3 +144,10 @@ def test_what_a_refused_event_would_have_counted_is_not_said_to_have_counted() -
     event = next(iter(scenario._events.values()))
     [verdict] = explain(scenario.program, event, {}, "the event is refused")
     assert verdict == Verdict("metrics", "n", False, None, "the event is refused")
+
+
+def test_what_a_refused_event_did_not_come_to_read_is_explained_by_the_refusal() -> None:
+    scenario, _ = played(document(rules={"r": rule(when=gold())}))
+    event = next(iter(scenario._events.values()))
+    [verdict] = explain(scenario.program, event, {}, "the event is refused")
+    assert verdict == Verdict("rules", "r", False, None, "the event is refused")

@@ -31,24 +31,21 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class NotKept(Exception):
-    """A field was not kept with the decision: what its condition came to is not known."""
-
-    def __init__(self, field: str) -> None:
-        what = "attributes were" if field.startswith("user.") else f"{field} was"
-        super().__init__(f"not known: {what} not kept")
+    """A field was not kept with the decision: what its condition came to is not known. The message says why."""
 
 
 class _StoredReads:
     """State values as the decision kept them: what a condition read then is what it reads now."""
 
-    def __init__(self, reads: Mapping[str, Any]) -> None:
+    def __init__(self, reads: Mapping[str, Any], unapplied: str) -> None:
         self._reads = reads
+        self._unapplied = unapplied
 
     def field(self, field: str) -> Any:
-        try:
+        if field in self._reads:
             return self._reads[field]
-        except KeyError:
-            raise NotKept(field) from None
+        what = "attributes were" if field.startswith("user.") else f"{field} was"
+        raise NotKept(self._unapplied or f"not known: {what} not kept")
 
     def balance(self, currency: str) -> Any:
         return self.field(f"balance.{currency}")
@@ -80,9 +77,9 @@ class _StoredView(View):
 
     __slots__ = ("_kept",)
 
-    def __init__(self, event: Event, reads: Mapping[str, Any], zone: tzinfo) -> None:
-        self._kept = _StoredReads(reads)
-        super().__init__(event, {}, self._kept, zone)
+    def __init__(self, event: Event, kept: _StoredReads, zone: tzinfo) -> None:
+        super().__init__(event, {}, kept, zone)
+        self._kept = kept
 
     def attribute(self, field: str, steps: list[str]) -> Any:
         value = self._kept.field(field)
@@ -95,7 +92,7 @@ def explain(program: Program, event: Event, trace: Mapping[str, Any], unapplied:
     `program` is the version that decided, `trace` what the decision kept: what fired and counted is taken from there, and
     what conditions read. `unapplied` says why nothing was applied with this decision, where that is so.
     """
-    view = _StoredView(event, trace.get("reads", {}), program.zone)
+    view = _StoredView(event, _StoredReads(trace.get("reads", {}), unapplied), program.zone)
     tripped = {trip[0]: trip[3] for trip in trace.get("guards", ())}
     verdicts = []
     for name, guard in program.guards.items():
