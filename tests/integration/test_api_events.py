@@ -59,6 +59,34 @@ async def test_an_event_is_explained_by_the_version_that_decided_it(questline: I
     assert rules == {"before": ["task"], "after": ["other"]}
 
 
+async def test_an_event_is_explained_by_what_the_user_was_then_and_the_values_that_counted(questline: Instance) -> None:
+    def tier(value: str) -> dict[str, str]:
+        return {"field": "user.tier", "op": "eq", "value": value}
+
+    program = {
+        "currencies": {"coins": {"kind": "currency"}},
+        "metrics": {"km": {"on": "task", "sum": "v"}, "silver": {"on": "task", "when": tier("silver"), "count": True}},
+        "rules": {
+            "vip": {"on": "task", "when": tier("gold"), "award": {"coins": 100}},
+            "nonvip": {"on": "task", "when": tier("silver"), "award": {"coins": 1}},
+        },
+    }
+    app = await questline.app(program)
+    await app.post("/v1/users", json={"id": "u", "attributes": {"tier": "silver"}})
+    await app.send("task", "u", {"v": "abc"}, eventId="e1", headers=NOW)
+    changed = await app.post("/v1/users", json={"id": "u", "attributes": {"tier": "gold"}})
+    assert changed.json()["attributes"] == {"tier": "gold"}
+    decision = (await app.get("/v1/events/e1")).json()["decision"]
+    failed = {"field": "user.tier", "op": "eq", "expected": "gold", "actual": "silver", "missing": False}
+    assert {v["name"]: (v["fired"], v["failed"], v["note"]) for v in decision["explanation"]} == {
+        "km": (False, None, "v is no number"),
+        "silver": (True, None, ""),
+        "vip": (False, failed, ""),
+        "nonvip": (True, None, ""),
+    }
+    assert decision["trace"]["reads"] == {"user.tier": "silver"}
+
+
 @pytest.fixture
 async def mixed(questline: Instance) -> App:
     """A project with an event of each status: two processed, one refused, one dead letter, one waiting; and a neighbour's."""

@@ -24,7 +24,7 @@ from questline.model.event import WaitingEvent
 from questline.model.principal import Project
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
-from questline.store import boards, users
+from questline.store import boards, standing, users
 from questline.store.boards import BoardRows
 from questline.store.ids import EventIds
 from questline.store.pool import connect, open_pool
@@ -45,7 +45,8 @@ PROGRAM: dict[str, Any] = {
         "xp": {"currency": "xp", "periods": ["weekly", "daily", "monthly", "yearly", "all-time"], "scope": "GLOBAL"},
         "coins": {"currency": "coins", "ties": "competition"},
         "tasks": {"metric": "tasks", "periods": ["weekly", "all-time"], "ties": "dense"},
-        "effort": {"metric": "effort", "decimals": 2},
+        "effort": {"metric": "effort", "decimals": 2, "periods": ["all-time", "weekly"]},
+        "whole effort": {"metric": "effort", "periods": ["daily", "yearly", "all-time"]},
         "best": {"metric": "best"},
         "latest": {"metric": "latest"},
     },
@@ -92,7 +93,7 @@ class Scene:
 
     async def everything(self) -> list[Any]:
         rows = await self.conn.fetch(
-            "SELECT p.board, p.period, e.user_id, e.lead, e.reached_at FROM board_entries e"
+            "SELECT p.board, p.period, e.user_id, e.lead, e.reached_at, e.rest FROM board_entries e"
             " JOIN board_periods p ON p.id = e.board_period WHERE e.project_id = $1 ORDER BY 1, 2, 3",
             self.project.id,
         )
@@ -139,7 +140,7 @@ def activity(seed: int, events: int, people: int = 12) -> list[tuple[str, float,
     return [
         (
             f"u{chance.randrange(people)}",
-            chance.choice([1, 2, 2.5, 7]),
+            chance.choice([1, 2, 2.5, 0.9, 7]),
             start + timedelta(hours=chance.randrange(10) * 19 + chance.choice([0, 4, 5])),
         )
         for _ in range(events)
@@ -181,6 +182,66 @@ async def test_a_rebuild_takes_back_points_without_a_cause(scene: Scene) -> None
         await boards.add_points(scene.conn, 0, rows)
     assert len(await board_rebuild.compare(scene.conn, scene.project, scene.program)) == 1
     assert await board_rebuild.rebuild(scene.conn, scene.project, scene.program) == 1
+    assert await scene.everything() == before
+
+
+async def test_a_sum_of_fractions_is_ranked_by_its_floor_and_a_rebuild_agrees(scene: Scene) -> None:
+    days = [NOW + timedelta(days=n) for n in range(3)]
+    played = [("ann", 0.9, days[n % 3]) for n in range(15)]
+    played += [("bob", effort, days[0]) for effort in (-0.5, 0.5) * 5]
+    played += [("cid", 0.105, days[1])] * 2
+    random.Random(3).shuffle(played)
+    for start in range(0, len(played), 4):  # within a transaction and across several
+        await scene.apply(played[start : start + 4])
+    before = await scene.everything()
+    scores = await scene.conn.fetch(
+        "SELECT u.external_id, p.board, p.period, -e.lead FROM board_entries e JOIN board_periods p ON p.id = e.board_period"
+        " JOIN users u ON u.id = e.user_id WHERE e.project_id = $1 AND p.board IN ('effort', 'whole effort') ORDER BY 1, 2, 3",
+        scene.project.id,
+    )
+    year = "2026"
+    assert [tuple(row) for row in scores if row[1] == "whole effort"] == [
+        ("ann", "whole effort", year, 13), ("ann", "whole effort", "2026-11-21", 4), ("ann", "whole effort", "2026-11-22", 4),
+        ("ann", "whole effort", "2026-11-23", 4), ("ann", "whole effort", "all-time", 13),
+        ("bob", "whole effort", year, 0), ("bob", "whole effort", "2026-11-21", 0), ("bob", "whole effort", "all-time", 0),
+        ("cid", "whole effort", year, 0), ("cid", "whole effort", "2026-11-22", 0), ("cid", "whole effort", "all-time", 0),
+    ]  # fmt: skip
+    assert ("cid", "effort", "2026-W47", 21) in [tuple(row) for row in scores]
+    assert await board_rebuild.compare(scene.conn, scene.project, scene.program) == []
+    assert await board_rebuild.rebuild(scene.conn, scene.project, scene.program) == 0
+    await scene.conn.execute("DELETE FROM board_entries WHERE project_id = $1", scene.project.id)
+    await board_rebuild.rebuild(scene.conn, scene.project, scene.program)
+    assert await scene.everything() == before
+
+
+async def test_an_entry_from_before_rests_were_kept_goes_on_and_a_rebuild_gives_it_its_rest(scene: Scene) -> None:
+    daily = ("whole effort", "2026-11-21")
+
+    async def entry() -> list[Any]:
+        return [row[3:] for row in await scene.everything() if row[:2] == daily]
+
+    await scene.apply([("ann", 0.9, NOW)] * 2)
+    assert await entry() == [(-1, NOW, 800_000_000)]
+    await scene.conn.execute("UPDATE board_entries SET rest = NULL WHERE project_id = $1", scene.project.id)
+    await scene.apply([("ann", 0.6, NOW)])
+    assert await entry() == [(-1, NOW, 600_000_000)]
+    wrong = await board_rebuild.compare(scene.conn, scene.project, scene.program)
+    assert [(w.score, w.rest, w.found_score, w.found_rest) for w in wrong if (w.board, w.period) == daily] == [
+        (2, 400_000_000, 1, 600_000_000)
+    ]
+    await board_rebuild.rebuild(scene.conn, scene.project, scene.program)
+    assert await entry() == [(-2, NOW, 400_000_000)]
+
+
+async def test_a_blocked_users_entry_comes_back_with_its_rest(scene: Scene) -> None:
+    await scene.apply([("ann", 0.9, NOW)])
+    before = await scene.everything()
+    user = before[0][2]
+    for name in ("remove", "restore"):
+        async with scene.conn.transaction():
+            await scene.conn.execute(standing.SQL[name], [scene.project.id], [user], 0)
+            if name == "remove":
+                assert await scene.everything() == []
     assert await scene.everything() == before
 
 

@@ -18,25 +18,24 @@ PROGRAM: dict[str, Any] = {
         "task": {"on": "task", "award": {"coins": 10}},
     },
 }
-NOW = datetime.now(UTC)
 
 
-async def sent(app: App, type_: str, hours_ago: float) -> list[int]:
+async def sent(app: App, type_: str, hours_ago: float, now: datetime | None = None) -> list[int]:
     """What an event of so long ago paid."""
-    at = (NOW - timedelta(hours=hours_ago)).isoformat()
+    at = ((now or datetime.now(UTC)) - timedelta(hours=hours_ago)).isoformat()
     answer = await app.send(type_, "ada", occurredAt=at, headers={"Prefer": "wait=10"})
     assert answer.status_code == 200, answer.text
     return [transfer["amount"] for transfer in answer.json()["outcome"]["transfers"]]
 
 
 async def test_late_events_get_the_boost_that_held_when_they_happened(questline: Instance) -> None:
-    app = await questline.app(PROGRAM)
+    app, now = await questline.app(PROGRAM), datetime.now(UTC)
     for hours_ago in (24, 0.1, 24.2, 48):
-        await sent(app, "gift", hours_ago)
-    found = [await sent(app, "task", hours_ago) for hours_ago in (48.1, 47.6, 24.1, 23.3, 23.1, 0.2, 0.05)]
+        await sent(app, "gift", hours_ago, now)
+    found = [await sent(app, "task", hours_ago, now) for hours_ago in (48.1, 47.6, 24.1, 23.3, 23.1, 0.2, 0.05)]
     assert found == [[10], [30], [30], [30], [10], [10], [30]]
     shown = (await app.profile("ada"))["boosts"]
-    assert [(b["boost"], datetime.fromisoformat(b["until"]) - NOW) for b in shown] == [
+    assert [(b["boost"], datetime.fromisoformat(b["until"]) - now) for b in shown] == [
         ("potion", timedelta(minutes=24))
     ]
 

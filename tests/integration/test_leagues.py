@@ -237,6 +237,27 @@ def told(rows: Iterable[asyncpg.Record]) -> dict[str, tuple[int, int, int, str]]
     return {r["user"]: (r["tier"], r["rank"], r["next_tier"], r["outcome"]) for r in rows}
 
 
+async def test_a_week_ranks_the_sum_of_fractions_rounded_down_once(world: World) -> None:
+    await world.put_program(
+        {
+            "metrics": {"km": {"on": "task", "sum": "points"}},
+            "leagues": {"weekly": {"metric": "km", "tiers": [{}, {}], "promote": 1, "cohorts": {"size": 10}}},
+        }
+    )
+    played: list[Any] = [("ann", 0.9, MONDAY + timedelta(hours=n)) for n in range(10)]
+    played += [("bob", 1, MONDAY + timedelta(hours=n)) for n in range(8)]
+    played += [("cid", (-1) ** n * 0.5, MONDAY + timedelta(hours=n)) for n in range(10)]
+    await world.play(played, batch=3)
+    rows = await world.members()
+    assert {row["user"]: row["score"] for row in rows} == {"ann": 9, "bob": 8, "cid": 0}
+    world.now = MONDAY + 2 * WEEK
+    await world.rollover().run_once()
+    await world.rollover().run_once()
+    assert {row["user"]: row["outcome"] for row in await world.members()} == {
+        "ann": "promoted", "bob": "stayed", "cid": "stayed",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("ties", ["first", "competition", "dense"])
 async def test_weeks_come_out_as_a_naive_count_says(world: World, ties: str) -> None:
     league = {**LEAGUE, "ties": ties}

@@ -93,11 +93,11 @@ def test_all_any_and_not_combine(condition: dict[str, Any], holds: bool) -> None
     assert compile_condition(condition)(view()) is holds
 
 
-def test_state_that_a_condition_reads_is_kept_with_the_decision_and_attributes_are_not() -> None:
+def test_state_and_attributes_that_a_condition_reads_are_kept_with_the_decision_and_the_payload_is_not() -> None:
     seen = view()
     for field in ("balance.coins", "user.tier", "n"):
         compile_condition({"field": field, "op": "exists", "value": True})(seen)
-    assert seen.reads == {"balance.coins": 30}
+    assert seen.reads == {"balance.coins": 30, "user.tier": "gold"}
 
 
 def test_a_hostile_pattern_takes_linear_time() -> None:

@@ -19,6 +19,7 @@ from questline.model.hashing import (
 )
 from questline.model.limits import KEY_CHARS_MAX, PAYLOAD_DEPTH_MAX, SHORT_TEXT_CHARS_MAX, USER_ID_CHARS_MAX
 from questline.model.principal import DedupeStrategy, Project
+from questline.model.reasons import Reason
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PROJECT = Project(1, 1, "app", "App", "UTC", 0)
@@ -313,3 +314,24 @@ def test_a_bad_command_raises_what_is_wrong(
     with pytest.raises(Invalid) as caught:
         normaliser.command(SPEND, PROJECT, user, payload, "k", None)
     assert caught.value.rejection.field == field
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "message"),
+    [
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00 lies before 1900: it looks like a zero time"),
+        ("1899-12-31T23:59:59+00:00", "lies before 1900"),
+        ("1900-01-01T00:00:00+01:00", "lies before 1900"),
+        (-62_135_596_800_000, "lies before 1900"),
+        ("9999-12-31T23:59:59Z", "lies after 9998"),
+        ("1900-01-01T00:00:00Z", None),
+    ],
+)
+def test_a_zero_time_is_refused_as_one(normaliser: Normaliser, occurred_at: object, message: str | None) -> None:
+    event = normaliser.from_json(json.dumps({"type": "t", "userId": "u", "occurredAt": occurred_at}).encode(), PROJECT)
+    if message is None:
+        assert isinstance(event, AcceptedEvent)
+    else:
+        assert isinstance(event, Rejection)
+        assert (event.reason, event.field) == (Reason.INVALID_ENVELOPE, "occurredAt")
+        assert message in event.message

@@ -145,8 +145,6 @@ def _decision(row: Any, program: Program) -> DecisionView:
         row["schema_version"],
         context=_context(row),
     )
-    attributes = msgspec.json.decode(row["attributes"] or "{}", type=dict[str, Any])
-    fired = tuple(trace.get("fired", ()))
     return DecisionView(
         row["status"],
         row["reason"],
@@ -154,12 +152,11 @@ def _decision(row: Any, program: Program) -> DecisionView:
         row["program_version"],
         msgspec.json.decode(row["transfers"] or "[]", type=list[TransferView]),
         trace,
-        explain(
-            program,
-            program.as_read(event),
-            attributes,
-            fired,
-            trace.get("reads", {}),
-            {t[0]: t[3] for t in trace.get("guards", ())},
-        ),
+        explain(program, program.as_read(event), trace, _unapplied(row)),
     )
+
+
+def _unapplied(row: Any) -> str:
+    if row["review_status"] == "approved":
+        return "the event was applied when it was approved"
+    return "" if row["status"] == EventStatus.PROCESSED else f"the event is {row['status']}"

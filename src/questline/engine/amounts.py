@@ -72,6 +72,12 @@ def compile_factor(multiplier: Multiplier) -> Factor:
     return _by_hours(multiplier)
 
 
+def by_field(multiplier: Multiplier, value: Any) -> float:
+    """Return what a multiplier's map has for a value."""
+    default = multiplier.default
+    return default if value is MISSING else (multiplier.map or {}).get(_key(value), default)
+
+
 def _by_field(multiplier: Multiplier) -> Factor:
     get = compile_field(multiplier.field or "")
     factors = {key: exact(value) for key, value in (multiplier.map or {}).items()}

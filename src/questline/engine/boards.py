@@ -9,9 +9,9 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 
 from questline.engine.draft import Draft
-from questline.engine.numbers import ROUNDINGS, add
+from questline.engine.numbers import EXACT, add
 from questline.model import calendar
-from questline.model.decision import BoardMode, BoardPoints
+from questline.model.decision import POINT, BoardMode, BoardPoints
 from questline.model.program import Board
 from questline.model.state import Number
 
@@ -42,9 +42,17 @@ NamedBoards = Sequence[tuple[str, Board]]
 
 def score(value: Number, decimals: int) -> int:
     """Return a value as a score: times ten to the board's decimals, rounded down."""
+    return parts(value, decimals)[0]
+
+
+def parts(value: Number, decimals: int) -> tuple[int, int]:
+    """Return a value as (score, rest): whole points, rounded down, and the billionths of a point beyond them.
+
+    Numbers of metrics have nine places at the most, so nothing is lost, and parts may be added up in any order.
+    """
     if type(value) is int:
-        return int(value * 10**decimals)
-    return int(Decimal(value).scaleb(decimals).to_integral_value(ROUNDINGS["floor"]))
+        return int(value * 10**decimals), 0
+    return divmod(int(Decimal(value).scaleb(9 + decimals, EXACT)), POINT)
 
 
 def add_points(draft: Draft, by_currency: dict[str, NamedBoards], by_metric: dict[str, NamedBoards]) -> None:
@@ -65,26 +73,27 @@ def add_points(draft: Draft, by_currency: dict[str, NamedBoards], by_metric: dic
             for period in board.periods:
                 change = metric_points(draft, metric, board.decimals, whole=period == "all-time")
                 if change is not None:
-                    points.append(BoardPoints(name, keys[period], *change, at))
+                    mode, added, rest = change
+                    points.append(BoardPoints(name, keys[period], mode, added, at, rest))
 
 
-def metric_points(draft: Draft, metric: str, decimals: int, *, whole: bool) -> tuple[BoardMode, int] | None:
-    """Return what an event does to a score of a metric, over all time (`whole`) or in the period it lies in.
+def metric_points(draft: Draft, metric: str, decimals: int, *, whole: bool) -> tuple[BoardMode, int, int] | None:
+    """Return what an event does to a score of a metric, over all time (`whole`) or in the period: (mode, points, rest).
 
     A period's score is a function of the period's own events, so that their order does not matter: the best of them for
-    `max`, and for sums of fractions the sum of each rounded down, where all time rounds the sum.
+    `max`, and their sum, rounded down as a whole, for sums. All time follows the metric's value, which needs no rest.
     """
     change, before = draft.metrics.get(metric), draft.state.metrics.get(metric)
     match draft.program.metrics[metric].kind:
         case "max":
             number = draft.operands[metric]
             beaten = whole and before is not None and number < before.value
-            return None if beaten else (BoardMode.MAX, score(number, decimals))
+            return None if beaten else (BoardMode.MAX, score(number, decimals), 0)
         case "count" | "sum" | "distinct" if change is not None:
             after, old = change.state.value, before.value if before is not None else 0
             if whole:
-                return BoardMode.ADD, score(after, decimals) - score(old, decimals)
-            return BoardMode.ADD, score(add(after, -old), decimals)
+                return BoardMode.ADD, score(after, decimals) - score(old, decimals), 0
+            return BoardMode.ADD, *parts(add(after, -old), decimals)
         case "min" | "last" if change is not None:
-            return BoardMode.SET, score(change.state.value, decimals)
+            return BoardMode.SET, score(change.state.value, decimals), 0
     return None

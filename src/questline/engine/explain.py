@@ -6,11 +6,14 @@ from typing import Any
 
 import msgspec
 
+from questline.engine.amounts import by_field
 from questline.engine.compile import Program
-from questline.engine.conditions import compile_condition, compile_leaf, operator_of
-from questline.engine.fields import MISSING, View, compile_field
+from questline.engine.conditions import compile_condition, compile_leaf, is_number, operator_of
+from questline.engine.fields import MISSING, View, compile_field, payload_field
+from questline.engine.numbers import operand
 from questline.model.event import Event
-from questline.model.program import concerns
+from questline.model.limits import DISTINCT_VALUES_MAX
+from questline.model.program import Metric, Rule, concerns
 from questline.model.quests import Quest
 
 
@@ -27,74 +30,152 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel"):
     note: str = ""
 
 
+class NotKept(Exception):
+    """A field was not kept with the decision: what its condition came to is not known. The message says why."""
+
+
 class _StoredReads:
     """State values as the decision kept them: what a condition read then is what it reads now."""
 
-    def __init__(self, reads: Mapping[str, Any]) -> None:
+    def __init__(self, reads: Mapping[str, Any], unapplied: str) -> None:
         self._reads = reads
+        self._unapplied = unapplied
+
+    def field(self, field: str) -> Any:
+        if field in self._reads:
+            return self._reads[field]
+        what = "attributes were" if field.startswith("user.") else f"{field} was"
+        raise NotKept(self._unapplied or f"not known: {what} not kept")
 
     def balance(self, currency: str) -> Any:
-        return self._reads.get(f"balance.{currency}")
+        return self.field(f"balance.{currency}")
 
     def level(self, track: str) -> Any:
-        return self._reads.get(f"level.{track}")
+        return self.field(f"level.{track}")
 
     def streak(self, streak: str) -> Any:
-        return self._reads.get(f"streak.{streak}")
+        return self.field(f"streak.{streak}")
 
     def metric(self, metric: str) -> Any:
-        return self._reads.get(f"metric.{metric}")
+        return self.field(f"metric.{metric}")
 
     def vital(self, vital: str) -> Any:
-        return self._reads.get(f"vital.{vital}")
+        return self.field(f"vital.{vital}")
 
     def segment(self, segment: str) -> Any:
-        return self._reads.get(f"segment.{segment}")
+        return self.field(f"segment.{segment}")
 
     def tier(self, tier: str) -> Any:
-        return self._reads.get(f"tier.{tier}")
+        return self.field(f"tier.{tier}")
 
     def quest(self, quest: str) -> Any:
-        return self._reads.get(f"quest.{quest}")
+        return self.field(f"quest.{quest}")
 
 
-def explain(
-    program: Program,
-    event: Event,
-    attributes: Mapping[str, Any],
-    fired: tuple[str, ...],
-    reads: Mapping[str, Any],
-    tripped: Mapping[str, Mapping[str, Any]],
-) -> list[Verdict]:
+class _StoredView(View):
+    """What a condition looked at: the event, and what the decision kept of state and attributes."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, event: Event, kept: _StoredReads, zone: tzinfo) -> None:
+        super().__init__(event, {}, kept, zone)
+        self._kept = kept
+
+    def attribute(self, field: str, steps: list[str]) -> Any:
+        value = self._kept.field(field)
+        return MISSING if value is None else value
+
+
+def explain(program: Program, event: Event, trace: Mapping[str, Any], unapplied: str = "") -> list[Verdict]:
     """Return a verdict on every guard, metric, streak, rule and step of a quest of the event's type.
 
-    `program` is the version that decided, `fired`, `reads` and `tripped` (the numbers of each guard) are what
-    the decision kept. Attributes of the user are
-    those of today: a condition on `user.*` says so in its note.
+    `program` is the version that decided, `trace` what the decision kept: what fired and counted is taken from there, and
+    what conditions read. `unapplied` says why nothing was applied with this decision, where that is so.
     """
-    view = View(event, attributes, _StoredReads(reads), _zone(program))
-    verdicts = [
-        Verdict(
-            "guards",
-            name,
-            name in tripped,
-            first_failure(guard.when, view) if guard.when else None,
-            ", ".join(f"{key} {value}" for key, value in tripped.get(name, {}).items()),
-        )
-        for name, guard in program.guards.items()
-        if guard.enabled and concerns(guard.listens, event.type)
-    ]
-    for kind in ("metrics", "streaks", "rules"):
-        for name, definition in getattr(program, kind if kind != "rules" else "rules_by_name").items():
-            if not concerns(definition.on, event.type):
-                continue
-            failed = first_failure(definition.when, view) if definition.when else None
-            note = _note(name, definition, failed, fired, reads) if kind == "rules" else ""
-            holds = name in fired if kind == "rules" else failed is None
-            verdicts.append(Verdict(kind, name, holds, failed, note))
+    view = _StoredView(event, _StoredReads(trace.get("reads", {}), unapplied), program.zone)
+    tripped = {trip[0]: trip[3] for trip in trace.get("guards", ())}
+    verdicts = []
+    for name, guard in program.guards.items():
+        if guard.enabled and concerns(guard.listens, event.type):
+            values = ", ".join(f"{key} {value}" for key, value in tripped.get(name, {}).items())
+            verdicts.append(_verdict("guards", name, name in tripped, guard.when, view, fired=values))
+    for name, metric in program.metrics.items():
+        if concerns(metric.on, event.type):
+            counted = any(name == found[0] for found in trace.get("metrics", ()))
+            idle = unapplied or _uncounted(metric, view)
+            verdicts.append(_verdict("metrics", name, counted, metric.when, view, idle=idle))
+    for name, streak in program.streaks.items():
+        if concerns(streak.on, event.type):
+            counted = any(name == found[0] for found in trace.get("streaks", ()))
+            idle = unapplied or "its period had counted already"
+            verdicts.append(_verdict("streaks", name, counted, streak.when, view, idle=idle))
+    for name, rule in program.rules_by_name.items():
+        if concerns(rule.on, event.type):
+            verdicts.append(_of_rule(name, rule, view, trace, unapplied))
     for name, quest in program.quests.items():
         verdicts.extend(_of_quest(name, quest.definition, event.type, view))
     return verdicts
+
+
+def _verdict(
+    kind: str, name: str, has_fired: bool, when: Mapping[str, Any] | None, view: View, fired: str = "", idle: str = ""
+) -> Verdict:
+    """Return a verdict with the note `fired` where it has, and `idle` where it has not although the condition held."""
+    if has_fired:
+        return Verdict(kind, name, True, None, fired)
+    try:
+        failed = first_failure(when, view) if when else None
+    except NotKept as unknown:
+        return Verdict(kind, name, False, None, str(unknown))
+    return Verdict(kind, name, False, failed, "" if failed is not None else idle)
+
+
+def _of_rule(name: str, rule: Rule, view: View, trace: Mapping[str, Any], unapplied: str) -> Verdict:
+    if name in trace.get("fired", ()):
+        return Verdict("rules", name, True, None, _factors(rule, view))
+    if not rule.enabled:
+        return Verdict("rules", name, False, None, "the rule is switched off")
+    uses = trace.get("reads", {}).get(f"uses.{name}")
+    idle = unapplied or "nothing was to be paid"
+    if rule.limit is not None and uses is not None and uses >= rule.limit.times:
+        idle = f"the limit of {rule.limit.times} per {rule.limit.per} was reached"
+    return _verdict("rules", name, False, rule.when, view, idle=idle)
+
+
+def _factors(rule: Rule, view: View) -> str:
+    """Say by what a field multiplied the award; how often a streak and an hour do is in the program and the reads."""
+    said = []
+    for multiplier in rule.multiply:
+        if multiplier.field is None:
+            continue
+        try:
+            value = compile_field(multiplier.field)(view)
+        except NotKept as unknown:
+            said.append(str(unknown))
+        else:
+            shown = "missing" if value is MISSING else value
+            said.append(f"times {by_field(multiplier, value):g} by {multiplier.field} {shown}")
+    return ", ".join(said)
+
+
+def _uncounted(metric: Metric, view: View) -> str:
+    """Say why a metric whose condition held did not count."""
+    if metric.field is None:
+        return ""
+    found = payload_field(metric.field)(view)
+    if found is MISSING or (found is None and metric.kind == "distinct"):
+        return f"{metric.field} is missing"
+    if metric.kind == "distinct":
+        return f"this {metric.field} had counted already, or there were {DISTINCT_VALUES_MAX}"
+    if not is_number(found):
+        return f"{metric.field} is no number"
+    if operand(found) is None:
+        return f"{metric.field} is beyond what a metric holds"
+    return (
+        "the value that was known is later"
+        if metric.kind == "last"
+        else "the value that was known is as good or better"
+    )
 
 
 def _of_quest(name: str, quest: Quest, event_type: str, view: View) -> Iterator[Verdict]:
@@ -104,25 +185,9 @@ def _of_quest(name: str, quest: Quest, event_type: str, view: View) -> Iterator[
         listening.append(("fails", quest.fails.on, quest.fails.when, "fails a run under way"))
     for part, on, when, note in listening:
         if on is not None and concerns(on, event_type):
-            failed = first_failure(when, view) if when else None
-            yield Verdict("quests", f"{name}.{part}", failed is None, failed, note if failed is None else "")
-
-
-def _zone(program: Program) -> tzinfo:
-    return program.zone
-
-
-def _note(name: str, rule: Any, failed: dict[str, Any] | None, fired: tuple[str, ...], reads: Mapping[str, Any]) -> str:
-    if name in fired:
-        return ""
-    if not rule.enabled:
-        return "the rule is switched off"
-    uses = reads.get(f"uses.{name}")
-    if failed is None and rule.limit is not None and uses is not None and uses >= rule.limit.times:
-        return f"the limit of {rule.limit.times} per {rule.limit.per} was reached"
-    if failed is not None and str(failed.get("field", "")).startswith("user."):
-        return "attributes are those of today"
-    return "" if failed is not None else "nothing was to be paid"
+            verdict = _verdict("quests", f"{name}.{part}", False, when, view, idle=note)
+            holds = verdict.note == note
+            yield Verdict("quests", verdict.name, holds, verdict.failed, verdict.note)
 
 
 def first_failure(raw: Mapping[str, Any], view: View) -> dict[str, Any] | None:

@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from questline.model.event import Event
+from questline.model.limits import ATTRIBUTE_READ_BYTES_MAX, ATTRIBUTE_READS_MAX
+
+_encode = msgspec.json.encode
 
 
 class _Missing:
@@ -38,7 +43,7 @@ class StateReader(Protocol):
 
 
 class View:
-    """What a condition may look at. Values read of balances, levels, streaks and metrics are kept in `reads`, by field."""
+    """What a condition may look at. Values read of the user's state and attributes are kept in `reads`, by field."""
 
     __slots__ = ("attributes", "event", "payload", "reads", "state", "zone")
 
@@ -49,6 +54,27 @@ class View:
         self.state = state
         self.zone = zone  # of the program: event.hour and event.weekday are read on its clocks
         self.reads: dict[str, Any] = {}
+
+    def attribute(self, field: str, steps: list[str]) -> Any:
+        """Return an attribute by its path, and keep what was found: attributes change, and their past is not stored.
+
+        What is not there is kept as null. What is long, or itself null, is not kept: then it is not known later.
+        """
+        value = _walk(self.attributes, steps)
+        reads = self.reads
+        if field not in reads and len(reads) < ATTRIBUTE_READS_MAX and is_short(value):
+            reads[field] = None if value is MISSING else value
+        return value
+
+
+def is_short(value: Any) -> bool:
+    """Tell whether an attribute's value is kept with a decision that read it."""
+    kind = type(value)
+    if kind is str:
+        return len(value) <= ATTRIBUTE_READ_BYTES_MAX // 4
+    if kind is int or kind is float or kind is bool or value is MISSING:
+        return True
+    return value is not None and len(_encode(value)) <= ATTRIBUTE_READ_BYTES_MAX
 
 
 class HasPayload(Protocol):
@@ -78,7 +104,7 @@ def compile_field(field: str) -> Get:
     if root == "":
         return _payload(rest)
     if root == "user":
-        return _attribute(rest)
+        return _attribute(field, rest)
     if root == "event":
         return _event(rest)
     return _state(field, root, rest)
@@ -101,13 +127,12 @@ def _payload(path: str) -> PayloadGet:
     return get
 
 
-def _attribute(path: str) -> Get:
+def _attribute(field: str, path: str) -> Get:
     if path == "id":
         return lambda view: view.event.user
     steps = path.split(".")
 
-    # Attributes are the customer's words: they are not kept among the reads, so that erasing a person stays possible.
-    return lambda view: _walk(view.attributes, steps)
+    return lambda view: view.attribute(field, steps)
 
 
 def _walk(value: Any, steps: list[str]) -> Any:

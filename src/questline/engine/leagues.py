@@ -191,14 +191,16 @@ def add_league_points(draft: "Draft", scores: LeagueScores) -> None:
                 _add(draft, scores, name, league, *change)
 
 
-def _add(draft: "Draft", scores: LeagueScores, name: str, league: League, mode: BoardMode, points: int) -> None:
+def _add(
+    draft: "Draft", scores: LeagueScores, name: str, league: League, mode: BoardMode, points: int, rest: int = 0
+) -> None:
     event = draft.event
     week, zone, closes_at = scores.week_of(league, event.occurred_at, draft.zone)
     if (event.received_at or event.occurred_at) >= closes_at:
         return
     draft.league_points.append(
         LeaguePoints(
-            name, week, zone, closes_at, league.cohorts.size, len(league.tiers), mode, points, event.occurred_at
+            name, week, zone, closes_at, league.cohorts.size, len(league.tiers), mode, points, event.occurred_at, rest
         )
     )
 

@@ -129,7 +129,8 @@ def add_season_points(draft: "Draft", scores: SeasonScores) -> None:
             if score.start <= at < score.end:
                 change = metric_points(draft, metric, score.board.decimals, whole=False)
                 if change is not None:
-                    draft.points.append(BoardPoints(score.name, score.season, *change, at))
+                    mode, points, rest = change
+                    draft.points.append(BoardPoints(score.name, score.season, mode, points, at, rest))
 
 
 def touch(touched: "Touched", document: "ProgramDocument") -> None:

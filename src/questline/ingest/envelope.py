@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from questline.ingest.instants import NoInstant, instant
+from questline.ingest.instants import NoInstant, instant, plausible
 from questline.model.event import PROFILE_UPDATE, SYSTEM_PREFIX, AcceptedEvent
 from questline.model.hashing import (
     command_key_hash,
@@ -286,15 +286,15 @@ def _check_visitor(visitor: str) -> None:
 
 def _said_at(sent_at: Any) -> datetime:
     try:
-        return instant(sent_at)
+        return plausible(instant(sent_at))
     except NoInstant as error:
         raise Invalid("occurredAt", str(error)) from error
 
 
 def _corrected(occurred_at: datetime, late: timedelta) -> datetime:
     try:
-        return occurred_at + late
-    except OverflowError as error:
+        return plausible(occurred_at + late)
+    except (OverflowError, NoInstant) as error:
         raise Invalid("sentAt", "the time of the event, corrected by it, is out of range") from error
 
 

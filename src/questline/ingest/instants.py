@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime, time, timedelta
 
+from questline.model.limits import OCCURRED_YEARS
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_MS_MIN, _EPOCH_MS_MAX = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 _LEAP = re.compile(r"(.*[T ]\d\d:\d\d):60(?:\.\d+)?(Z|[+-]\d\d:?\d\d)")
@@ -38,6 +40,16 @@ def instant(value: object) -> datetime:
     if type(value) is int or type(value) is float:
         return _of_epoch(value)
     raise NoInstant("must be an RFC 3339 time, such as 2026-11-21T12:00:00Z, or milliseconds since 1970")
+
+
+def plausible(at: datetime) -> datetime:
+    """Return the time of an event; raises NoInstant for one that no event has, as when a client left a field unset."""
+    first, last = OCCURRED_YEARS
+    if at.year < first:
+        raise NoInstant(f"{at.isoformat()} lies before {first}: it looks like a zero time, of a field that was not set")
+    if at.year > last:
+        raise NoInstant(f"{at.isoformat()} lies after {last}")
+    return at
 
 
 def _unusual(text: str) -> datetime:

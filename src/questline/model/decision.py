@@ -81,6 +81,10 @@ class Unlock(msgspec.Struct, frozen=True, gc=False):
     times_before: int
 
 
+POINT = 1_000_000_000
+"""A whole point in units of a rest."""
+
+
 class BoardMode(StrEnum):
     ADD = "add"  # score + points
     MAX = "max"  # the larger of the two
@@ -88,20 +92,24 @@ class BoardMode(StrEnum):
 
 
 class BoardPoints(msgspec.Struct, frozen=True, gc=False):
-    """One change of the user's score on one period of a board; `at` is the event's occurredAt."""
+    """One change of the user's score on one period of a board; `at` is the event's occurredAt.
+
+    `rest` is what the event adds beyond `points`, in billionths of a point: 0 to 999,999,999.
+    """
 
     board: str
     period: str
     mode: BoardMode
     points: int
     at: datetime
+    rest: int = 0
 
 
 class LeaguePoints(msgspec.Struct, frozen=True, gc=False):
     """One change of the user's score in one week of a league; it also seats those who have no seat yet.
 
     `zone` is whose Monday it is; `closes_at` is until when events of the week are taken. `size` and `top` (the highest
-    tier) are the league's in the program that decided.
+    tier) are the league's in the program that decided. `rest` is as in BoardPoints.
     """
 
     league: str
@@ -113,6 +121,7 @@ class LeaguePoints(msgspec.Struct, frozen=True, gc=False):
     mode: BoardMode
     points: int
     at: datetime
+    rest: int = 0
 
 
 class ProfileChange(msgspec.Struct, frozen=True, gc=False):

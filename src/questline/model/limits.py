@@ -13,13 +13,13 @@ KEY_CHARS_MAX = 512  # event ids and idempotency keys
 SHORT_TEXT_CHARS_MAX = 256  # source, versions, partition key, correlation id
 PAYLOAD_DEPTH_MAX = 32  # nesting of a payload; deeper is a mistake or an attack
 EVENT_FUTURE_SECONDS_MAX = 300  # (setting) how far a client's clock may run ahead
+OCCURRED_YEARS = (1900, 9998)  # an event's; before is a zero time, beyond no calendar goes on
 WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── signed events
 SIGNATURE_TOLERANCE_SECONDS = 300  # (setting) how old a signature may be, or how far ahead its sender's clock
 SIGNATURE_NONCE_CHARS_MAX = 256
-SIGNING_SECRET_CHARS_MIN = 16  # of a secret that the customer brings; one of ours has 32 random bytes
-SIGNING_SECRET_CHARS_MAX = 256
+SIGNING_SECRET_CHARS_MIN, SIGNING_SECRET_CHARS_MAX = 16, 256  # of the customer's own; one of ours has 32 random bytes
 SIGNING_OVERLAP_SECONDS_DEFAULT = 86_400  # a secret that was rotated out stays valid for so long
 SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 SIGNED_STREAM_BYTES_IN_MEMORY = 1024 * 1024  # of a signed stream, until its end is seen; the rest waits in a file
@@ -171,6 +171,7 @@ INCIDENT_NAME_CHARS_MAX = 128
 # ── engine
 CONDITION_DEPTH_MAX = 16
 CONDITION_LEAVES_MAX = 256  # in one condition
+ATTRIBUTE_READS_MAX, ATTRIBUTE_READ_BYTES_MAX = 64, 256  # what a decision keeps of attributes that conditions read
 CHAIN_ROUNDS_MAX = 8  # award → level → achievement → award ...; the engine refuses what goes on beyond
 EFFECTS_PER_EVENT_MAX = 1_000
 REFERRAL_CODE_CHARS = 8
@@ -225,8 +226,7 @@ SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
 SEEN_TYPES_WRITTEN_SECONDS = 5.0
 SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list
 SEEN_SAMPLES_AT_ONCE = 10  # events of a type that a process remembers between two writes
-SAMPLES_KEPT = 50  # ids of events of a type
-SAMPLES_SHOWN = 5
+SAMPLES_KEPT, SAMPLES_SHOWN = 50, 5  # ids of events of a type
 SAMPLE_BYTES_MAX = 4 * 1024  # of a payload in a list of types; longer ones are left out
 INFERRED_BYTES_MAX = 64 * 1024  # of a payload that a schema is inferred from
 INFERRED_PROPERTIES_MAX = 200  # of one object; beyond, its members are data and no form

@@ -20,15 +20,20 @@ _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class WrongEntry(msgspec.Struct, frozen=True):
-    """An entry that differs from the ledger or the events; None: there is (or there should be) none."""
+    """An entry that differs from the ledger or the events; None: there is (or there should be) none.
+
+    A rest is what the score leaves out, in billionths of a point; None: nothing.
+    """
 
     board: str
     period: str
     user_id: int
     score: int | None
     reached_at: datetime | None
+    rest: int | None
     found_score: int | None
     found_reached_at: datetime | None
+    found_rest: int | None
 
 
 class WrongCount(msgspec.Struct, frozen=True):
@@ -50,10 +55,11 @@ async def open_gathering(conn: Connection) -> None:
 async def gather(conn: Connection, rows: BoardRows) -> None:
     """Add rows to what is gathered. Of one entry several may come if their points add up, else only one."""
     records = [
-        (board, period, user_id, points, at) for (_, board, period, user_id), (_, points, at) in rows.sorted_rows()
+        (board, period, user_id, points, at, rest)
+        for (_, board, period, user_id), (_, points, at, rest) in rows.sorted_rows()
     ]
     await conn.copy_records_to_table(
-        "board_gathered", records=records, columns=["board", "period", "user_id", "points", "reached_at"]
+        "board_gathered", records=records, columns=["board", "period", "user_id", "points", "reached_at", "rest"]
     )
 
 

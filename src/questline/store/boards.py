@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection
 
-from questline.model.decision import BoardMode, BoardPoints
+from questline.model.decision import POINT, BoardMode, BoardPoints
 from questline.model.limits import AMOUNT_MAX, BOARD_PART_ENTRIES, BOARD_SHARDS
 from questline.store.board_copies import Touched
 from questline.store.statements import statements
@@ -19,6 +19,10 @@ SQL = statements("boards")
 _SHARD_LOCKS = 0x716C6201
 STRIPE_LOCKS = 0x716C6202
 _STRIPES = 64
+
+
+Change = tuple[BoardMode, int, datetime, int]
+"""What is done to one score: mode, points, the time it was reached, and the rest in billionths of a point."""
 
 
 class NoFreeShard(Exception):
@@ -38,7 +42,7 @@ class BoardRows:
     """The columns of one `add_points`: each (project, board, period, user) occurs once, whatever was added."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, str, str, int], tuple[BoardMode, int, datetime]] = {}
+        self._rows: dict[tuple[int, str, str, int], Change] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,10 +53,10 @@ class BoardRows:
         for change in points:
             key = (project_id, change.board, change.period, user_id)
             before = rows.get(key)
-            new = (change.mode, change.points, change.at)
+            new = (change.mode, change.points, change.at, change.rest)
             rows[key] = new if before is None else merged(before, new)
 
-    def sorted_rows(self) -> list[tuple[tuple[int, str, str, int], tuple[BoardMode, int, datetime]]]:
+    def sorted_rows(self) -> list[tuple[tuple[int, str, str, int], Change]]:
         """The rows in the order of the index, which is the order all writers lock in."""
         return sorted(self._rows.items())
 
@@ -120,6 +124,7 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows, touched: Tou
         2 * BOARD_PART_ENTRIES,
         AMOUNT_MAX,
         numbers,
+        [row[3] for _, row in items],
     )
     if written != len(items):
         raise EntriesMoved(
@@ -132,17 +137,16 @@ async def add_points(conn: Connection, shard: int, rows: BoardRows, touched: Tou
         touched.add(user for user in on_boards if touched.has(user[1]))
 
 
-def merged(
-    before: tuple[BoardMode, int, datetime], new: tuple[BoardMode, int, datetime]
-) -> tuple[BoardMode, int, datetime]:
+def merged(before: Change, new: Change) -> Change:
     """Return two changes of one score as one."""
-    mode, points, at = new
-    if before[0] is BoardMode.SET and mode is BoardMode.ADD:
-        return BoardMode.SET, before[1] + points, max(before[2], at)
+    mode, points, at, rest = new
     if mode is BoardMode.ADD:
-        return mode, before[1] + points, max(before[2], at)
+        if rest := rest + before[3]:
+            carried, rest = divmod(rest, POINT)
+            points += carried
+        return BoardMode.SET if before[0] is BoardMode.SET else mode, before[1] + points, max(before[2], at), rest
     if mode is BoardMode.MAX and points == before[1]:
-        return mode, points, min(before[2], at)
+        return mode, points, min(before[2], at), rest
     if mode is BoardMode.MAX and points < before[1]:
         return before
     return new

@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 from asyncpg import Connection
 
-from questline.model.decision import BoardMode, LeaguePoints
+from questline.model.decision import LeaguePoints
 from questline.model.limits import AMOUNT_MAX
-from questline.store.boards import merged
+from questline.store.boards import Change, merged
 from questline.store.statements import statements
 
 SQL = statements("leagues")
@@ -89,7 +89,7 @@ class LeagueRows:
     """The changes of one transaction: each (project, league, week, user) occurs once, whatever was added."""
 
     def __init__(self) -> None:
-        self._changes: dict[tuple[int, str, int, int], tuple[BoardMode, int, datetime]] = {}
+        self._changes: dict[tuple[int, str, int, int], Change] = {}
         self._first: dict[tuple[int, str, int, int], LeaguePoints] = {}
 
     def __len__(self) -> int:
@@ -100,11 +100,11 @@ class LeagueRows:
         for change in points:
             key = (project_id, change.league, change.week, user_id)
             before = self._changes.get(key)
-            new = (change.mode, change.points, change.at)
+            new = (change.mode, change.points, change.at, change.rest)
             self._changes[key] = new if before is None else merged(before, new)
             self._first.setdefault(key, change)
 
-    def sorted_rows(self) -> list[tuple[tuple[int, str, int, int], tuple[BoardMode, int, datetime], LeaguePoints]]:
+    def sorted_rows(self) -> list[tuple[tuple[int, str, int, int], Change, LeaguePoints]]:
         """Return (key, change, the first points of the key) in the order of the keys."""
         return [(key, change, self._first[key]) for key, change in sorted(self._changes.items())]
 
@@ -127,6 +127,7 @@ async def add_scores(conn: Connection, rows: LeagueRows) -> None:
         [_bounded(change[1]) for _, change, _ in items],
         [change[2] for _, change, _ in items],
         AMOUNT_MAX,
+        [change[3] for _, change, _ in items],
     )
     if len(found) == len(items):
         return
@@ -150,6 +151,7 @@ async def add_scores(conn: Connection, rows: LeagueRows) -> None:
         [numbers[(*key[:3], first.zone)] for key, _, first in joining],
         [_bounded(change[1]) for _, change, _ in joining],
         [change[2] for _, change, _ in joining],
+        [change[3] or None for _, change, _ in joining],
     )
     await seat(conn, [(key[0], key[3], key[1], first.size, first.top) for key, _, first in joining])
 

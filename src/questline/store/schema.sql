@@ -3,7 +3,8 @@
 -- Three rules hold everywhere:
 --   * A tenant's row starts with project_id, and every tenant table is under row-level security.
 --   * The customer's words (their user id, attributes, payloads, context) live in `users` and `events` only, so erasing a
---     person blanks those two and leaves ledger, boards and sums whole. Of visitors, `anonymous_links` and
+--     person blanks those two and leaves ledger, boards and sums whole; attributes that a condition read are with its
+--     decision too, as `user.*` of the trace's `reads`, and go likewise. Of visitors, `anonymous_links` and
 --     `anonymous_events` hold some as well: their rows are removed.
 --   * Names of mechanics (currencies, rules, streaks ...) are compared byte by byte (COLLATE "C").
 
@@ -644,6 +645,7 @@ CREATE TABLE league_members (
     rank         integer,                             -- the result, kept for ever; NULL with an outcome: blocked, not ranked
     outcome      text COLLATE "C",                    -- promoted | demoted | stayed
     next_tier    smallint,
+    rest         integer,                             -- as on boards
     CONSTRAINT league_members_pk PRIMARY KEY (project_id, user_id, league, week),
     CONSTRAINT league_members_are_seated_whole CHECK ((tier IS NULL) = (cohort IS NULL)),
     CONSTRAINT league_members_outcome_is_known CHECK (outcome IN ('promoted', 'demoted', 'stayed')),
@@ -732,6 +734,7 @@ CREATE TABLE board_hidden (
     user_id       bigint NOT NULL,
     lead          bigint NOT NULL,
     reached_at    timestamptz NOT NULL,
+    rest          integer,
     CONSTRAINT board_hidden_pk PRIMARY KEY (project_id, user_id, board_period)
 );
 
@@ -1188,6 +1191,7 @@ CREATE TABLE board_entries (
     user_id       bigint NOT NULL,
     lead          bigint NOT NULL,                    -- the score, negated
     reached_at    timestamptz NOT NULL,               -- occurredAt of the event behind the score; see docs/explanation/boards.md
+    rest          integer,                            -- of a sum of fractions what the score leaves out, in billionths of a point
     CONSTRAINT board_entries_pk PRIMARY KEY (project_id, board_period, user_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX board_entries_by_rank ON board_entries (project_id, board_period, lead, reached_at, user_id);

@@ -15,7 +15,7 @@ from questline.engine.referrals import KEY
 from questline.engine.reviews import as_approved
 from questline.model import calendar
 from questline.model.contests import LeagueStanding
-from questline.model.decision import Account, BoardMode, Decision, Outcome, Transfer
+from questline.model.decision import POINT, Account, BoardMode, Decision, Outcome, Transfer
 from questline.model.event import APPROVE, COMMISSION, Event
 from questline.model.guards import BlockState, ReviewState, Sighting, SightingKey, SuspicionState
 from questline.model.items import ItemState
@@ -56,6 +56,7 @@ class Scenario:
         self.users: dict[str, UserState] = {}
         self.stocks: dict[str, StockState] = {}
         self.boards: dict[tuple[str, str, str], int] = {}
+        self._rests: dict[tuple[str, str, str], int] = {}  # of sums of fractions, what their scores leave out
         self.codes: dict[str, str] = {}
         self.sent: list[Event] = []
         self._applied: dict[UUID, Decision] = {}
@@ -102,10 +103,13 @@ class Scenario:
         for points in decision.board_points:
             key = (points.board, points.period, event.user)
             score = self.boards.get(key)
-            if score is None or points.mode is BoardMode.SET:
+            if points.mode is BoardMode.ADD:
+                carried, self._rests[key] = divmod(self._rests.get(key, 0) + points.rest, POINT)
+                self.boards[key] = (score or 0) + points.points + carried
+            elif score is None or points.mode is BoardMode.SET:
                 self.boards[key] = points.points
             else:
-                self.boards[key] = score + points.points if points.mode is BoardMode.ADD else max(score, points.points)
+                self.boards[key] = max(score, points.points)
         for sent in decision.follow_ups:
             user = sent.user or self._earners.get(sent.key)
             if user is not None and (sent.type, sent.key) not in self._sent:

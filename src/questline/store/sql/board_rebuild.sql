@@ -4,7 +4,7 @@
 -- name: open
 -- The rows gathered, before they are added up.
 CREATE TEMPORARY TABLE board_gathered (
-    board text COLLATE "C", period text COLLATE "C", user_id bigint, points bigint, reached_at timestamptz
+    board text COLLATE "C", period text COLLATE "C", user_id bigint, points bigint, reached_at timestamptz, rest bigint
 ) ON COMMIT DROP
 
 -- name: earned
@@ -28,8 +28,9 @@ ORDER BY d.user_id, d.event_id
 -- name: settle
 -- One row an entry, as it should be, its score within what a score holds.
 CREATE TEMPORARY TABLE board_truth ON COMMIT DROP AS
-SELECT board, period, user_id, (-least(greatest(sum(points), -4611686018427387904), 4611686018427387904))::bigint AS lead,
-    max(reached_at) AS reached_at
+SELECT board, period, user_id,
+    (-least(greatest(sum(points) + div(sum(rest), 1000000000), -4611686018427387904), 4611686018427387904))::bigint AS lead,
+    max(reached_at) AS reached_at, nullif(mod(sum(rest), 1000000000), 0)::integer AS rest
 FROM board_gathered GROUP BY board, period, user_id
 
 -- name: analyze
@@ -50,26 +51,26 @@ WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND e.project_id = p.proje
         SELECT FROM board_truth t WHERE t.board = p.board AND t.period = p.period AND t.user_id = e.user_id)
 
 -- name: update_wrong
--- Entries that the truth has with another score or time. $1 project.
-UPDATE board_entries e SET lead = t.lead, reached_at = t.reached_at
+-- Entries that the truth has with another score, time or rest. $1 project.
+UPDATE board_entries e SET lead = t.lead, reached_at = t.reached_at, rest = t.rest
 FROM board_truth t JOIN board_periods p ON p.project_id = $1 AND p.board = t.board AND p.period = t.period
 WHERE e.project_id = p.project_id AND e.board_period = p.id AND e.user_id = t.user_id
-    AND (e.lead, e.reached_at) <> (t.lead, t.reached_at)
+    AND (e.lead, e.reached_at, e.rest) IS DISTINCT FROM (t.lead, t.reached_at, t.rest)
 
 -- name: insert_missing
 -- Entries that only the truth has. $1 project.
-INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
-SELECT p.project_id, p.id, t.user_id, t.lead, t.reached_at
+INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at, rest)
+SELECT p.project_id, p.id, t.user_id, t.lead, t.reached_at, t.rest
 FROM board_truth t JOIN board_periods p ON p.project_id = $1 AND p.board = t.board AND p.period = t.period
 ON CONFLICT ON CONSTRAINT board_entries_pk DO NOTHING
 
 -- name: show_hidden
 -- Put the entries of blocked users beside the others, to be compared and mended with them. $1 project.
 WITH back AS (
-    DELETE FROM board_hidden WHERE project_id = $1 RETURNING project_id, board_period, user_id, lead, reached_at
+    DELETE FROM board_hidden WHERE project_id = $1 RETURNING project_id, board_period, user_id, lead, reached_at, rest
 )
-INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
-SELECT project_id, board_period, user_id, lead, reached_at FROM back
+INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at, rest)
+SELECT project_id, board_period, user_id, lead, reached_at, rest FROM back
 ON CONFLICT ON CONSTRAINT board_entries_pk DO NOTHING
 
 -- name: hide_again
@@ -78,10 +79,10 @@ WITH moved AS (
     DELETE FROM board_entries e USING blocks b, board_periods p
     WHERE b.project_id = $1 AND b.hidden AND p.project_id = $1
         AND e.project_id = p.project_id AND e.board_period = p.id AND e.user_id = b.user_id
-    RETURNING e.project_id, e.board_period, e.user_id, e.lead, e.reached_at
+    RETURNING e.project_id, e.board_period, e.user_id, e.lead, e.reached_at, e.rest
 )
-INSERT INTO board_hidden (project_id, board_period, user_id, lead, reached_at)
-SELECT project_id, board_period, user_id, lead, reached_at FROM moved
+INSERT INTO board_hidden (project_id, board_period, user_id, lead, reached_at, rest)
+SELECT project_id, board_period, user_id, lead, reached_at, rest FROM moved
 
 -- name: delete_parts
 -- Ranges begin whole again; insert_counts reports the crowded ones. $1 project, $2 boards.
@@ -112,15 +113,15 @@ INSERT INTO board_crowds (project_id, board_period, bucket, part)
 SELECT project_id, board_period, bucket, part FROM counted WHERE entries > $3::bigint
 
 -- name: wrong_entries
--- Entries that differ from the truth, as (board, period, user, score and time it should be, score and time it is).
+-- Entries that differ from the truth, as (board, period, user, score, time and rest it should be, then those it has).
 SELECT coalesce(t.board, f.board), coalesce(t.period, f.period), coalesce(t.user_id, f.user_id),
-    -t.lead, t.reached_at, -f.lead, f.reached_at
+    -t.lead, t.reached_at, t.rest, -f.lead, f.reached_at, f.rest
 FROM board_truth t FULL JOIN (
-    SELECT p.board, p.period, e.user_id, e.lead, e.reached_at
+    SELECT p.board, p.period, e.user_id, e.lead, e.reached_at, e.rest
     FROM board_periods p JOIN board_entries e ON e.project_id = p.project_id AND e.board_period = p.id
     WHERE p.project_id = $1 AND p.board = ANY($2::text[])) AS f
     ON f.board = t.board AND f.period = t.period AND f.user_id = t.user_id
-WHERE (t.lead, t.reached_at) IS DISTINCT FROM (f.lead, f.reached_at)
+WHERE (t.lead, t.reached_at, t.rest) IS DISTINCT FROM (f.lead, f.reached_at, f.rest)
 ORDER BY 1, 2, 3 LIMIT $3::integer
 
 -- name: wrong_counts

@@ -25,12 +25,13 @@ SELECT pg_advisory_xact_lock($1::integer, $2::integer)
 -- name: add_points
 -- One row a (board period, user). The users are locked by the caller, so the rows read are the rows updated, and are
 -- found again by their place in the table (ctid), which spares a descent of the index. $10: the periods among them, once
--- each. Returns how many were written, and of the periods that have a copy: number, copy, and the writer's mark before and now.
+-- each. $11: what is added beyond the points, in billionths of a point; a whole one is carried into the score. Returns how many were written, and of the periods that have a copy: number, copy, and the writer's mark before and now.
 WITH incoming AS MATERIALIZED (
     SELECT i.project_id, i.board_period, i.user_id, e.ctid AS found, e.lead AS old_lead, e.reached_at AS old_at,
         CASE
             WHEN e.lead IS NULL OR i.mode = 'set' THEN -i.points
-            WHEN i.mode = 'add' THEN least(greatest(e.lead - i.points, -$9::bigint), $9::bigint)
+            WHEN i.mode = 'add' THEN least(greatest(
+                e.lead - i.points - (coalesce(e.rest, 0) + i.rest) / 1000000000, -$9::bigint), $9::bigint)
             ELSE least(e.lead, -i.points)
         END AS lead,
         CASE
@@ -39,19 +40,20 @@ WITH incoming AS MATERIALIZED (
             WHEN i.points = -e.lead THEN least(e.reached_at, i.at)
             WHEN i.points > -e.lead THEN i.at
             ELSE e.reached_at
-        END AS reached_at
-    FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[])
-        AS i (project_id, board_period, user_id, mode, points, at)
+        END AS reached_at,
+        nullif(CASE WHEN i.mode = 'add' THEN (coalesce(e.rest, 0) + i.rest) % 1000000000 ELSE i.rest END, 0) AS rest
+    FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[], $11::integer[])
+        AS i (project_id, board_period, user_id, mode, points, at, rest)
     LEFT JOIN board_entries e
         ON e.project_id = i.project_id AND e.board_period = i.board_period AND e.user_id = i.user_id
 ), updated AS (
-    UPDATE board_entries e SET lead = i.lead, reached_at = i.reached_at
+    UPDATE board_entries e SET lead = i.lead, reached_at = i.reached_at, rest = i.rest
     FROM incoming i
     WHERE e.ctid = i.found
     RETURNING 1
 ), inserted AS (
-    INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
-    SELECT project_id, board_period, user_id, lead, reached_at FROM incoming WHERE found IS NULL
+    INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at, rest)
+    SELECT project_id, board_period, user_id, lead, reached_at, rest FROM incoming WHERE found IS NULL
     RETURNING 1
 ), sides AS (
     SELECT project_id, board_period, board_bucket(-lead) AS bucket, lead, reached_at AS at, user_id, 1 AS delta

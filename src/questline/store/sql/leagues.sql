@@ -3,13 +3,15 @@
 
 -- name: add_scores
 -- Fold changes into the scores of those who are in the week; a week with a result stays as it is. Returns the places, in
--- the arrays, of those who were found. The users are locked. Arrays: project, league, week, user, mode, points, at; $8 bound.
+-- the arrays, of those who were found. The users are locked. Arrays: project, league, week, user, mode, points, at; $8 bound;
+-- $9 rests (as on boards).
 UPDATE league_members m SET
     score = CASE
         WHEN i.mode = 'set' THEN i.points
-        WHEN i.mode = 'add' THEN least(greatest(m.score + i.points, -$8::bigint), $8::bigint)
+        WHEN i.mode = 'add' THEN least(greatest(m.score + i.points + (coalesce(m.rest, 0) + i.rest) / 1000000000, -$8::bigint), $8::bigint)
         ELSE greatest(m.score, i.points)
     END,
+    rest = nullif(CASE WHEN i.mode = 'add' THEN (coalesce(m.rest, 0) + i.rest) % 1000000000 ELSE i.rest END, 0),
     reached_at = CASE
         WHEN i.mode = 'set' THEN i.at
         WHEN i.mode = 'add' THEN greatest(m.reached_at, i.at)
@@ -17,8 +19,8 @@ UPDATE league_members m SET
         WHEN i.points > m.score THEN i.at
         ELSE m.reached_at
     END
-FROM unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6::bigint[], $7::timestamptz[])
-    WITH ORDINALITY AS i (project_id, league, week, user_id, mode, points, at, place)
+FROM unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6::bigint[], $7::timestamptz[], $9::integer[])
+    WITH ORDINALITY AS i (project_id, league, week, user_id, mode, points, at, rest, place)
 WHERE m.project_id = i.project_id AND m.user_id = i.user_id AND m.league = i.league AND m.week = i.week AND m.outcome IS NULL
 RETURNING i.place;
 
@@ -39,10 +41,10 @@ FOR SHARE OF w;
 
 -- name: join
 -- Put users into weeks, without a seat yet; those who are in this week or a later one are left out.
--- Arrays: project, user, league, week, its number, score, reached at.
-INSERT INTO league_members (project_id, user_id, league, week, league_week, score, reached_at)
-SELECT i.* FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::timestamptz[])
-    AS i (project_id, user_id, league, week, league_week, score, reached_at)
+-- Arrays: project, user, league, week, its number, score, reached at, rest.
+INSERT INTO league_members (project_id, user_id, league, week, league_week, score, reached_at, rest)
+SELECT i.* FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::timestamptz[],
+    $8::integer[]) AS i (project_id, user_id, league, week, league_week, score, reached_at, rest)
 WHERE NOT EXISTS (
     SELECT FROM league_members m
     WHERE m.project_id = i.project_id AND m.user_id = i.user_id AND m.league = i.league AND m.week >= i.week)

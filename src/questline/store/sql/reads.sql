@@ -62,13 +62,11 @@ SELECT e.id, e.type, e.external_user, e.payload, e.occurred_at, e.received_at, e
         FROM attempts a WHERE a.project_id = e.project_id AND a.event_id = e.id) AS attempts,
        (SELECT json_agg(json_build_object('currency', t.currency, 'debit', t.debit, 'credit', t.credit, 'amount', t.amount,
                                           'rule', t.rule) ORDER BY t.ordinal)
-        FROM transfers t WHERE t.project_id = e.project_id AND t.event_id = e.id) AS transfers,
-       u.attributes
+        FROM transfers t WHERE t.project_id = e.project_id AND t.event_id = e.id) AS transfers
 FROM events e
 LEFT JOIN decisions d ON d.project_id = e.project_id AND d.event_id = e.id
 LEFT JOIN dead_letters l ON l.project_id = e.project_id AND l.event_id = e.id
 LEFT JOIN reviews r ON r.project_id = e.project_id AND r.event_id = e.id
-LEFT JOIN users u ON u.project_id = e.project_id AND u.external_id = e.external_user
 WHERE e.project_id = $1 AND e.id = $2;
 
 -- name: events

@@ -16,10 +16,10 @@ WITH moved AS (
     DELETE FROM board_entries e
     USING unnest($1::integer[], $2::bigint[]) AS i (project_id, user_id), board_periods p
     WHERE p.project_id = i.project_id AND e.project_id = p.project_id AND e.board_period = p.id AND e.user_id = i.user_id
-    RETURNING e.project_id, e.board_period, e.user_id, e.lead, e.reached_at
+    RETURNING e.project_id, e.board_period, e.user_id, e.lead, e.reached_at, e.rest
 ), kept AS (
-    INSERT INTO board_hidden (project_id, board_period, user_id, lead, reached_at)
-    SELECT project_id, board_period, user_id, lead, reached_at FROM moved
+    INSERT INTO board_hidden (project_id, board_period, user_id, lead, reached_at, rest)
+    SELECT project_id, board_period, user_id, lead, reached_at, rest FROM moved
 ), placed AS (
     SELECT m.project_id, m.board_period, board_bucket(-m.lead) AS bucket, coalesce((
         SELECT b.part FROM board_parts b
@@ -38,10 +38,10 @@ WITH moved AS (
     DELETE FROM board_hidden h
     USING unnest($1::integer[], $2::bigint[]) AS i (project_id, user_id)
     WHERE h.project_id = i.project_id AND h.user_id = i.user_id
-    RETURNING h.project_id, h.board_period, h.user_id, h.lead, h.reached_at
+    RETURNING h.project_id, h.board_period, h.user_id, h.lead, h.reached_at, h.rest
 ), entered AS (
-    INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at)
-    SELECT project_id, board_period, user_id, lead, reached_at FROM moved
+    INSERT INTO board_entries (project_id, board_period, user_id, lead, reached_at, rest)
+    SELECT project_id, board_period, user_id, lead, reached_at, rest FROM moved
 ), placed AS (
     SELECT m.project_id, m.board_period, board_bucket(-m.lead) AS bucket, coalesce((
         SELECT b.part FROM board_parts b
