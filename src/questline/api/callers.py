@@ -137,6 +137,7 @@ async def _principal(request: AnyRequest) -> Principal:
         return known
     notes = notes_of(scope)
     principal = await services.ring.principal(scope["headers"], request.path_params.get("project"), scope)
+    scope["state"]["caller"] = principal.actor
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
     if principal.user is None:
@@ -171,6 +172,7 @@ async def end_user(request: AnyRequest) -> EndUser:
     scope = cast(asgi.Scope, request.scope)
     notes = notes_of(scope)
     principal = await services.ring.principal(scope["headers"], None, scope)
+    scope["state"]["caller"] = principal.actor
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
     if principal.user is None:
@@ -233,7 +235,10 @@ async def is_operator(request: AnyRequest) -> bool:
     if "operator" not in state:  # a task, for whoever asks while it is being found out
         services: Services = request.app.state.services
         state["operator"] = asyncio.ensure_future(services.operators.is_operator(given, address_of(request)))
-    return bool(await state["operator"])
+    found = bool(await state["operator"])
+    if found:
+        state["caller"] = OPERATOR
+    return found
 
 
 async def services(request: AnyRequest) -> Services:
