@@ -315,6 +315,24 @@ async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(postgres: Em
             assert int(answer.headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
 
 
+async def test_an_invitation_is_no_way_to_guess_the_password_of_whom_it_invites(postgres: EmbeddedPostgres) -> None:
+    async with fresh_database(postgres) as alone, running_instance(alone) as questline:
+        org, email = await made(questline, "guessed"), "ada@guessed.org"
+        first = await org.call("operator", "POST", f"{org.path}/invitations", {"email": email, "role": "owner"})
+        assert (await org.join(first.json()["token"], "Ada")).status_code == 201
+        other = await made(questline, "guessing")
+        invited = await other.call("operator", "POST", f"{other.path}/invitations", {"email": email})
+        found = []
+        for n in range(LOGINS_PER_MINUTE + 3):
+            async with client_of(questline) as elsewhere:
+                guess = {"token": invited.json()["token"], "name": "x", "password": f"wrong-guess-{n:04d}"}
+                found.append(await elsewhere.post("/v1/invitations/accept", json=guess))
+        assert [a.status_code for a in found] == [401] * LOGINS_PER_MINUTE + [429] * 3
+        assert int(found[-1].headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
+        login = await org.http.post("/v1/members/login", json={"email": email, "password": PASSWORD})
+        assert login.status_code == 429
+
+
 async def test_a_wrong_operators_token_is_refused(questline: Instance) -> None:
     for given in ("", "guess", "operator-of-the-test"):
         answer = await questline.http.get("/v1/organizations", headers={"X-Admin-Token": given})

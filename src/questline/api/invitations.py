@@ -125,11 +125,12 @@ async def accept_invitation(
     request: Request,  # type: ignore[type-arg]
 ) -> Joined:
     """Accept an invitation by its token, once."""
-    await services.throttles.logins.take(address_of(request))
+    tries = services.throttles.logins
+    await tries.take(address_of(request))
     try:
         async with service_transaction(services.pool) as conn:
             row, member = await accept(
-                conn, services.passwords, data.token, services.new_id(), data.name, data.password
+                conn, services.passwords, data.token, services.new_id(), data.name, data.password, tries.take
             )
             by = At(f"member:{member.id}", row.organization_id)
             await acts.write(conn, by, "invitation", row.id, after={"member": member.id, "role": row.role})
