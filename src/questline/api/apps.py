@@ -98,7 +98,7 @@ def app_of(row: ProjectRow) -> App:
     )
 
 
-@post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create"))
+@post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create", shows_secret=True))
 async def create_an_app(data: AppCreate, creator: Creator, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""
     return await create_in(None, data, creator.actor, acts, services)

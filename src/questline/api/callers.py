@@ -31,15 +31,26 @@ _SENDS = frozenset({Role.ADMIN, Role.INGEST})
 
 
 def needs(
-    scope: Scope | None, act: str | None = None, *, not_administrative: str | None = None, command: bool = False
+    scope: Scope | None,
+    act: str | None = None,
+    *,
+    not_administrative: str | None = None,
+    command: bool = False,
+    shows_secret: bool = False,
 ) -> dict[str, Any]:
     """Return what a route says of itself, as its `opt`.
 
     `scope` is what its caller must have; `act` is what the audit log calls what it does. A route that changes something and
     is no administrative act says why not. A `command` is an event, which keeps its outcome under the idempotency key; the
-    replies of other routes are kept by api/once.py.
+    replies of other routes are kept by api/once.py, unless a route `shows_secret`: a key or token that we keep by its hash.
     """
-    return {"scope": scope, "act": act, "not_administrative": not_administrative, "command": command}
+    return {
+        "scope": scope,
+        "act": act,
+        "not_administrative": not_administrative,
+        "command": command,
+        "shows_secret": shows_secret,
+    }
 
 
 AnyRequest = Request[Any, Any, Any]

@@ -78,7 +78,7 @@ class Joined(msgspec.Struct, frozen=True, rename="camel"):
     "/organizations/{organization:str}/invitations",
     status_code=201,
     tags=["members"],
-    opt=needs(Scope.MEMBERS_WRITE, "invitation.create"),
+    opt=needs(Scope.MEMBERS_WRITE, "invitation.create", shows_secret=True),
 )
 async def invite_member(data: Invite, manager: Manager, acts: Acts, services: Services) -> Invited:
     """Invite somebody by a token, which holds for a week and is used once."""

@@ -94,7 +94,7 @@ async def list_projects(
     "/organizations/{organization:str}/projects",
     status_code=201,
     tags=["organizations"],
-    opt=needs(Scope.PROJECTS_WRITE, "project.create"),
+    opt=needs(Scope.PROJECTS_WRITE, "project.create", shows_secret=True),
 )
 async def create_project(data: AppCreate, manager: Manager, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""

@@ -99,7 +99,7 @@ async def change_own_password(
     "/users/{user_id:str}/password-reset",
     status_code=201,
     tags=["end-users"],
-    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset"),
+    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset", shows_secret=True),
 )
 async def issue_password_reset(user_id: str, admin: Admin, acts: Acts, services: Services) -> PasswordReset:
     """Make a token by which a user chooses another password, once, within an hour; your server sends it to them."""
@@ -116,7 +116,7 @@ async def issue_password_reset(user_id: str, admin: Admin, acts: Acts, services:
     "/users/password-reset",
     status_code=201,
     tags=["end-users"],
-    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset"),
+    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset", shows_secret=True),
 )
 async def issue_reset_of_login(data: ForgottenLogin, admin: Admin, acts: Acts, services: Services) -> PasswordReset:
     """Make such a token for whoever logs in with an email or a username."""
