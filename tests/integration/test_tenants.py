@@ -281,6 +281,33 @@ async def test_a_changed_setting_is_in_force_with_the_next_request(questline: In
     assert (act["before"]["defaultTimezone"], act["after"]["webhookSecret"]) == ("UTC", "(hidden)")
 
 
+async def test_a_setting_that_does_not_exist_is_refused_and_one_that_is_stored_stays(questline: Instance) -> None:
+    org = await made(questline, "misspelt")
+    wrong = {"corsOrgins": ["https://a.example"], "signedEvent": "required", "zzz": 1, "registration": "closed"}
+    hints = {
+        "settings.corsOrgins": "did you mean 'corsOrigins'",
+        "settings.signedEvent": "did you mean 'signedEvents'",
+        "settings.zzz": "there are dedupeStrategy, ",
+    }
+    path, key = f"/v1/projects/{org.name}", {"X-API-Key": org.key}
+    body = {"id": "misspelt-2", "name": "x", "settings": wrong}
+    for answer in (
+        await org.call("operator", "POST", "/v1/apps", body),
+        await org.call("operator", "POST", f"{org.path}/projects", body),
+        await org.http.patch(path, headers=key, json={"settings": wrong}),
+    ):
+        found = {error["field"]: error["message"] for error in answer.json()["errors"]}
+        assert (answer.status_code, found.keys()) == (422, hints.keys())
+        assert all(hint in found[field] for field, hint in hints.items()), found
+    await questline.owner.execute(
+        """UPDATE projects SET settings = '{"corsOrgins": ["https://a.example"]}' WHERE app_id = 'misspelt'"""
+    )
+    stays = await org.http.patch(path, headers=key, json={"settings": {"registration": "closed"}})
+    assert (stays.status_code, stays.json()["settings"].keys()) == (200, {"corsOrgins", "registration"})
+    gone = await org.http.patch(path, headers=key, json={"settings": {"corsOrgins": None, "nothing": None}})
+    assert (gone.status_code, gone.json()["settings"]) == (200, {"registration": "closed"})
+
+
 async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(postgres: EmbeddedPostgres) -> None:
     """One process, which has the tries for itself."""
     async with fresh_database(postgres) as alone, running_instance(alone) as questline:
