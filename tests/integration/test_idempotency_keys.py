@@ -1,6 +1,7 @@
 """Requests under an idempotency key: they take effect once, and are answered as the first time when they are repeated."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,13 +9,15 @@ import httpx
 import msgspec
 import pytest
 from conftest_api import App, Instance, questline
-from test_audit import prepared
+from test_audit import give_login, prepared
 
+from questline.api.app import RESOURCES
 from questline.model.limits import KEY_CHARS_MAX, REPLIES_KEPT_SECONDS, STREAM_GROUP_EVENTS
 from questline.store import replies
 
 __all__ = ["questline"]
 
+SECRETS_SHOWN = [handler for handler in RESOURCES if handler.opt.get("shows_secret")]
 Json = dict[str, Any]
 METRIC: Json = {"name": "tasks", "on": "task", "count": True}
 
@@ -104,17 +107,57 @@ async def test_a_connection_lost_before_the_commit_leaves_neither_change_nor_rep
     assert (failed.status_code, before, (await add(app)).status_code) == (503, '"0"', 201)
 
 
-async def test_a_reply_that_shows_a_secret_is_not_stored_and_a_repeat_says_so(questline: Instance) -> None:
+SHOWN: list[tuple[str, str, Json]] = [
+    ("operator", "/v1/apps", {"id": "shown", "name": "Shown"}),
+    ("operator", "/v1/organizations/showing/projects", {"id": "shown-there", "name": "Shown"}),
+    ("operator", "/v1/organizations/showing/invitations", {"email": "eve@showing.org"}),
+    ("operator", "/v1/admin/members/ada@showing.org/password-reset", {}),
+    ("key", "/v1/keys", {"role": "INGEST"}),
+    ("key", "/v1/keys/{spare}/rotate", {}),
+    ("key", "/v1/signing-secrets", {}),
+    ("key", "/v1/users/ada/token", {}),
+    ("key", "/v1/users/ada/password-reset", {}),
+    ("key", "/v1/users/password-reset", {"email": "ada@example.com"}),
+]
+SECRET = re.compile(rb"[sp]k_live_|ss_live_|q[a-z]{1,2}_\w{32}|eyJ")
+
+
+async def test_no_reply_that_shows_a_secret_is_stored_and_a_repeat_says_so(questline: Instance) -> None:
+    assert len(SHOWN) == len(SECRETS_SHOWN)
     app = await questline.app()
-    headers = {"Idempotency-Key": "new-key"}
-    made = await app.post("/v1/keys", json={"type": "secret", "role": "INGEST"}, headers=headers)
-    again = await app.post("/v1/keys", json={"type": "secret", "role": "INGEST"}, headers=headers)
-    assert (made.status_code, again.status_code, again.json()["code"]) == (201, 409, "reply-not-kept")
-    assert len((await app.get("/v1/keys")).json()["items"]) == 2
-    rows = await questline.owner.fetch(
-        "SELECT body FROM kept_replies WHERE position($1 IN body) > 0", made.json()["key"].encode()
+    operator = {"X-Admin-Token": questline.settings.admin_token or ""}
+    await app.send("hello", "ada", headers={"Prefer": "wait=10"})
+    await give_login(questline, app, "ada")
+    await questline.http.post("/v1/organizations", json={"id": "showing", "name": "S"}, headers=operator)
+    await questline.owner.execute(
+        "INSERT INTO members (id, email, name, password_hash) VALUES (gen_random_uuid(), 'ada@showing.org', 'Ada', '')"
     )
-    assert rows == []
+    spare = (await app.post("/v1/keys", json={"role": "INGEST"})).json()["id"]
+    for caller, path, body in SHOWN:
+        headers = {"Idempotency-Key": f"shown {path}"} | (operator if caller == "operator" else {"X-API-Key": app.key})
+        answers = [
+            await questline.http.post(path.replace("{spare}", spare), json=body, headers=headers) for _ in range(2)
+        ]
+        assert [a.status_code for a in answers] == [201, 409], (path, answers[0].text)
+        assert SECRET.search(answers[0].content), path
+        assert answers[1].json()["code"] == "reply-not-kept"
+    kept = [row["body"] for row in await questline.owner.fetch("SELECT body FROM kept_replies")]
+    assert len(kept) >= len(SHOWN)
+    assert [body for body in kept if body is not None and SECRET.search(body)] == []
+
+
+async def test_a_reply_that_merely_looks_like_a_secret_is_told_again(questline: Instance) -> None:
+    app = await questline.app()
+    url = {"webhookUrl": "https://ann:pass@hooks.example/h?tenant=5&token=x"}
+    sent = [
+        await app.request("PATCH", f"/v1/projects/{app.app_id}", json=url, headers={"Idempotency-Key": "u"})
+        for _ in range(2)
+    ]
+    assert [(a.status_code, a.json()["webhookUrl"]) for a in sent] == [(200, url["webhookUrl"])] * 2
+    assert [a.headers.get("idempotency-replayed") for a in sent] == [None, "true"]
+    hint = {"title": "apiToken", "description": "eyJhbGciOi.eyJzdWIi.x", "schema": {"required": ["token"]}}
+    sent = [await app.put("/v1/event-types/t", json=hint, headers={"Idempotency-Key": "t"}) for _ in range(2)]
+    assert [a.content for a in sent] == [sent[0].content] * 2
 
 
 async def test_keys_of_two_callers_never_meet_and_a_revoked_caller_is_told_nothing(questline: Instance) -> None:

@@ -87,3 +87,47 @@ async def test_a_user_who_commands_by_themselves_takes_no_key_of_another_nor_of_
     assert [(a.is_success, a.json().get("duplicate")) for a in sent] == [(True, False)] * 3, [a.text for a in sent]
     again = [await command(*caller) for caller in callers]
     assert [(a.is_success, a.json().get("duplicate")) for a in again] == [(True, True)] * 3
+
+
+PAYING = PROGRAM | {
+    "rules": {
+        "gold": {
+            "on": "purchase",
+            "when": {"field": "user.plan", "op": "eq", "value": "gold"},
+            "award": {"coins": 1_000},
+        },
+        "buy": {"on": "purchase", "award": {"coins": 10}},
+    }
+}
+
+
+@pytest.mark.parametrize("sender", ["page", "user"])
+async def test_what_a_page_or_a_user_says_of_themselves_pays_nothing(questline: Instance, sender: str) -> None:
+    app = await questline.app(PAYING)
+    mine = {"attributes": {"plan": "free"}, "timezone": "Europe/London", "displayName": "Ada"}
+    assert (await app.post("/v1/users", json={"id": "ada"} | mine)).status_code == 201
+    headers = await page_key(app) if sender == "page" else await token(app, "ada")
+    traits = {"plan": "gold", "timezone": "Pacific/Kiritimati", "displayName": "Me", "shoe": 41}
+    message = {"userId": "ada", "traits": traits, "messageId": "m"}
+    assert (await questline.http.post("/v1/identify", json=message, headers=headers)).status_code == 200
+    await questline.drain()
+    await app.send("purchase", "ada", headers={"Prefer": "wait=10"})
+    user = (await app.profile("ada"))["user"]
+    changed = {} if sender == "page" else {"timezone": "Pacific/Kiritimati", "displayName": "Me"}
+    expected = mine | changed | {"attributes": {"plan": "free", "shoe": 41}}
+    assert {name: user[name] for name in expected} == expected
+    assert await app.balance("ada", "coins") == 10
+    event = (await app.get("/v1/events/m")).json()
+    assert event["sentWith"] == ("publishable" if sender == "page" else "user")
+    assert "attributes plan: left out" in event["decision"]["message"]
+
+
+async def test_a_visitors_event_is_never_taken_for_one_of_the_user_that_it_turns_out_to_be(questline: Instance) -> None:
+    app = await questline.app(PAYING)
+    await app.post("/v1/users", json={"id": "ada", "displayName": "Ada"})
+    await app.post("/v1/track", json={"event": "t", "userId": "ada", "anonymousId": "mallory"})
+    headers = await token(app, "mallory")
+    message = {"anonymousId": "mallory", "traits": {"displayName": "HACKED"}}
+    await questline.http.post("/v1/identify", json=message, headers=headers)
+    await questline.drain()
+    assert (await app.profile("ada"))["user"]["displayName"] == "Ada"

@@ -1,7 +1,7 @@
 """Web pages of other origins: what a browser may send, and what it may read."""
 
 import pytest
-from conftest_api import App, Instance
+from conftest_api import App, Instance, client_of
 
 PAGE = "https://shop.example"
 
@@ -52,6 +52,49 @@ async def test_reads_are_decided_as_events_are(questline: Instance) -> None:
     assert (await app.get("/v1/events", headers={"Origin": PAGE})).headers["access-control-allow-origin"] == PAGE
     assert (await app.get("/v1/events", headers={"Origin": "https://else.where"})).status_code == 403
     assert "access-control-allow-origin" not in (await app.get("/v1/events")).headers
+
+
+@pytest.mark.parametrize(("origins", "allowed"), [(None, True), ([PAGE], True), (["https://else.where"], False)])
+async def test_a_page_lets_users_in_only_where_the_project_names_it(
+    questline: Instance, origins: list[str] | None, allowed: bool
+) -> None:
+    app = await questline.app(**({} if origins is None else {"corsOrigins": origins}))
+    http, page, key = client_of(questline), {"Origin": PAGE}, await key_of(app, type="publishable")
+    body = {"username": "grace", "password": "correct horse"}
+    at_home = (await http.post("/v1/auth/register", json=body | {"username": "home", "appId": app.app_id})).json()
+    reset = (await app.post("/v1/users/password-reset", json={"username": "home"})).json()["token"]
+    by_key, by_name = page | {"X-API-Key": key}, {"appId": app.app_id}
+    refresh = {"refreshToken": at_home["refreshToken"]}
+    sent = {
+        "register": await http.post("/v1/auth/register", json=body, headers=by_key),
+        "register by appId": await http.post(
+            "/v1/auth/register", json=body | by_name | {"username": "hopper"}, headers=page
+        ),
+        "login": await http.post("/v1/auth/login", json=body | {"username": "home"}, headers=by_key),
+        "login by appId": await http.post("/v1/auth/login", json=body | by_name | {"username": "home"}, headers=page),
+        "refresh": await http.post("/v1/auth/refresh", json=refresh, headers=page),
+        "reset": await http.post(
+            "/v1/auth/reset", json={"token": reset, "newPassword": "battery staple"}, headers=page
+        ),
+    }
+    done = {
+        "register": 201,
+        "register by appId": 201,
+        "login": 200,
+        "login by appId": 200,
+        "refresh": 200,
+        "reset": 204,
+    }
+    assert {name: a.status_code for name, a in sent.items()} == (done if allowed else dict.fromkeys(done, 403))
+    if not allowed:
+        assert {a.json()["code"] for a in sent.values()} == {"origin-not-allowed"}
+        assert (await http.post("/v1/auth/logout", json=refresh, headers=page)).status_code == 403
+        assert (
+            await http.post("/v1/auth/refresh", json=refresh)
+        ).status_code == 200  # a page that is not named changed nothing
+        assert (
+            await http.post("/v1/auth/reset", json={"token": reset, "newPassword": "battery staple"})
+        ).status_code == 204
 
 
 async def test_an_answer_without_a_key_is_anybodys_to_read(questline: Instance) -> None:

@@ -145,6 +145,53 @@ async def test_an_address_that_names_no_key_or_wrong_ones_is_held_off_and_a_righ
         assert await statuses(http, app, 1, "GET", "/v1/events") == [200]
 
 
+@pytest.mark.parametrize("junk", [{"X-API-Key": "junk"}, {"Authorization": "Bearer eyJ.x.y"}])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/ready", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/metrics", 200),
+        ("OPTIONS", "/v1/events", 204),
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/program", 405),
+        ("POST", "/v1/apps", 401),
+        ("GET", "/v1/organizations", 401),
+        ("GET", "/v1/me", 401),
+        ("POST", "/v1/auth/refresh", 401),
+        ("GET", "/v1/program?a=%00", 400),
+    ],
+)
+async def test_a_key_that_nobody_has_hides_no_address(
+    questline: Instance, database: Any, method: str, path: str, status: int, junk: dict[str, str]
+) -> None:
+    body = {"refreshToken": "qr_" + "x" * 60} if "refresh" in path else {"id": "x", "name": "x"}
+    async with limited(database.app_dsn, rate_limit_address=4) as http:
+        given = {"json": body} if method == "POST" else {}
+        answers = [await http.request(method, path, headers=junk, **given) for _ in range(6)]
+        assert [a.status_code for a in answers] == [status] * 4 + [429] * 2
+        assert all("retry-after" in a.headers and a.json()["code"] == "rate-limited" for a in answers[4:])
+        assert (await http.get("/health", headers=junk)).status_code == 200
+
+
+async def test_who_says_who_they_are_is_counted_for_no_address_whatever_the_answer(
+    questline: Instance, database: Any
+) -> None:
+    app = await questline.app()
+    reader = (await app.post("/v1/keys", json={"role": "READONLY"})).json()["key"]
+    async with limited(database.app_dsn, rate_limit_address=2) as http:
+        for _ in range(4):
+            for method, path, key, status in [
+                ("GET", "/v1/program", reader, 200),
+                ("GET", "/v1/users/nobody/profile", reader, 404),
+                ("PUT", "/v1/program", reader, 403),
+                ("GET", "/v1/users/nobody/history?limit=x", reader, 400),
+                ("POST", "/v1/keys", app.key, 400),
+            ]:
+                answer = await http.request(method, path, headers={"X-API-Key": key}, content=b"{")
+                assert answer.status_code == status, (path, answer.text)
+
+
 async def test_the_address_behind_a_trusted_proxy_is_counted_and_not_the_proxys(database: Any) -> None:
     async with limited(database.app_dsn, "10.0.0.1", rate_limit_address=2, trusted_proxies=("10.0.0.0/8",)) as http:
         asked = [("198.51.100.1", 200), ("198.51.100.1", 200), ("198.51.100.1", 429), ("198.51.100.2", 200)]

@@ -220,6 +220,26 @@ async def test_what_the_sender_said_of_the_circumstances_is_read_again(questline
     assert (await preview(app, mode="reprocess"))["totals"] == {}
 
 
+async def test_what_a_page_said_of_a_user_pays_nothing_when_events_are_decided_again(questline: Instance) -> None:
+    gold = {"field": "user.plan", "op": "eq", "value": "gold"}
+    app = await questline.app(
+        PROGRAM | {"metrics": {"gold": {"on": "task", "count": True, "when": gold}}, "achievements": {},
+                   "boards": {"gold": {"metric": "gold", "periods": ["all-time"]}},
+                   "rules": {"gold": {"on": "task", "when": gold, "award": {"coins": 1_000}}}}
+    )  # fmt: skip
+    key = (await app.post("/v1/keys", json={"type": "publishable"})).json()["key"]
+    await app.post("/v1/identify", json={"userId": "ada", "traits": {"plan": "gold"}}, key=key)
+    await app.send("task", "ada")
+    await settled(questline)
+    assert (await preview(app, mode="reprocess"))["totals"] == {}
+    conn = await connect(questline.settings.dsn)
+    row = await find(conn, app.app_id)
+    assert row is not None
+    program = (await ProgramCache().in_force(conn, {row.project.id}))[row.project.id]
+    assert await compare(conn, row.project, program) == []
+    await conn.close()
+
+
 async def test_what_cannot_be_replayed_is_said(questline: Instance) -> None:
     app, other = await played(questline), await questline.app(PROGRAM)
     made = (await app.post("/v1/admin/replay", json={"mode": "republish"})).json()["id"]

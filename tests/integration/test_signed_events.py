@@ -6,10 +6,13 @@ import hmac
 import itertools
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from conftest_api import PROGRAM, SECRET_KEYS, App, Instance
 
@@ -17,6 +20,7 @@ from questline.api.app import description
 from questline.api.hot.segment import BATCH_PATH, SEGMENT_PATHS
 from questline.assembly import running_api
 from questline.control.resealing import reseal
+from questline.model.rates import RateLimits
 from questline.processing.forgetting import Forgetting
 from questline.settings import Settings
 from questline.store import nonces, sealed
@@ -173,6 +177,20 @@ async def test_a_replay_beside_an_honest_event_of_the_same_key_takes_nothing_fro
     assert (told(replay), honest.status_code, honest.json()["duplicate"]) == ((401, "Replay detected"), 202, False)
 
 
+@asynccontextmanager
+async def full_disk(questline: Instance) -> AsyncIterator[None]:
+    """No event is stored within the block."""
+    await questline.owner.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$"
+        "BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$;"
+        "CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    try:
+        yield
+    finally:
+        await questline.owner.execute("DROP FUNCTION fail CASCADE")
+
+
 @pytest.mark.parametrize(
     ("path", "prefer", "events"), [("/v1/events", "", 1), ("/v1/events", "wait=10", 1), ("/v1/events/batch", "", 600)]
 )
@@ -182,17 +200,50 @@ async def test_where_storing_fails_the_nonce_is_not_burnt(
     app = await signed_app(questline)
     body = body_for(path, *(EVENT | {"eventId": str(n)} for n in range(events)))
     sent = headers(body) | {"Prefer": prefer}
-    await questline.owner.execute(
-        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$"
-        "BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$;"
-        "CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION fail()"
-    )
-    try:
+    async with full_disk(questline):
         assert (await app.post(path, content=body, headers=sent)).status_code == 503
-    finally:
-        await questline.owner.execute("DROP FUNCTION fail CASCADE")
     assert (await app.post(path, content=body, headers=sent)).is_success
     assert await stored(app) == min(events, 50)
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
+@pytest.mark.parametrize("visitor", [{}, {"anonymousId": "v"}])
+async def test_a_segment_request_that_stores_nothing_burns_no_nonce(
+    questline: Instance, database: Any, path: str, visitor: dict[str, str]
+) -> None:
+    app = await signed_app(questline)
+    message = {"type": "track", "event": "task", "userId": "ada", **visitor}
+
+    def body(message: Any) -> bytes:
+        return json.dumps({"batch": message} if path == "/v1/batch" else message).encode()
+
+    bad, one = body(5), body([message] if path == "/v1/batch" else message)
+    sent = headers(bad, nonce=f"malformed-{path[4:]}")
+    refused = [await app.post(path, content=bad, headers=sent) for _ in range(2)]
+    assert all(a.status_code in (400, 422) for a in refused), [a.text for a in refused]
+    limits = RateLimits(ingest=1)
+    settings = msgspec.structs.replace(questline.settings, rate_limits_key=limits, rate_limit_seconds=1)
+    async with running_api(settings, lambda: 0.0) as limited:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=limited), base_url="http://t") as http:
+            statuses = []
+            for n in range(3):
+                sent = headers(one, nonce=f"limited-{path[4:]}") if n else headers(one)
+                statuses.append((await http.post(path, content=one, headers=sent | {"X-API-Key": app.key})).status_code)
+    assert statuses == [200, 429, 429]
+    assert (await app.post(path, content=one, headers=sent)).status_code == 200
+    assert told(await app.post(path, content=one, headers=sent)) == (401, "Replay detected")
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
+async def test_where_storing_a_segment_request_fails_the_nonce_is_not_burnt(questline: Instance, path: str) -> None:
+    app = await signed_app(questline)
+    body = body_for(path, EVENT)
+    sent = headers(body)
+    async with full_disk(questline):
+        assert (await app.post(path, content=body, headers=sent)).status_code == 503
+    assert (await app.post(path, content=body, headers=sent)).is_success
+    assert told(await app.post(path, content=body, headers=sent)) == (401, "Replay detected")
+    assert await stored(app) == 1
 
 
 async def test_a_signed_stream_is_stored_once_its_end_proves_it_and_a_compressed_body_is_signed_plain(

@@ -282,6 +282,33 @@ async def test_a_changed_setting_is_in_force_with_the_next_request(questline: In
     assert (act["before"]["defaultTimezone"], act["after"]["webhookSecret"]) == ("UTC", "(hidden)")
 
 
+async def test_a_setting_that_does_not_exist_is_refused_and_one_that_is_stored_stays(questline: Instance) -> None:
+    org = await made(questline, "misspelt")
+    wrong = {"corsOrgins": ["https://a.example"], "signedEvent": "required", "zzz": 1, "registration": "closed"}
+    hints = {
+        "settings.corsOrgins": "did you mean 'corsOrigins'",
+        "settings.signedEvent": "did you mean 'signedEvents'",
+        "settings.zzz": "there are dedupeStrategy, ",
+    }
+    path, key = f"/v1/projects/{org.name}", {"X-API-Key": org.key}
+    body = {"id": "misspelt-2", "name": "x", "settings": wrong}
+    for answer in (
+        await org.call("operator", "POST", "/v1/apps", body),
+        await org.call("operator", "POST", f"{org.path}/projects", body),
+        await org.http.patch(path, headers=key, json={"settings": wrong}),
+    ):
+        found = {error["field"]: error["message"] for error in answer.json()["errors"]}
+        assert (answer.status_code, found.keys()) == (422, hints.keys())
+        assert all(hint in found[field] for field, hint in hints.items()), found
+    await questline.owner.execute(
+        """UPDATE projects SET settings = '{"corsOrgins": ["https://a.example"]}' WHERE app_id = 'misspelt'"""
+    )
+    stays = await org.http.patch(path, headers=key, json={"settings": {"registration": "closed"}})
+    assert (stays.status_code, stays.json()["settings"].keys()) == (200, {"corsOrgins", "registration"})
+    gone = await org.http.patch(path, headers=key, json={"settings": {"corsOrgins": None, "nothing": None}})
+    assert (gone.status_code, gone.json()["settings"]) == (200, {"registration": "closed"})
+
+
 async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(postgres: EmbeddedPostgres) -> None:
     """One process, which has the tries for itself."""
     async with fresh_database(postgres) as alone, running_instance(alone) as questline:
@@ -314,6 +341,24 @@ async def test_a_login_is_bounded_and_says_not_which_half_was_wrong(postgres: Em
         for answer in (last, await http.post("/v1/members/login", json=login)):
             assert (answer.status_code, answer.json()["code"]) == (429, "rate-limited")
             assert int(answer.headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
+
+
+async def test_an_invitation_is_no_way_to_guess_the_password_of_whom_it_invites(postgres: EmbeddedPostgres) -> None:
+    async with fresh_database(postgres) as alone, running_instance(alone) as questline:
+        org, email = await made(questline, "guessed"), "ada@guessed.org"
+        first = await org.call("operator", "POST", f"{org.path}/invitations", {"email": email, "role": "owner"})
+        assert (await org.join(first.json()["token"], "Ada")).status_code == 201
+        other = await made(questline, "guessing")
+        invited = await other.call("operator", "POST", f"{other.path}/invitations", {"email": email})
+        found = []
+        for n in range(LOGINS_PER_MINUTE + 3):
+            async with client_of(questline) as elsewhere:
+                guess = {"token": invited.json()["token"], "name": "x", "password": f"wrong-guess-{n:04d}"}
+                found.append(await elsewhere.post("/v1/invitations/accept", json=guess))
+        assert [a.status_code for a in found] == [401] * LOGINS_PER_MINUTE + [429] * 3
+        assert int(found[-1].headers["retry-after"]) <= 60 // LOGINS_PER_MINUTE
+        login = await org.http.post("/v1/members/login", json={"email": email, "password": PASSWORD})
+        assert login.status_code == 429
 
 
 async def test_a_wrong_operators_token_is_refused(questline: Instance) -> None:

@@ -1,5 +1,6 @@
 """What is written for people says what the code does."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,25 @@ def test_a_reference_page_is_what_the_code_writes(page: str) -> None:
 
 def test_every_setting_is_described_and_nothing_else_is() -> None:
     assert list(DESCRIPTIONS) == [field.name for field in msgspec.structs.fields(Settings)]
+
+
+TESTS_OWN = {"QUESTLINE_SIMULATION_RUNS", "QUESTLINE_SIMULATION_SEED"}
+SPOKEN = re.compile(r"\bQUESTLINE_[A-Z0-9_]*[A-Z0-9]\b")
+
+
+def test_no_page_speaks_of_a_setting_that_does_not_exist() -> None:
+    known = {f"QUESTLINE_{name.upper()}" for name in DESCRIPTIONS} | TESTS_OWN
+    kinds = {".md", ".yaml", ".yml", ".env", ".sh", ".service", ".py"}
+    roots = [ROOT / name for name in ("docs", "deploy", "examples", "src")]
+    pages = [*ROOT.glob("*.md"), *(page for root in roots for page in root.rglob("*") if page.suffix in kinds)]
+    strange = {
+        (str(page.relative_to(ROOT)), name)
+        for page in pages
+        for name in SPOKEN.findall(page.read_text(encoding="utf-8"))
+        if name not in known
+    }
+    assert strange == {("src/questline/settings.py", "QUESTLINE_FIELD")}  # that says how they are named
+    assert len(pages) > 500
 
 
 def test_every_reason_code_has_its_line() -> None:

@@ -76,12 +76,17 @@ MISSING, INVALID, EXPIRED = "Missing event signature headers", "Invalid signatur
         ("another secret",             signed(secret="guess"),                      BODY,        INVALID),
         ("what is no hex",             [*signed()[:2], (b"x-signature", "é".encode())], BODY,    INVALID),
         ("a nonce too long",           signed(nonce="n" * 257),                     BODY,        INVALID),
+        ("a nonce with a dot",         signed(nonce="n.1"),                         BODY,        INVALID),
+        ("a nonce with a space",       signed(nonce="n 1"),                         BODY,        INVALID),
+        ("a nonce beyond ASCII",       signed(nonce="né"),                          BODY,        INVALID),
+        ("a nonce of all that it may hold", signed(nonce="aZ09_-"),                 BODY,        "taken"),
         ("at the tolerance, old",      signed(str(int(STAMP) - 300)),               BODY,        "taken"),
         ("beyond it, old",             signed(str(int(STAMP) - 301)),               BODY,        EXPIRED),
         ("at the tolerance, ahead",    signed(str(int(STAMP) + 300)),               BODY,        "taken"),
         ("beyond it, ahead",           signed(str(int(STAMP) + 301)),               BODY,        EXPIRED),
         ("milliseconds",               signed(STAMP + "123"),                       BODY,        "taken"),
-        ("RFC 3339",                   signed("2026-11-21T12:00:00Z"),              BODY,        "taken"),
+        ("RFC 3339, which may hold a dot", signed("2026-11-21T12:00:00.0Z"),        BODY,        EXPIRED),
+        ("digits of another script",   signed("".join(chr(0x660 + int(d)) for d in STAMP)), BODY, EXPIRED),
         ("no time at all",             signed("yesterday"),                         BODY,        EXPIRED),
         ("a time beyond all calendars", signed("9" * 19),                           BODY,        EXPIRED),
     ],
@@ -129,6 +134,17 @@ def test_a_secret_that_does_not_open_any_more_takes_nothing_from_the_other() -> 
     signing = msgspec.structs.replace(who.project.signing, secrets=(lost, *who.project.signing.secrets))
     who = msgspec.structs.replace(who, project=msgspec.structs.replace(who.project, signing=signing))
     assert (verdict(who, signed()), verdict(who, signed(secret="lost"))) == ("taken", INVALID)
+
+
+def test_a_signature_has_one_reading_whatever_dots_its_body_holds() -> None:
+    body = b'{"type":"t","userId":"u","payload":{"amount":9.99}}'
+    [stamp, nonce, mac] = signed(body=body)
+    moved, _, rest = body.partition(b".")
+    headers = [stamp, (nonce[0], nonce[1] + b"." + moved), mac]
+    assert verdict(principal(), [stamp, nonce, mac], body) == "taken"
+    assert verdict(principal(), headers, rest) == INVALID
+    with pytest.raises(SignatureRefused, match=INVALID):
+        SIGNATURES.begin(principal(), headers)
 
 
 def test_a_body_in_pieces_is_judged_as_one() -> None:

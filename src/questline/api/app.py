@@ -49,7 +49,7 @@ from questline.api.bodies import ApiRequest
 from questline.api.callers import DEPENDENCIES
 from questline.api.description.document import document
 from questline.api.errors import handle
-from questline.api.front import Front, whole_ids
+from questline.api.front import Front, strangers, whole_ids
 from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.hot.router import HOT_PATHS
 from questline.api.meters import ApiMeters
@@ -192,7 +192,7 @@ _ROUTES: dict[str, Any] = {
     "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
     "dependencies": {**DEPENDENCIES, **STAFF_DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
     "exception_handlers": {Exception: handle},
-    "middleware": [whole_ids, once],
+    "middleware": [strangers, whole_ids, once],
     "request_class": ApiRequest,
     "request_max_body_size": REQUEST_BODY_BYTES_MAX,
     "debug": False,

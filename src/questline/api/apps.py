@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from questline.api.services import Services
 from questline.api.signing import SigningSecretText
 from questline.control.apps import AppTaken, FirstSecret, create_app
 from questline.model import calendar
-from questline.model.limits import CORS_ORIGINS_MAX
+from questline.model.limits import CORS_ORIGINS_MAX, SHORT_TEXT_CHARS_MAX
 from questline.model.own import OWN_COMMANDS
 from questline.model.permissions import Scope
 from questline.model.principal import DedupeStrategy, SignedEvents
@@ -27,6 +28,9 @@ from questline.store.pool import tenant_transaction
 from questline.store.projects import ProjectRow
 from questline.store.sealing import signing_purpose
 
+SETTINGS = (
+    "dedupeStrategy", "intentWindowSeconds", "trustedTypes", "corsOrigins", "signedEvents", "userCommands", "registration",
+)  # fmt: skip
 _INTENT_WINDOW_SECONDS_MAX = 86_400
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -98,7 +102,7 @@ def app_of(row: ProjectRow) -> App:
     )
 
 
-@post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create"))
+@post("/apps", status_code=201, tags=["apps"], opt=needs(None, "project.create", shows_secret=True))
 async def create_an_app(data: AppCreate, creator: Creator, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""
     return await create_in(None, data, creator.actor, acts, services)
@@ -175,7 +179,7 @@ def _zone_faults(name: str) -> list[Fault]:
 
 
 def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
-    faults = []
+    faults = [_unknown_fault(name) for name in settings if name not in SETTINGS]
     if settings.get("dedupeStrategy", "full") not in list(DedupeStrategy):
         faults.append({"field": "settings.dedupeStrategy", "message": "must be full or intent"})
     window = settings.get("intentWindowSeconds", 300)
@@ -198,6 +202,12 @@ def _settings_faults(settings: dict[str, Any]) -> list[Fault]:
     if settings.get("signedEvents", SignedEvents.OPTIONAL) not in list(SignedEvents):
         faults.append({"field": "settings.signedEvents", "message": f"must be one of {', '.join(SignedEvents)}"})
     return faults
+
+
+def _unknown_fault(name: str) -> Fault:
+    close = get_close_matches(name, SETTINGS, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(SETTINGS)}"
+    return {"field": f"settings.{name[:SHORT_TEXT_CHARS_MAX]}", "message": f"is no setting of a project{hint}"}
 
 
 def _is_origin(origin: Any) -> bool:

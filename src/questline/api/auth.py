@@ -26,7 +26,7 @@ from questline.model.limits import (
     USER_TOKEN_BYTES_MAX,
 )
 from questline.model.permissions import PERMISSIONS, Scope
-from questline.model.principal import KeyType, Principal, Project
+from questline.model.principal import KeyType, Principal
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.keys import Found
 
@@ -107,21 +107,25 @@ class KeyRing:
             return as_user(principal, user.decode("utf-8", "replace"))
         return principal
 
-    async def named_project(self, headers: Headers, app_id: str | None, scope: asgi.Scope | None = None) -> Project:
-        """Return the project that a key in these headers is of, or else the one that a request names; raises problems."""
+    async def named(self, headers: Headers, app_id: str | None, scope: asgi.Scope | None = None) -> Principal:
+        """Return whose key is in these headers, or else anybody in the project that a request names; raises problems."""
         if key_of(headers) is not None:
-            project = (await self.principal(headers, None, scope)).project
-            if app_id is not None and app_id != project.app_id:
+            principal = await self.principal(headers, None, scope)
+            if app_id is not None and app_id != principal.project.app_id:
                 raise Problem(403, "tenant-mismatch", "the key belongs to another project than appId names")
-            return project
+            return principal
         if app_id is None:
             raise Problem(
                 400, "invalid-request", "say which project: send its publishable key as X-API-Key, or its appId"
             )
+        return await self.anybody(app_id, scope)
+
+    async def anybody(self, app_id: str, scope: asgi.Scope | None = None) -> Principal:
+        """Return who may do in a project what anybody may; raises problems."""
         principal = await self._found(PROJECT, (PROJECT, app_id), scope)
         if self._tenants:
             self._check_tenant(app_id, None)
-        return principal.project
+        return principal
 
     async def _user(self, token: bytes, headers: Headers, scope: asgi.Scope | None) -> Principal:
         """Return the user that a token of theirs tells of; a key and a project named beside it must be the token's."""

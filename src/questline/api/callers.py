@@ -31,15 +31,26 @@ _SENDS = frozenset({Role.ADMIN, Role.INGEST})
 
 
 def needs(
-    scope: Scope | None, act: str | None = None, *, not_administrative: str | None = None, command: bool = False
+    scope: Scope | None,
+    act: str | None = None,
+    *,
+    not_administrative: str | None = None,
+    command: bool = False,
+    shows_secret: bool = False,
 ) -> dict[str, Any]:
     """Return what a route says of itself, as its `opt`.
 
     `scope` is what its caller must have; `act` is what the audit log calls what it does. A route that changes something and
     is no administrative act says why not. A `command` is an event, which keeps its outcome under the idempotency key; the
-    replies of other routes are kept by api/once.py.
+    replies of other routes are kept by api/once.py, unless a route `shows_secret`: a key or token that we keep by its hash.
     """
-    return {"scope": scope, "act": act, "not_administrative": not_administrative, "command": command}
+    return {
+        "scope": scope,
+        "act": act,
+        "not_administrative": not_administrative,
+        "command": command,
+        "shows_secret": shows_secret,
+    }
 
 
 AnyRequest = Request[Any, Any, Any]
@@ -137,6 +148,7 @@ async def _principal(request: AnyRequest) -> Principal:
         return known
     notes = notes_of(scope)
     principal = await services.ring.principal(scope["headers"], request.path_params.get("project"), scope)
+    scope["state"]["caller"] = principal.actor
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
     if principal.user is None:
@@ -171,6 +183,7 @@ async def end_user(request: AnyRequest) -> EndUser:
     scope = cast(asgi.Scope, request.scope)
     notes = notes_of(scope)
     principal = await services.ring.principal(scope["headers"], None, scope)
+    scope["state"]["caller"] = principal.actor
     if notes is not None and notes.origin is not None:
         check_origin(principal, notes)
     if principal.user is None:
@@ -233,7 +246,10 @@ async def is_operator(request: AnyRequest) -> bool:
     if "operator" not in state:  # a task, for whoever asks while it is being found out
         services: Services = request.app.state.services
         state["operator"] = asyncio.ensure_future(services.operators.is_operator(given, address_of(request)))
-    return bool(await state["operator"])
+    found = bool(await state["operator"])
+    if found:
+        state["caller"] = OPERATOR
+    return found
 
 
 async def services(request: AnyRequest) -> Services:

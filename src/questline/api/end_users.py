@@ -9,6 +9,8 @@ from litestar import Request, post
 from questline.api.bodies import Fault, invalid
 from questline.api.callers import address_of, needs
 from questline.api.commands import execute
+from questline.api.notes import notes_of
+from questline.api.origins import check_origin
 from questline.api.problems import Problem, unauthorized
 from questline.api.services import Services
 from questline.control.end_users import LoginTaken, Tokens
@@ -24,6 +26,7 @@ from questline.model.limits import (
     USER_TOKEN_BYTES_MAX,
 )
 from questline.model.principal import Project
+from questline.store import end_users
 
 AnyRequest = Request[Any, Any, Any]
 _NO_ACT = "what an end user does for themselves"
@@ -135,18 +138,20 @@ async def log_in_user(data: UserLogin, services: Services, request: AnyRequest) 
 
 
 @post("/auth/refresh", status_code=200, tags=["end-users"], opt=needs(None, not_administrative=_NO_ACT))
-async def refresh_user(data: RefreshToken, services: Services) -> UserSession:
+async def refresh_user(data: RefreshToken, services: Services, request: AnyRequest) -> UserSession:
     """Continue a session with new tokens. A refresh token that is used twice ends it."""
     try:
+        await check_page(request, services, services.users.project_of(data.refresh_token))
         return _told(await services.users.refresh(data.refresh_token))
     except BadToken as error:
         raise unauthorized(str(error)) from error
 
 
 @post("/auth/logout", status_code=204, tags=["end-users"], opt=needs(None, not_administrative=_NO_ACT))
-async def log_out_user(data: RefreshToken, services: Services) -> None:
+async def log_out_user(data: RefreshToken, services: Services, request: AnyRequest) -> None:
     """End a session. Its access token lives on for the minutes it has left."""
     try:
+        await check_page(request, services, services.users.project_of(data.refresh_token))
         await services.users.log_out(data.refresh_token)
     except BadToken as error:
         raise unauthorized(str(error)) from error
@@ -155,9 +160,23 @@ async def log_out_user(data: RefreshToken, services: Services) -> None:
 async def _project(request: AnyRequest, services: Services, app_id: str | None) -> Project:
     """Return the project that a request names, by its key or by `appId`; raises problems."""
     scope: Any = request.scope
-    project = await services.ring.named_project(scope["headers"], app_id, scope)
-    request.scope["state"]["project"] = project.app_id  # for the access log
-    return project
+    principal = await services.ring.named(scope["headers"], app_id, scope)
+    notes = notes_of(scope)
+    if notes is not None and notes.origin is not None:
+        check_origin(principal, notes)
+    request.scope["state"]["project"] = principal.project.app_id  # for the access log
+    return principal.project
+
+
+async def check_page(request: AnyRequest, services: Services, project_id: int) -> None:
+    """Decide for the page, if it is one, that sends a token of a project; raises a 403 problem."""
+    scope: Any = request.scope
+    notes = notes_of(scope)
+    if notes is None or notes.origin is None:
+        return
+    app_id = await end_users.app_id(services.pool, project_id)
+    if app_id is not None:
+        check_origin(await services.ring.anybody(app_id, scope), notes)
 
 
 def _told(session: Tokens) -> UserSession:

@@ -1,31 +1,37 @@
-"""What each request passes before it is routed: its correlation id, its path in segments, its line in the log.
+"""What each request passes before it is routed: its correlation id, its path in segments, its line in the log; and the
+count of who names no caller, by address.
 
 The hot paths do not come this way (api/hot/router.py).
 """
 
 import time
 from collections.abc import Callable
-from typing import cast
+from contextlib import suppress
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 from uuid import UUID
 
 import structlog
-from litestar import types
+from litestar import Request, types
 
 from questline.api import correlation
 from questline.api.asgi import Message, Receive, Scope, Send
 from questline.api.auth import key_of
+from questline.api.callers import CALLERS, DEPENDENCIES
 from questline.api.hot.router import App
 from questline.api.meters import ApiMeters
 from questline.api.methods import Methods
 from questline.api.problems import Problem, internal, send_problem
 from questline.api.rates import Rates
+from questline.api.staff import STAFF, STAFF_DEPENDENCIES
 
 log = structlog.get_logger("questline.access")
 
 # Stands for a slash inside one segment until the path is routed. PostgreSQL holds no NUL in a text, so no id has one.
 _SLASH = "\0"
-_UNVERSIONED = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/docs"})
+_CALLERS = {name: of for name, of in {**DEPENDENCIES, **STAFF_DEPENDENCIES}.items() if name in CALLERS or name in STAFF}
+_ALIVE = "/health"  # never refused: whoever looks after the process asks it
+_UNVERSIONED = frozenset({_ALIVE, "/ready", "/metrics", "/openapi.json", "/docs"})
 
 
 class Front:
@@ -49,13 +55,19 @@ class Front:
         inner = {**scope, "path": path_of(scope), "state": dict(scope.get("state") or {})}
         id_ = correlation.given(scope["headers"]) or str(self._new_id())
         inner["state"]["correlation"] = id_
-        echo, bodiless, status = correlation.echo(id_), scope["method"] == "HEAD", 0
+        echo, bodiless, status, instead = correlation.echo(id_), scope["method"] == "HEAD", 0, False
         if bodiless:
             inner["method"] = "GET"
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, instead
+            if instead:
+                return
             if message["type"] == "http.response.start":
+                if refusal := await self._refusal(inner, message["status"]):
+                    await send_problem(answer, refusal)
+                    instead = True
+                    return
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), echo]
             elif message["type"] == "http.response.body" and bodiless:
@@ -70,9 +82,10 @@ class Front:
                 elif twice := _given_twice(scope["query_string"]):
                     await send_problem(answer, _ambiguous(twice))
                 else:
-                    if key_of(scope["headers"]) is None and scope["path"] != "/health":
-                        await self._rates.stranger(scope)
-                    if scope["method"] == "OPTIONS" and (allowed := self._methods.of(inner["path"])):
+                    allowed = self._methods.of(inner["path"]) if scope["method"] == "OPTIONS" else []
+                    if (allowed or key_of(scope["headers"]) is None) and inner["path"] != _ALIVE:
+                        await self._rates.stranger(inner)
+                    if allowed:
                         await _send_options(answer, allowed)
                     else:
                         await self._app(inner, receive, answer)
@@ -85,6 +98,26 @@ class Front:
                 await send_problem(answer, internal())
             finally:
                 self._note(scope, inner, status, time.perf_counter() - started)
+
+    async def _refusal(self, routed: Scope, status: int) -> Problem | None:
+        """Count the address of a request that failed before anybody was named, whatever key it bears; return its refusal.
+
+        Those that succeed without a caller were counted by `strangers`, and those with a wrong key where that was looked up.
+        """
+        state = routed["state"]
+        if status < 400 or "caller" in state or state.get("counted") or routed["path"] == _ALIVE:
+            return None
+        try:
+            ask = _caller_of(routed.get("route_handler"))
+            if ask is not None:  # its body was refused before anybody asked
+                with suppress(Problem):
+                    await ask(Request(cast(Any, routed)))
+            if "caller" in state:
+                return None
+            await self._rates.stranger(routed)
+        except Problem as problem:
+            return problem
+        return None
 
     def _note(self, scope: Scope, routed: Scope, status: int, seconds: float) -> None:
         route = routed.get("path_template") or "none"
@@ -137,6 +170,27 @@ def path_of(scope: Scope) -> str:
         bare = path.removeprefix("/v1")
         return bare if bare in _UNVERSIONED - {"/metrics"} else path  # /v1/metrics are those of the program
     return path if path in _UNVERSIONED else f"/v1{path}"
+
+
+def strangers(app: types.ASGIApp) -> types.ASGIApp:
+    """Return a middleware, run once the request is routed, that counts who calls what is for anybody, by address.
+
+    Nobody looks at the key that lies beside such a request, so it says nothing of who sends it.
+    """
+
+    async def middleware(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        handler: Any = scope.get("route_handler")
+        if cast(Scope, scope)["type"] == "http" and _caller_of(handler) is None and scope["path"] != _ALIVE:
+            await scope["app"].state.services.rates.stranger(cast(Scope, scope))
+        await app(scope, receive, send)
+
+    return middleware
+
+
+def _caller_of(handler: Any) -> Any:
+    """Return what finds the caller of a route; None where there is no route, or it is for anybody."""
+    parameters = handler.parsed_fn_signature.parameters if hasattr(handler, "parsed_fn_signature") else ()
+    return next((_CALLERS[name].dependency for name in parameters if name in _CALLERS), None)
 
 
 def whole_ids(app: types.ASGIApp) -> types.ASGIApp:

@@ -78,7 +78,7 @@ class Joined(msgspec.Struct, frozen=True, rename="camel"):
     "/organizations/{organization:str}/invitations",
     status_code=201,
     tags=["members"],
-    opt=needs(Scope.MEMBERS_WRITE, "invitation.create"),
+    opt=needs(Scope.MEMBERS_WRITE, "invitation.create", shows_secret=True),
 )
 async def invite_member(data: Invite, manager: Manager, acts: Acts, services: Services) -> Invited:
     """Invite somebody by a token, which holds for a week and is used once."""
@@ -125,11 +125,12 @@ async def accept_invitation(
     request: Request,  # type: ignore[type-arg]
 ) -> Joined:
     """Accept an invitation by its token, once."""
-    await services.throttles.logins.take(address_of(request))
+    tries = services.throttles.logins
+    await tries.take(address_of(request))
     try:
         async with service_transaction(services.pool) as conn:
             row, member = await accept(
-                conn, services.passwords, data.token, services.new_id(), data.name, data.password
+                conn, services.passwords, data.token, services.new_id(), data.name, data.password, tries.take
             )
             by = At(f"member:{member.id}", row.organization_id)
             await acts.write(conn, by, "invitation", row.id, after={"member": member.id, "role": row.role})

@@ -9,7 +9,6 @@ import msgspec
 
 from questline.api.asgi import Message, Receive, Scope
 from questline.api.problems import Problem
-from questline.model.audit import without_secrets
 from questline.model.limits import REPLY_BYTES_MAX
 from questline.model.reasons import REASONS, Reason
 from questline.store import replies
@@ -25,14 +24,17 @@ class Once:
         self._turns = asyncio.Semaphore(max(1, connections // 4))
 
     async def carry_out(
-        self, place: Place, now: datetime, app: Any, scope: Scope, receive: Receive
+        self, place: Place, now: datetime, app: Any, scope: Scope, receive: Receive, *, secret: bool
     ) -> "tuple[Reply, bool]":
-        """Return the reply to a request and whether it is from an earlier time; raises problems and what the app raises."""
+        """Return the reply to a request and whether it is from an earlier time; raises problems and what the app raises.
+
+        The body of a reply that shows a `secret` is not stored.
+        """
         async with self._turns, self._pool.acquire() as conn:
             transaction = conn.transaction()
             await transaction.start()
             try:
-                reply, known = await self._answer(conn, place, now, app, scope, receive)
+                reply, known = await self._answer(conn, place, now, app, scope, receive, secret)
                 if known or reply.status >= 400:
                     await transaction.rollback()
                 else:
@@ -44,7 +46,7 @@ class Once:
         return reply, known
 
     async def _answer(
-        self, conn: Connection, place: Place, now: datetime, app: Any, scope: Scope, receive: Receive
+        self, conn: Connection, place: Place, now: datetime, app: Any, scope: Scope, receive: Receive, secret: bool
     ) -> tuple[Reply, bool]:
         if not await replies.hold(conn, place):
             detail = "a request under this key is being carried out; repeat this to get its reply"
@@ -62,7 +64,7 @@ class Once:
         reply = answer.reply()
         if reply.status < 400:
             await leave_tenant(conn)
-            await replies.keep(conn, place, _keepable(reply), now)
+            await replies.keep(conn, place, _keepable(reply, secret), now)
         return reply, False
 
 
@@ -86,17 +88,8 @@ class _Recorder:
         return Reply(self._status, headers, bytes(self._body))
 
 
-def _keepable(reply: Reply) -> Reply:
+def _keepable(reply: Reply, secret: bool) -> Reply:
     """Return a reply as it may be stored: without a body that shows a secret, whose hash alone we keep, or is too large."""
-    body = reply.body or b""
-    if len(body) <= REPLY_BYTES_MAX and not _shows_secret(body):
+    if not secret and len(reply.body or b"") <= REPLY_BYTES_MAX:
         return reply
     return msgspec.structs.replace(reply, body=None)
-
-
-def _shows_secret(body: bytes) -> bool:
-    try:
-        shown: Any = msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        shown = body.decode("utf-8", "replace")
-    return bool(without_secrets(shown) != shown)

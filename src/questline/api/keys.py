@@ -63,7 +63,7 @@ class KeyList(msgspec.Struct, frozen=True):
     ["/keys", "/projects/{project:str}/api-keys"],
     status_code=201,
     tags=["keys"],
-    opt=needs(Scope.KEYS_WRITE, "key.create"),
+    opt=needs(Scope.KEYS_WRITE, "key.create", shows_secret=True),
 )
 async def create_key(
     data: KeyCreate, admin: Admin, acts: Acts, services: Services, project: str | None = None
@@ -104,7 +104,7 @@ async def list_keys(admin: Admin, services: Services, project: str | None = None
     ["/keys/{key_id:str}/rotate", "/projects/{project:str}/api-keys/{key_id:str}/rotate"],
     status_code=201,
     tags=["keys"],
-    opt=needs(Scope.KEYS_WRITE, "key.rotate"),
+    opt=needs(Scope.KEYS_WRITE, "key.rotate", shows_secret=True),
 )
 async def rotate_key(
     key_id: str, data: KeyRotate, admin: Admin, acts: Acts, services: Services, project: str | None = None

@@ -71,7 +71,7 @@ async def change_password(data: PasswordChange, person: Person, acts: Acts, serv
     "/admin/members/{member:str}/password-reset",
     status_code=201,
     tags=["members"],
-    opt=needs(None, "member.issue_reset"),
+    opt=needs(None, "member.issue_reset", shows_secret=True),
 )
 async def issue_member_password_reset(member: str, operator: Operator, acts: Acts, services: Services) -> MemberReset:
     """Make a token by which a member chooses another password, once, within an hour.

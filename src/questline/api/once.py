@@ -63,7 +63,9 @@ def once(app: types.ASGIApp) -> types.ASGIApp:
         asked_for = request_hash(key, asked["method"], asked["path"], asked["query_string"], body)
         place = Place(0 if project is None else project.id, reply_key_hash(named, key), asked_for)
         try:
-            reply, known = await services.once.carry_out(place, services.now(), app, asked, again)
+            reply, known = await services.once.carry_out(
+                place, services.now(), app, asked, again, secret=handler.opt["shows_secret"]
+            )
         except Exception as error:  # not raised: to Litestar, the answer of its handler has begun
             await send_problem(cast(Send, send), problem_of(error))
             return

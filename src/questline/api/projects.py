@@ -7,7 +7,7 @@ from litestar import delete, get, patch, post
 from msgspec import UNSET, UnsetType
 
 from questline.api.acts import Acts, At
-from questline.api.apps import App, AppCreate, AppCreated, app_of, create_in
+from questline.api.apps import SETTINGS, App, AppCreate, AppCreated, app_of, create_in
 from questline.api.bodies import invalid
 from questline.api.callers import Admin, Reader, needs
 from questline.api.keys import own
@@ -56,7 +56,9 @@ async def update_project(project: str, data: ProjectUpdate, admin: Admin, acts: 
         before = await projects.lock(conn, admin.project.id)
         settings = {**before.project.settings, **(given.get("settings") or {})}
         given["settings"] = {name: value for name, value in settings.items() if value is not None}
-        if faults := AppCreate.faults(given):
+        # Names that were stored before they were looked at stay, and do nothing.
+        looked_at = {n: v for n, v in given["settings"].items() if n in SETTINGS or n not in before.project.settings}
+        if faults := AppCreate.faults({**given, "settings": looked_at}):
             raise invalid(faults)
         after = await projects.update(
             conn,
@@ -94,7 +96,7 @@ async def list_projects(
     "/organizations/{organization:str}/projects",
     status_code=201,
     tags=["organizations"],
-    opt=needs(Scope.PROJECTS_WRITE, "project.create"),
+    opt=needs(Scope.PROJECTS_WRITE, "project.create", shows_secret=True),
 )
 async def create_project(data: AppCreate, manager: Manager, acts: Acts, services: Services) -> AppCreated:
     """Create a project with its first key."""

@@ -76,7 +76,11 @@ class Rates:
             await asyncio.sleep(wait_seconds)
 
     async def stranger(self, scope: Scope, tokens: int = 1) -> None:
-        """Take tokens of the address of a request without a key, or with a wrong one; raises a 429 problem."""
+        """Take tokens of the address of a request that names no caller, once; raises a 429 problem."""
+        state = scope.setdefault("state", {})
+        if state.get("counted"):
+            return
+        state["counted"] = bool(tokens)
         if self._address.per_second:
             await self._take_one("address", self._addresses.of(scope), self._address, tokens, self._strangers)
 

@@ -42,7 +42,12 @@ class SecretList(msgspec.Struct, frozen=True):
     items: list[SecretRow]
 
 
-@post("/signing-secrets", status_code=201, tags=["signing"], opt=needs(Scope.KEYS_WRITE, "signing.rotate"))
+@post(
+    "/signing-secrets",
+    status_code=201,
+    tags=["signing"],
+    opt=needs(Scope.KEYS_WRITE, "signing.rotate", shows_secret=True),
+)
 async def rotate_signing_secret(data: SecretRotate, admin: Admin, acts: Acts, services: Services) -> NewSecret:
     """Make a secret of signed events, shown this once; the one before it ends after the overlap.
 

@@ -86,6 +86,7 @@ async def person(request: AnyRequest) -> Person:
     if member is None:
         await services.rates.stranger(cast(asgi.Scope, request.scope))
         raise unauthorized("the session is over: log in again")
+    request.scope["state"]["caller"] = f"member:{member.id}"
     await services.throttles.requests_of_members.take(str(member.id))
     found: Person = request.scope["state"].setdefault("person", Person(member, hashed))
     return found

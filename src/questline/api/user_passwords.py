@@ -10,7 +10,7 @@ from litestar import post
 from questline.api.acts import Acts, At
 from questline.api.bodies import Fault, invalid
 from questline.api.callers import Admin, AnyRequest, EndUser, address_of, needs
-from questline.api.end_users import Login, Password, login_faults
+from questline.api.end_users import Login, Password, check_page, login_faults
 from questline.api.invitations import Secret
 from questline.api.problems import Problem, unauthorized
 from questline.api.services import Services
@@ -19,8 +19,8 @@ from questline.control.password_changes import (
     PasswordChanged,
     ResetOver,
     change_of_user,
-    holds_of_user,
     issue_to_user,
+    project_of_reset,
     reset_user,
 )
 from questline.model.audit import THEMSELVES
@@ -99,7 +99,7 @@ async def change_own_password(
     "/users/{user_id:str}/password-reset",
     status_code=201,
     tags=["end-users"],
-    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset"),
+    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset", shows_secret=True),
 )
 async def issue_password_reset(user_id: str, admin: Admin, acts: Acts, services: Services) -> PasswordReset:
     """Make a token by which a user chooses another password, once, within an hour; your server sends it to them."""
@@ -116,7 +116,7 @@ async def issue_password_reset(user_id: str, admin: Admin, acts: Acts, services:
     "/users/password-reset",
     status_code=201,
     tags=["end-users"],
-    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset"),
+    opt=needs(Scope.TOKENS_WRITE, "user.issue_reset", shows_secret=True),
 )
 async def issue_reset_of_login(data: ForgottenLogin, admin: Admin, acts: Acts, services: Services) -> PasswordReset:
     """Make such a token for whoever logs in with an email or a username."""
@@ -133,8 +133,10 @@ async def issue_reset_of_login(data: ForgottenLogin, admin: Admin, acts: Acts, s
 async def reset_user_password(data: ForgottenPassword, acts: Acts, services: Services, request: AnyRequest) -> None:
     """Choose another password, by the token of a reset, once. All sessions of the user end."""
     await services.throttles.user_logins.take(address_of(request))
-    if not await holds_of_user(services.pool, data.token, services.now()):
+    project_id = await project_of_reset(services.pool, data.token, services.now())
+    if project_id is None:
         raise reset_over()  # before anything is hashed, which is dear
+    await check_page(request, services, project_id)
     hashed = await services.passwords.hashed(normal(data.new_password))
     try:
         async with service_transaction(services.pool) as conn:

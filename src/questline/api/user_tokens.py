@@ -37,7 +37,7 @@ class UserToken(msgspec.Struct, frozen=True, rename="camel"):
     "/users/{user_id:str}/token",
     status_code=201,
     tags=["end-users"],
-    opt=needs(Scope.TOKENS_WRITE, "user.mint_token"),
+    opt=needs(Scope.TOKENS_WRITE, "user.mint_token", shows_secret=True),
 )
 async def mint_user_token(
     user_id: str, data: TokenMint, admin: Admin, acts: Acts, services: Services, request: AnyRequest

@@ -74,6 +74,10 @@ class Logins:
             return None
         return self._told(found.user, access, claims)
 
+    def project_of(self, token: str) -> int:
+        """Return the project of a refresh token; raises BadToken."""
+        return self._tokens.read_refresh(token).project_id
+
     async def refresh(self, token: str) -> Tokens:
         """Continue a session with its next tokens; raises BadToken.
 

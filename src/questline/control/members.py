@@ -1,6 +1,7 @@
 """Members: invited by a token, logged in by a password; an organization keeps an owner."""
 
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
@@ -59,10 +60,17 @@ async def invite(
 
 
 async def accept(
-    conn: Connection, passwords: Passwords, token: str, new_id: UUID, name: str, password: str
+    conn: Connection,
+    passwords: Passwords,
+    token: str,
+    new_id: UUID,
+    name: str,
+    password: str,
+    before_trying: Callable[[str], Awaitable[None]],
 ) -> tuple[InvitationRow, MemberRow]:
     """Accept an invitation, once: a new person gets this password; one who is known says theirs.
 
+    Whoever invited them holds the token and may guess: `before_trying` is told the email before its password is compared.
     Raises InvitationOver, WrongPassword and AlreadyMember, none of which uses the invitation up.
     """
     found = await invitations.lock(conn, token_hash(token))
@@ -76,8 +84,10 @@ async def accept(
         member = MemberRow(new_id, found.email, name, await passwords.hashed(password))
         if not await members.create(conn, member):
             raise WrongPassword  # invited twice, accepted at the same moment
-    elif not await passwords.fits(member.password_hash, password):
-        raise WrongPassword
+    else:
+        await before_trying(member.email)
+        if not await passwords.fits(member.password_hash, password):
+            raise WrongPassword
     if not await members.join(conn, found.organization_id, member.id, found.role):
         raise AlreadyMember
     await invitations.accept(conn, found.id)

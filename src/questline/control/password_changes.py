@@ -49,9 +49,10 @@ async def issue_to_member(conn: Connection, member_id: UUID) -> Issued:
     return Issued(token, await resets.issue_to_member(conn, member_id, token_hash(token), PASSWORD_RESET_SECONDS))
 
 
-async def holds_of_user(conn: Connection | Pool, token: str, now: datetime) -> bool:
-    """Tell whether a token resets the password of a user now."""
-    return await resets.find(conn, token_hash(token), now) is not None
+async def project_of_reset(conn: Connection | Pool, token: str, now: datetime) -> int | None:
+    """Return the project of the user whose password a token resets now; None for one that resets none."""
+    found = await resets.find(conn, token_hash(token), now)
+    return None if found is None else found.project_id
 
 
 async def holds_of_member(conn: Connection | Pool, token: str) -> bool:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from datetime import tzinfo
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from questline.engine.catalogue import compile_readers, marked_types
 from questline.engine.commands import COMMANDS, UNKNOWN, Command, Keys
 from questline.engine.conditions import compile_condition
 from questline.engine.draft import Draft
-from questline.engine.fields import MISSING, HasPayload, PayloadGet, payload_field
+from questline.engine.fields import MISSING, HasPayload, PayloadGet, attributes_read, payload_field
 from questline.engine.footprints import Source, Touched, readers_of
 from questline.engine.gains import compile_gains
 from questline.engine.guard_kinds import value_key
@@ -128,6 +129,11 @@ class Program:
         """The event types that the program names: those of its catalogue, and those that something listens to."""
         own = (name for name in self._types if not name.startswith(SYSTEM_PREFIX))
         return frozenset(self.document.event_types).union(own)
+
+    @cached_property
+    def attributes_read(self) -> frozenset[str]:
+        """The attributes of users that decide about anything in the program: servers alone set them."""
+        return attributes_read(msgspec.to_builtins(self.document))
 
     def read(self, event: Event) -> str | None:
         """Bring an event's payload, in place, to the version that rules read; return what is wrong with it, if anything."""

@@ -47,8 +47,8 @@ class Draft:
 
     __slots__ = (
         "_before", "_zone", "balances", "codes", "debts", "earned", "event", "fired", "follow_ups", "league_points", "levels",
-        "looks_back", "metrics", "notices", "operands", "points", "profile", "program", "quests", "records", "rule_uses",
-        "sightings", "state", "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
+        "looks_back", "message", "metrics", "notices", "operands", "points", "profile", "program", "quests", "records",
+        "rule_uses", "sightings", "state", "stock_moves", "stocks", "streaks", "transfers", "trips", "unlocks", "view",
     )  # fmt: skip
 
     def __init__(self, program: "Program", state: UserState, event: Event) -> None:
@@ -78,6 +78,7 @@ class Draft:
         self.sightings: dict[SightingKey, SightingChange] = {}
         self.fired: list[str] = []
         self.profile: ProfileChange | None = None
+        self.message = ""  # what the sender should know of an event that was applied
         # A threshold may be reached in any window that is kept, not only in those of this event.
         self.looks_back = False
         self._zone: tzinfo | None = None
@@ -301,7 +302,7 @@ class Draft:
             self.program.version,
             Outcome.PROCESSED,
             Reason.PROCESSED,
-            "",
+            self.message,
             tuple(self.fired),
             self.view.reads,
             tuple(self.transfers),

@@ -98,6 +98,22 @@ def split_field(field: str) -> tuple[str, str]:
     return "", field
 
 
+def attributes_read(document: Any) -> frozenset[str]:
+    """Return the attributes of users that a program document, as plain values, reads anywhere as `user.NAME`."""
+    found, due = set(), [document]
+    while due:
+        value = due.pop()
+        if isinstance(value, list | tuple):
+            due.extend(value)
+        elif isinstance(value, dict):
+            due.extend(value.values())
+            field = value.get("field")
+            root, rest = split_field(field) if isinstance(field, str) else ("", "")
+            if root == "user" and rest != "id":
+                found.add(rest.partition(".")[0])
+    return frozenset(found)
+
+
 def compile_field(field: str) -> Get:
     """Return the closure that reads a field; what is not there reads as MISSING."""
     root, rest = split_field(field)

@@ -10,6 +10,7 @@ from questline.engine.runs import milestones_of, pay_milestones
 from questline.model import calendar
 from questline.model.calendar import ZoneHistory
 from questline.model.decision import ProfileChange
+from questline.model.event import PUBLISHABLE
 from questline.model.limits import ZONE_CHANGES_MAX
 from questline.model.reasons import Reason
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from questline.engine.draft import Draft
 
 _DATES_APART = timedelta(days=2)  # a date that one zone shows has come to all others within this: it takes 26 hours
+_NAMED_MAX = 20  # attributes in one message
 
 
 def update_profile(draft: "Draft") -> None:
@@ -24,9 +26,10 @@ def update_profile(draft: "Draft") -> None:
 
     Dates are taken in the zone in force when an event happened, so a change of zone re-dates nothing; a local date that
     the change itself skips, and no zone before has shown, is excused in every daily streak. A change that comes late may so
-    join two runs, and what their length earns is paid like any other.
+    join two runs, and what their length earns is paid like any other. What the sender may not set is left out, and the rest
+    is done.
     """
-    payload, state, at = draft.event.payload, draft.state, draft.event.occurred_at
+    payload, state, at = _settable(draft), draft.state, draft.event.occurred_at
     attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
     name = payload.get("displayName", state.display_name)
     if name is not None and not isinstance(name, str):
@@ -37,6 +40,32 @@ def update_profile(draft: "Draft") -> None:
         history = (*((until, z) for until, z in history if until < at), (at, state.timezone))[-ZONE_CHANGES_MAX:]
         _excuse(draft, history, new)
     draft.profile = ProfileChange(attributes, name, zone_name, history)
+
+
+def _settable(draft: "Draft") -> dict[str, Any]:
+    """Return the payload without what its sender may not set, which the decision's message then names.
+
+    Anybody could have sent what comes with a publishable key, and a user gains by what the program reads of them.
+    """
+    event, state = draft.event, draft.state
+    if event.sent_with is None:
+        return event.payload
+    payload, said = dict(event.payload), []
+    attributes = payload.get("attributes")
+    if isinstance(attributes, dict) and (read := draft.program.attributes_read & attributes.keys()):
+        payload["attributes"] = {name: value for name, value in attributes.items() if name not in read}
+        changed = sorted(name for name in read if attributes[name] != state.attributes.get(name))
+        if changed:
+            named = ", ".join(changed[:_NAMED_MAX]) + (" and others" if len(changed) > _NAMED_MAX else "")
+            said.append(f"attributes {named}: left out, because the program reads them: send them with a secret key")
+    if event.sent_with == PUBLISHABLE:
+        for name, own in (("displayName", state.display_name), ("timezone", state.timezone)):
+            if own is not None and payload.pop(name, own) != own:
+                said.append(
+                    f"{name}: left out, because the user has one: send it with a secret key or the user's token"
+                )
+    draft.message = "; ".join(said)
+    return payload
 
 
 def _merged(attributes: dict[str, Any], changes: Any) -> dict[str, Any]:

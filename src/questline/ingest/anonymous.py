@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from questline.ingest.accept import Acceptance, Status, Unavailable
+from questline.ingest.accept import Acceptance, Overloaded, Status, Unavailable
 from questline.ingest.accepting import Accepting
-from questline.model.event import AcceptedEvent
+from questline.model.event import AcceptedEvent, Nonce
 from questline.model.hashing import user_hash
 from questline.model.limits import ANONYMOUS_EVENTS_AT_ONCE, ANONYMOUS_LINKS_KNOWN
 from questline.store import anonymous
@@ -38,14 +38,18 @@ class Visitors:
         self._now = now
         self._known: dict[Visitor, Link] = {}  # each name stays, so what a link says is true for ever
 
-    async def accept(self, events: Sequence[AcceptedEvent], *, believed: bool) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[AcceptedEvent], *, believed: bool, nonce: Nonce | None = None
+    ) -> list[Acceptance]:
         """Store events of one project, or let them wait; return what became of each, in order.
 
         What waited for a visitor who is named here is stored before. `believed`: a server sends them, or the user whom they
-        name. Raises Overloaded or Unavailable; to send all of it again is safe.
+        name. Raises Overloaded or Unavailable; to send all of it again is safe. The nonce of a signed request is burnt with
+        its events; where they may be of visitors, who are settled in transactions of their own, before them. Raises Replayed.
         """
         if not any(e.anonymous_id for e in events):
-            return await self._acceptor.accept(events)
+            return await self._acceptor.accept(events, nonce)
+        await self._burn(nonce)
         links, waited = await self._settled(events, believed)
         theirs = [_named(e, links) for e in events]
         found = iter(await self._acceptor.accept(ready) if (ready := [e for e in theirs if not e.is_anonymous]) else [])
@@ -55,10 +59,20 @@ class Visitors:
         """The same for one event; where nothing must wait, it shares a commit with others of this moment."""
         links: dict[str, Link] = {}
         if event.anonymous_id is not None:
+            if event.nonce is not None:
+                await self._burn(event.nonce)
+                event = msgspec.structs.replace(event, nonce=None)
             links, waited = await self._settled([event], believed)
             if waited:
                 return waited[event.id]
         return await self._acceptor.accept_one(_named(event, links))
+
+    async def _burn(self, nonce: Nonce | None) -> None:
+        """Burn a nonce where there is room for what the request brings."""
+        if nonce is not None:
+            if not self._acceptor.takes_many:
+                raise Overloaded
+            await self._acceptor.burn(nonce)
 
     async def _settled(self, events: Sequence[AcceptedEvent], believed: bool) -> Settled:
         try:

@@ -3,7 +3,7 @@
 import msgspec
 
 from questline.ingest.envelope import Rejection
-from questline.model.event import CHECK_IN, PUBLISHABLE, SYSTEM_PREFIX, AcceptedEvent
+from questline.model.event import BY_USER, CHECK_IN, PUBLISHABLE, SYSTEM_PREFIX, AcceptedEvent
 from questline.model.hashing import public_hash
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import REASONS, Reason
@@ -44,7 +44,8 @@ def admit(event: AcceptedEvent | Rejection, principal: Principal) -> AcceptedEve
     alias = event.alias_hash
     return msgspec.structs.replace(
         event,
-        sent_with=PUBLISHABLE,
+        # A visitor may turn out to be somebody else, of whom the token says nothing.
+        sent_with=PUBLISHABLE if principal.user is None or event.is_anonymous else BY_USER,
         key_hash=public_hash(event.key_hash),
         alias_hash=None if alias is None else public_hash(alias),
     )

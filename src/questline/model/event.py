@@ -44,6 +44,7 @@ QUEST_EXPIRE = "$quest_expire"  # sent by a worker when a quest's time is over
 STREAK_AT_RISK = "$streak_at_risk"
 CHECK_IN = "check_in"  # no `$`: programs listen to it, and clients may send it as they send any event
 PUBLISHABLE = "publishable"  # how an event was authenticated, where anybody may have the key
+BY_USER = "user"  # the same, with a token of the very user whom it is about
 SYSTEM_PREFIX = "$"  # types a client cannot send as plain events
 
 
@@ -85,7 +86,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     context: str | None = None  # compact JSON object
     anonymous_id: str | None = None  # of the visitor who sent it
     is_anonymous: bool = False  # the user is that visitor's id: who it is, nobody has said with this event
-    sent_with: str | None = None  # PUBLISHABLE, or None: by a server
+    sent_with: str | None = None  # PUBLISHABLE, BY_USER, or None: by a server
     traceparent: str | None = None  # W3C Trace Context of the request that sent it, where that is traced
     nonce: Nonce | None = None  # of a request that brought this event alone, to be burnt with it
 

@@ -25,7 +25,17 @@ _TRANSLATED = [
     ip_network("2002::/16"),
     ip_network("2001::/32"),
 ]
-_SHARED = ip_network("100.64.0.0/10")  # neither private nor global: a provider's own
+# Global by the registry's word, or by that of an older Python, and still inside some network, or nobody's: a provider's own
+# (100.64.0.0/10, and what Azure and Oracle tell their machines), relays to IPv4 (192.88.99.0/24), sites (fec0::/10) and
+# documentation (3fff::/20).
+_NOT_OUTSIDE = [
+    ip_network("100.64.0.0/10"),
+    ip_network("168.63.129.16/32"),
+    ip_network("192.0.0.0/24"),
+    ip_network("192.88.99.0/24"),
+    ip_network("fec0::/10"),
+    ip_network("3fff::/20"),
+]
 
 
 class AddressRefused(httpx.ConnectError):
@@ -53,7 +63,9 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if any(address in network for network in _TRANSLATED):
             return False
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _SHARED
+    if any(address in network for network in _NOT_OUTSIDE):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 async def checked_address(host: str, port: int, *, private: bool = False) -> str:

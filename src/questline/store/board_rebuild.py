@@ -81,7 +81,7 @@ async def applied_events(
 ) -> AsyncIterator[tuple[int, Event]]:
     """Yield (user id, event) of the events applied to the users, each user's in the order of receipt."""
     async for row in conn.cursor(SQL["applied_events"], project_id, user_ids, prefetch=_FETCHED, timeout=_SECONDS_MAX):
-        user_id, event_id, type_, user, payload, occurred_at, source, schema_version, context = row
+        user_id, event_id, type_, user, payload, occurred_at, source, schema_version, context, sent_with = row
         yield (
             user_id,
             Event(
@@ -94,6 +94,7 @@ async def applied_events(
                 source,
                 schema_version,
                 context=None if context is None else _decode_payload(context),
+                sent_with=sent_with,
             ),
         )
 

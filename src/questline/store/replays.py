@@ -116,11 +116,12 @@ async def versions(conn: Connection, project_id: int, user_ids: Sequence[int]) -
 async def history(conn: Connection, project_id: int, user_ids: Sequence[int]) -> AsyncGenerator[Applied, None]:
     """Yield the events applied to the users, each user's in the order of receipt."""
     async for row in conn.cursor(SQL["history"], project_id, user_ids, prefetch=_FETCHED):
-        user_id, version, reviewed, id_, type_, user, payload, at, source, schema, received_at, sent = row
-        context = None if sent is None else _decode_payload(sent)
+        user_id, version, reviewed, id_, type_, user, payload, at, source, schema, received_at, said, sent_with = row
+        context = None if said is None else _decode_payload(said)
         event = Event(
-            id_, project_id, type_, user, _decode_payload(payload), at, source, schema, received_at, context=context
-        )
+            id_, project_id, type_, user, _decode_payload(payload), at, source, schema, received_at,
+            context=context, sent_with=sent_with,
+        )  # fmt: skip
         yield Applied(user_id, version, reviewed, event)
 
 

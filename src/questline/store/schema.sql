@@ -128,7 +128,7 @@ CREATE TABLE events (
     partition_key   text,
     correlation_id  text,
     context         json,                             -- what its sender said of the circumstances; no part of the content
-    sent_with       text COLLATE "C",                 -- publishable: with a key that anybody may have; NULL: by a server
+    sent_with       text COLLATE "C",                 -- publishable: with a key that anybody may have; user: with a token of that user; NULL: by a server
     traceparent     text COLLATE "C",                 -- W3C Trace Context of the request that sent it; NULL: it is not traced
     CONSTRAINT events_pk PRIMARY KEY (project_id, id)
 ) PARTITION BY RANGE (id);

@@ -14,7 +14,7 @@ from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
 from questline.api.hot.items import ItemResult, Items
-from questline.api.hot.signed import burn, headers_unsigned, replayed, verified, verified_chunks
+from questline.api.hot.signed import headers_unsigned, replayed, verified, verified_chunks
 from questline.api.notes import notes_of
 from questline.api.origins import check_origin
 from questline.api.own import check_operation
@@ -134,19 +134,13 @@ class EventHandlers:
         if many:
             await self.take_many(receive)
         body = await read_body(scope, receive, limit, self._room)
-        if principal.project.signing is not None:
-            principal = verified(self._signatures, principal, scope, body)
-        return principal, body
+        return self.verified(principal, scope, body), body
 
-    async def check_signature(self, principal: Principal, scope: Scope, body: bytes) -> None:
-        """Verify the signature, where there must be one, of a request whose events are stored in ways of their own.
-
-        Its nonce is burnt at once, by a statement of its own. Raises problems.
-        """
-        if principal.project.signing is not None:
-            nonce = verified(self._signatures, principal, scope, body).nonce
-            if nonce is not None:
-                await burn(self._acceptor, nonce)
+    def verified(self, principal: Principal, scope: Scope, body: bytes) -> Principal:
+        """Return who sends, with the nonce to burn with what a signed request brings; raises a 401 problem."""
+        if principal.project.signing is None:
+            return principal
+        return verified(self._signatures, principal, scope, body)
 
     def received_chunks(self, principal: Principal, scope: Scope, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Return the chunks of a stream; where it is signed, they come once its signature has been verified."""

@@ -18,10 +18,12 @@ from questline.api.hot.items import ItemResult, Items
 from questline.api.idempotency import request_key
 from questline.api.problems import Problem, of_reason
 from questline.ingest import segment
+from questline.ingest.accept import Status
 from questline.ingest.anonymous import Visitors
 from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import Reason
+from questline.store.nonces import Replayed
 
 SEGMENT_PATHS = tuple(f"/{kind}" for kind in segment.KINDS)
 BATCH_PATH = "/batch"
@@ -79,7 +81,7 @@ class SegmentHandlers:
             form = partial(segment.read, kind, None, None)
             given = correlation.given(scope["headers"])
             items = await self._items.read(principal, [body], given, form, request_key(scope["headers"]))
-            [result] = await self._items.store(items, partial(self._store_one, _is_believed(principal)))
+            [result] = await self._items.store(items, partial(self._store_one, principal))
             if result.status == "rejected":
                 field = {} if result.field is None else {"field": result.field}
                 raise of_reason(Reason(result.reason or ""), result.message or "", **field)
@@ -103,7 +105,8 @@ class SegmentHandlers:
             form = partial(segment.read, None, batch.sent_at, batch.context)
             given, key = correlation.given(scope["headers"]), request_key(scope["headers"])
             items = await self._items.read(principal, batch.batch, given, form, key)
-            results = await self._items.store(items, partial(self._visitors.accept, believed=_is_believed(principal)))
+            believed, nonce = _is_believed(principal), principal.nonce
+            results = await self._items.store(items, partial(self._visitors.accept, believed=believed, nonce=nonce))
         except Problem as problem:
             _tell(problem)
             raise
@@ -122,8 +125,7 @@ class SegmentHandlers:
             body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX)
         else:
             principal, body = await self._receive_keyed(scope, receive, tokens)
-        await self._events.check_signature(principal, scope, body)
-        return principal, body
+        return self._events.verified(principal, scope, body), body
 
     async def _receive_keyed(self, scope: Scope, receive: Receive, tokens: int) -> tuple[Principal, bytes]:
         """Return who sends by the key in the body."""
@@ -135,8 +137,14 @@ class SegmentHandlers:
         headers = scope["headers"] if key is None else [*scope["headers"], (b"x-api-key", key.encode())]
         return await self._events.authenticate({**scope, "headers": headers}, tokens=tokens), body
 
-    async def _store_one(self, believed: bool, events: Any) -> Any:
-        return [await self._visitors.accept_one(events[0], believed=believed)]
+    async def _store_one(self, principal: Principal, events: Any) -> Any:
+        [event] = events
+        if principal.nonce is not None:
+            event = msgspec.structs.replace(event, nonce=principal.nonce)
+        acceptance = await self._visitors.accept_one(event, believed=_is_believed(principal))
+        if acceptance.status is Status.REPLAYED:
+            raise Replayed
+        return [acceptance]
 
 
 def _is_believed(principal: Principal) -> bool:

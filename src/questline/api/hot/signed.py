@@ -23,11 +23,12 @@ _CODES = {
     ),
     Refusal.INVALID: (
         "invalid-signature",
-        "x-signature is hex HMAC-SHA256 of `<timestamp>.<nonce>.<body>` under a signing secret that is valid now",
+        "x-signature is hex HMAC-SHA256 of `<timestamp>.<nonce>.<body>` under a signing secret that is valid now; "
+        "the nonce is of letters, digits, - and _",
     ),
     Refusal.EXPIRED: (
         "expired-signature",
-        "x-signature-timestamp is the time of signing in seconds since 1970, near the server's own time",
+        "x-signature-timestamp is the time of signing in seconds since 1970, in digits, near the server's own time",
     ),
     Refusal.REPLAYED: ("replay-detected", "this request was taken before; to send it again, sign it with a new nonce"),
 }

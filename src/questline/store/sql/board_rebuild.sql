@@ -20,7 +20,8 @@ SELECT id, external_id FROM users WHERE project_id = $1 AND external_id > $2 ORD
 -- name: applied_events
 -- The events that were applied to the users, each user's in the order of receipt. What a backfill counted is left out: under
 -- a program that has always been in force its events count by themselves.
-SELECT d.user_id, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.context
+SELECT d.user_id, e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.context,
+    e.sent_with
 FROM decisions d JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
 WHERE d.project_id = $1 AND d.user_id = ANY($2::bigint[]) AND d.status = 'processed' AND e.type <> '$backfill'
 ORDER BY d.user_id, d.event_id

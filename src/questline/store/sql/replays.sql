@@ -79,7 +79,8 @@ SELECT DISTINCT program_version FROM decisions WHERE project_id = $1 AND user_id
 -- name: history
 -- The events applied to the users, each user's in the order of receipt. $1 project, $2 users.
 SELECT d.user_id, d.program_version, r.event_id IS NOT NULL AS reviewed,
-       e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.received_at, e.context
+       e.id, e.type, e.external_user, e.payload, e.occurred_at, e.source, e.schema_version, e.received_at, e.context,
+       e.sent_with
 FROM decisions d
 JOIN events e ON e.project_id = d.project_id AND e.id = d.event_id
 LEFT JOIN reviews r ON r.project_id = d.project_id AND r.event_id = d.event_id
