@@ -42,9 +42,10 @@ class Facts(msgspec.Struct, frozen=True):
 async def check(pool: Pool) -> dict[str, str]:
     """Return what is wrong with each dependency, "ok" where nothing is; raises when the server cannot be reached."""
     async with pool.acquire(timeout=2) as conn:
-        await conn.fetchval("SELECT 1")
+        read_only = await conn.fetchval(SQL["takes_no_writes"])
         missing = await pending(conn)
-    return {"postgres": "ok", "migrations": "ok" if not missing else f"missing: {', '.join(missing)}"}
+    postgres = "takes no writes: a standby, or default_transaction_read_only" if read_only else "ok"
+    return {"postgres": postgres, "migrations": "ok" if not missing else f"missing: {', '.join(missing)}"}
 
 
 async def facts(conn: Connection, now: datetime) -> Facts:
