@@ -6,6 +6,7 @@ tells each user, and how far the week is done. A worker that dies leaves whole b
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -40,8 +41,9 @@ class Rollover:
         every_seconds: float = LEAGUES_CHECKED_SECONDS,
         batch_users: int = CONTEST_BATCH_USERS,
         waits: Waits = outbox.waits_from_before,
+        room: Callable[[Connection], Room] = Room,
     ) -> None:
-        """`waits` tells whether an event of a project may wait that was received before a time."""
+        """`waits` tells whether an event of a project may wait that was received before a time; `room` whether more fit."""
         self._dsn = dsn
         self._programs = programs
         self._clock = clock
@@ -49,6 +51,7 @@ class Rollover:
         self._every_seconds = every_seconds
         self._batch_users = batch_users
         self._waits = waits
+        self._room = room
         self._lacks_room = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -62,7 +65,7 @@ class Rollover:
         Returns how many users got a result.
         """
         conn = await connect(self._dsn)
-        room = Room(conn)
+        room = self._room(conn)
         settled = 0
         try:
             for due in await leagues.due(conn, self._clock() - _MARGIN):

@@ -34,6 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
     backlog: Waiting | None = None
     parked_since: datetime | None = None
     workers: dict[str, int] = {}  # by version
+    api_processes: int = 0  # that live
     stuck_partitions: list[int] = []
     newest_received: datetime | None = None
     newest_occurred: datetime | None = None

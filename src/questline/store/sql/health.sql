@@ -15,6 +15,7 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
        current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
            AS connections_max,
        (SELECT sum(numbackends)::integer FROM pg_stat_database) AS connections,
+       (SELECT count(*)::integer FROM api_processes WHERE expires_at > clock_timestamp()) AS api_processes,
        pg_database_size(current_database()) AS database_bytes;
 
 -- name: workers
