@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from conftest_api import App, Instance
 
+from questline.processing import room
 from questline.processing.programs import ProgramCache
 from questline.processing.reminders import Reminders
 from questline.store import reminders
@@ -63,3 +64,16 @@ async def test_a_crash_between_batches_leaves_nobody_out_and_nobody_twice(
         "SELECT count(*) FROM events WHERE type = '$streak_at_risk' AND external_user LIKE 'u_'"
     )
     assert (again, count, total) == (4, 7, 7)
+
+
+async def test_reminders_leave_room_in_the_queue_for_what_users_do(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await questline.app(PROGRAM)
+    await runs(app, [f"v{n}" for n in range(7)])
+    monkeypatch.setattr(room, "RESULTS_WAITING_MAX", 3)
+    sent = []
+    for _ in range(3):
+        sent.append(await service(questline, TODAY + timedelta(hours=21), batch_users=2).run_once())
+        await questline.drain()
+    assert sent == [4, 3, 0]

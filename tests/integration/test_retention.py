@@ -451,6 +451,23 @@ async def test_a_worker_prunes_by_itself_when_it_is_time_and_only_one_does(past:
     assert await pruning().run_once() is True
 
 
+async def test_a_worker_that_stops_leaves_between_two_steps_and_the_next_goes_on_at_once(
+    past: Past, database: Any
+) -> None:
+    await past.event(MARCH, "march")
+    await past.questline.drain()
+    retention, stop, steps = Retention(events=30), asyncio.Event(), []
+
+    def told(name: str, done: int, total: int) -> None:
+        steps.append(name)
+        stop.set()
+
+    await prune(past.owner, await plan(past.owner, retention, NOW), retention, NOW, EventIds().new, None, told, stop)
+    assert set(steps) == {steps[0]}
+    assert await Pruning(database.owner_dsn, lambda: NOW, EventIds().new, retention, None, 24).run_once() is True
+    assert await past.count("decisions") == 0
+
+
 async def test_boards_by_metric_are_not_counted_from_events_that_are_gone(past: Past) -> None:
     counted = {**PROGRAM, "metrics": {"tasks": {"on": "task", "count": True}}, "boards": {"t": {"metric": "tasks"}}}
     assert (await past.app.put("/v1/program", json=counted)).status_code == 200

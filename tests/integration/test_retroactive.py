@@ -177,6 +177,23 @@ async def test_awards_of_two_projects_take_turns(questline: Instance) -> None:
     await questline.drain()
 
 
+async def test_a_sweep_that_fails_keeps_none_of_the_others_waiting(questline: Instance) -> None:
+    broken, sound = await played(questline), await played(questline)
+    for app in (broken, sound):
+        await app.post(PATH)
+    await questline.owner.execute(
+        """WITH broken AS (INSERT INTO program_versions (project_id, version, document)
+                          SELECT id, 99, '{"rules": 5}' FROM projects WHERE app_id = $1 RETURNING project_id)
+        UPDATE projects SET program_version = 99 WHERE id = (SELECT project_id FROM broken)""",
+        broken.app_id,
+    )
+    await service(questline).run_once()
+    await questline.drain()
+    found = "SELECT finished_at IS NOT NULL FROM sweeps s JOIN projects p ON p.id = s.project_id WHERE p.app_id = $1"
+    assert [await questline.owner.fetchval(found, app.app_id) for app in (broken, sound)] == [False, True]
+    await questline.owner.execute("DELETE FROM sweeps WHERE finished_at IS NULL")
+
+
 async def test_a_worker_does_it_without_being_asked_twice(questline: Instance) -> None:
     app = await played(questline)
     await app.post(PATH)

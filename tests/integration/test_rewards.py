@@ -12,6 +12,7 @@ from ledger import misbooked
 
 from questline.assembly import now, running_api
 from questline.model.event import REWARD_EXPIRE
+from questline.processing import expiries, room
 from questline.processing.expiries import Expiries
 from questline.settings import Settings
 from questline.store.ids import EventIds
@@ -175,6 +176,25 @@ async def test_what_nobody_claimed_is_expired_on_read_and_swept_once_by_two_swee
     again = await granted(app, "dot", "autumn")
     claimed = (await app.post(f"/v1/rewards/{again}/claim", json={"userId": "dot"})).json()
     assert claimed["outcome"]["codes"][0]["code"] == "A"
+
+
+async def test_expiries_leave_room_in_the_queue_and_those_of_other_projects_do_not_wait(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Expiries(questline.settings.dsn, now, EventIds().new)
+    await service.run_once()
+    await questline.drain()
+    loud, quiet = await questline.app(PROGRAM), await questline.app(PROGRAM)
+    for n in range(5):
+        await granted(loud, f"u{n}", "brief", occurredAt="2026-01-05T08:00:00Z")
+    await granted(quiet, "ada", "brief", occurredAt="2026-01-05T09:00:00Z")
+    monkeypatch.setattr(room, "RESULTS_WAITING_MAX", 3)
+    monkeypatch.setattr(expiries, "EXPIRIES_AT_ONCE", 2)
+    sent = []
+    for _ in range(3):
+        sent.append(await service.run_once())
+        await questline.drain()
+    assert sent == [4 + 1, 1, 0]
 
 
 async def test_a_revoked_reward_is_owed_and_paid_off_by_what_comes_in(questline: Instance) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from conftest_api import PROGRAM, SECRET_KEYS, App, Instance
+from conftest_api import PROGRAM, SECRET_KEYS, App, Instance, within
 
 from questline.api.app import description
 from questline.api.hot.segment import BATCH_PATH, SEGMENT_PATHS
+from questline.assembly import now as clock
 from questline.assembly import running_api
 from questline.control.resealing import reseal
 from questline.model.rates import RateLimits
@@ -368,3 +369,19 @@ async def test_nonces_are_forgotten_once_their_signatures_are_too_old_anyway(que
     left = await questline.owner.fetchval("SELECT count(*) FROM signature_nonces WHERE expires_at < $1", now)
     kept = await questline.owner.fetchval("SELECT count(*) FROM signature_nonces WHERE expires_at = $1", now)
     assert (left, kept > 0) == (0, True)
+
+
+async def test_what_is_forgotten_in_many_batches_is_left_between_two_when_the_worker_stops(questline: Instance) -> None:
+    stop, batches = asyncio.Event(), 0
+
+    async def sweep(_conn: Any, _now: Any) -> int:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            stop.set()
+        return 5 if batches < 10 else 0
+
+    service = Forgetting("old", questline.settings.dsn, clock, sweep, 5, 1.0)
+    async with within(30.0, "the end of the third batch"):
+        await service.run(stop)
+    assert batches == 3

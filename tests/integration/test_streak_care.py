@@ -132,6 +132,21 @@ async def test_an_incident_is_looked_at_first_and_then_mends_every_streak_it_bro
     assert await service(questline).run_once() == 0
 
 
+async def test_a_user_whose_zone_is_no_longer_known_is_left_out_of_a_sweep_and_keeps_nobody_waiting(
+    questline: Instance,
+) -> None:
+    app = await questline.app(PROGRAM)
+    for user in ("ada", "lost", "zoe"):
+        await active(app, user, 5, 4, 1, 0)
+    await questline.owner.execute("UPDATE users SET timezone = 'Mars/Phobos' WHERE external_id = 'lost'")
+    await app.post("/v1/incidents", json=incident(3, 2))
+    await service(questline).run_once()
+    await questline.owner.execute("UPDATE users SET timezone = NULL WHERE external_id = 'lost'")
+    shown = (await app.get("/v1/incidents/outage")).json()
+    assert (shown["status"], shown["examined"], shown["sent"]) == ("finished", 3, 2)
+    await questline.drain()
+
+
 async def test_an_incident_that_cannot_be_is_a_problem(questline: Instance) -> None:
     app = await questline.app(PROGRAM)
     table = [

@@ -43,6 +43,7 @@ NO_PROJECT_FIRST = {
     "commands.accept": "stores commands of many projects at once; each row brings its project",
     "deliveries.claim": "finds a deliverer its next work; each row names its project",
     "deliveries.waiting": "counts for the operator, and shows no row",
+    "grants.due_of": "finds whose the grants are that take_due would take",
     "grants.take_due": "finds a worker its next work; each row names its project",
     "health.newest": "tells the operator two times, and shows no row",
     "health.parked_since": "likewise",

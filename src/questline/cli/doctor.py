@@ -14,6 +14,7 @@ from questline.cli.clashes import clashes
 from questline.cli.database import NoDatabase, app_dsn
 from questline.cli.findings import Finding, State
 from questline.cli.redis_findings import examine_redis
+from questline.model.limits import LANES_PER_WORKER
 from questline.settings import Settings, unknown_variables, variable_of
 from questline.store import deliveries, health, relay
 from questline.store.pool import Connection, connect
@@ -29,6 +30,7 @@ _REACH_SECONDS = 3.0
 _REPLICAS_LEAST = 2
 _DISK_WRONG_SHARE, _DISK_DOUBTFUL_SHARE = 0.03, 0.10  # that is free
 _CONNECTIONS_SHARE = 0.8  # in use
+_API_BESIDE, _WORKER_BESIDE = 9, 6  # connections of a process beside its pool, or its lanes
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -112,7 +114,12 @@ async def _database(settings: Settings, conn: Connection) -> list[Finding]:
     if facts.partitions_missing:
         names = ", ".join(facts.partitions_missing)
         findings.append(Finding("doubtful", f"partitions are missing: {names}; run questline migrate once a month"))
-    findings += [*_durability(facts), _connections(facts), *_workers(facts), *_waiting(facts, moment)]
+    findings += [
+        *_durability(facts),
+        _connections(facts, settings.pool_connections),
+        *_workers(facts),
+        *_waiting(facts, moment),
+    ]
     return [*findings, *await _deliveries(conn), *await _rabbitmq(settings, conn)]
 
 
@@ -170,9 +177,15 @@ def _durability(facts: health.Facts) -> list[Finding]:
     return [Finding("good", "PostgreSQL keeps what it has committed (fsync, full_page_writes, synchronous_commit)")]
 
 
-def _connections(facts: health.Facts) -> Finding:
-    text = f"{facts.connections} of PostgreSQL's {facts.connections_max} connections are in use"
-    if facts.connections < facts.connections_max * _CONNECTIONS_SHARE:
+def _connections(facts: health.Facts, pool: int) -> Finding:
+    """Compare PostgreSQL's connections with those in use, and with what the processes that live may come to need."""
+    workers = sum(facts.workers.values())
+    needed = facts.api_processes * (pool + _API_BESIDE) + workers * (LANES_PER_WORKER + _WORKER_BESIDE)
+    text = (
+        f"{facts.connections} of PostgreSQL's {facts.connections_max} connections are in use; "
+        f"{facts.api_processes} API processes and {workers} workers take up to {needed}"
+    )
+    if max(facts.connections, needed * _CONNECTIONS_SHARE) < facts.connections_max * _CONNECTIONS_SHARE:
         return Finding("good", text)
     return Finding("doubtful", f"{text}; raise its max_connections, or lower {variable_of('pool_connections')}")
 

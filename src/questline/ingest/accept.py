@@ -30,7 +30,7 @@ from questline.model.limits import (
     STALL_SECONDS,
 )
 from questline.store import accept, nonces
-from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS
+from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS, passes
 from questline.store.nonces import Replayed
 from questline.store.pool import Connection, Pool, connect, renew_plans
 from questline.telemetry.tracing import Tracer
@@ -174,7 +174,9 @@ class Acceptor:
                 return await self._settle_unseen(self._pool, partial(self._insert_in_lanes, turn), events)
             finally:
                 self._batches.release()
-        except TRANSIENT_FAULTS as fault:
+        except Exception as fault:
+            if not passes(fault):
+                raise
             log.warning("accept.unavailable", fault=repr(fault), events=len(events))
             self._meters.turned_away.labels("unavailable").inc()
             if self._seen is not None:
@@ -278,9 +280,9 @@ class Acceptor:
                 log.info("accept.rolled_back", fault=repr(fault), events=len(events))
             except Broken:
                 raise
-            except TRANSIENT_FAULTS:
-                raise
             except Exception as fault:
+                if passes(fault):  # no event is at fault: each half would be refused like the whole
+                    raise
                 if len(events) == 1:
                     log.error("accept.refused", fault=repr(fault), event_id=str(events[0].id))
                     self._meters.events.labels(Status.FAILED).inc()

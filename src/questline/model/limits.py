@@ -341,7 +341,7 @@ LEAGUES_CHECKED_SECONDS = 5.0  # how often a worker looks for weeks that have en
 SEASONS_CHECKED_SECONDS = 30.0  # likewise for seasons, of which only the programs tell
 CONTEST_MARGIN_SECONDS = 30.0  # after a contest's end, so that what was received before it is in the queue
 RESULTS_WAITING_MAX = 5_000  # of a project in the queue; its users' own events come right behind
-ROOM_POLL_SECONDS = 0.1  # how soon it is looked again whether the queue has room
+ROOM_POLL_SECONDS = 0.5  # how soon it is looked again whether the queue has room
 CONTEST_BATCH_USERS = 1_000  # results worked out and sent in one transaction; more than a cohort has
 
 # ── operating

@@ -86,3 +86,5 @@ REASONS: dict[Reason, str] = {
     Reason.ENGINE_ERROR: "A defect of ours, or an event of a newer version. It is a dead letter and can be replayed.",
     Reason.STORE_ERROR: "The database refused the effects: a defect of ours. It is a dead letter and can be replayed.",
 }
+NOT_STORED = "The database refused the event itself, so it was not stored: a defect of ours."
+"""STORE_ERROR of an event that is sent; one that was accepted before is a dead letter."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from questline.processing.apply import Clock
-from questline.processing.services import keep_doing
+from questline.processing.services import keep_doing, stopped
 from questline.store.pool import Connection, connect
 
 Sweep = Callable[[Connection, datetime], Awaitable[int]]
@@ -23,16 +23,16 @@ class Forgetting:
         self._every_seconds = every_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set."""
+        """Work until `stop` is set; the transaction under way is finished."""
         # When it fails, the table grows.
-        await keep_doing(self._name, self.run_once, stop, self._every_seconds)
+        await keep_doing(self._name, lambda: self.run_once(stop), stop, self._every_seconds)
 
-    async def run_once(self) -> int:
-        """Sweep what is over now; return how many rows were forgotten."""
+    async def run_once(self, stop: asyncio.Event | None = None) -> int:
+        """Sweep what is over now, or as much as can be until `stop`; return how many rows were forgotten."""
         conn = await connect(self._dsn)
         try:
             swept = last = await self._sweep(conn, self._clock())
-            while last >= self._at_once:
+            while last >= self._at_once and not stopped(stop):
                 last = await self._sweep(conn, self._clock())
                 swept += last
             return swept

@@ -10,7 +10,7 @@ from questline.model.retention import Class, Retention
 from questline.processing.apply import Clock
 from questline.processing.archive import Archive
 from questline.processing.retention import NewId, plan, prune
-from questline.processing.services import keep_doing
+from questline.processing.services import keep_doing, stopped
 from questline.store import retention as store
 from questline.store.pool import connect
 
@@ -33,11 +33,11 @@ class Pruning:
         self._every_seconds = every_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set."""
+        """Work until `stop` is set; the step under way is finished, and the next worker goes on from there."""
         # When it fails, what is too old stays.
-        await keep_doing("pruning", self.run_once, stop, self._every_seconds)
+        await keep_doing("pruning", lambda: self.run_once(stop), stop, self._every_seconds)
 
-    async def run_once(self) -> bool:
+    async def run_once(self, stop: asyncio.Event | None = None) -> bool:
         """Prune if it is time; tell whether that was done to its end."""
         conn = await connect(self._owner_dsn)
         try:
@@ -50,7 +50,9 @@ class Pruning:
             if (last is not None and now - last < self._pause) or not await store.take_turn(conn):
                 return False
             made = await plan(conn, self._retention, now)
-            left = await prune(conn, made, self._retention, now, self._new_id, self._archive, _quietly)
+            left = await prune(conn, made, self._retention, now, self._new_id, self._archive, _quietly, stop)
+            if stopped(stop):
+                return False
             for kept in (*made.kept, *left):
                 log.warning("pruning.kept", name=kept.name, reason=kept.reason)
             log.info("pruning.done", taken=[step.name for step in made.steps], kept=len(made.kept) + len(left))

@@ -13,7 +13,8 @@ from questline.model.limits import REMINDER_BATCH_USERS, REMINDERS_CHECKED_SECON
 from questline.model.program import Reminder
 from questline.processing.apply import Clock
 from questline.processing.programs import Program, ProgramCache
-from questline.processing.services import keep_doing
+from questline.processing.room import Room
+from questline.processing.services import apart, keep_doing, stopped
 from questline.store import reminders, system_events
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
@@ -37,25 +38,37 @@ class Reminders:
         self._new_id = new_id
         self._every_seconds = every_seconds
         self._batch_users = batch_users
+        self._lacks_room = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
         # When it fails, users are reminded later.
-        await keep_doing("reminders", lambda: self.run_once(stop), stop, self._every_seconds)
+        await keep_doing("reminders", lambda: self.run_once(stop), stop, self._every_seconds, lambda: self._lacks_room)
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
-        """Remind all whose hour has come, or as many as can be until `stop`; return how many were sent an event."""
+        """Remind all whose hour has come, or as many as can be until `stop` and as the queue has room for.
+
+        Returns how many were sent an event.
+        """
         conn = await connect(self._dsn)
+        room = Room(conn)
         sent = 0
         try:
             for project_id in await reminders.projects(conn):
-                program = (await self._programs.in_force(conn, [project_id]))[project_id]
-                for zone in ("", *await reminders.zones(conn, project_id)):
-                    for streak, definition in program.streaks.items():
-                        if definition.remind is not None:
-                            sent += await self._zone(conn, project_id, program, streak, definition.remind, zone, stop)
+                with apart("reminders", conn, project=project_id):
+                    sent += await self._project(conn, project_id, room, stop)
         finally:
+            self._lacks_room = bool(room.full)
             await close(conn)
+        return sent
+
+    async def _project(self, conn: Connection, project_id: int, room: Room, stop: asyncio.Event | None) -> int:
+        program = (await self._programs.in_force(conn, [project_id]))[project_id]
+        sent = 0
+        for zone in ("", *await reminders.zones(conn, project_id)):
+            for streak, definition in program.streaks.items():
+                if definition.remind is not None:
+                    sent += await self._zone(conn, project_id, program, streak, definition.remind, zone, room, stop)
         return sent
 
     async def _zone(
@@ -66,6 +79,7 @@ class Reminders:
         streak: str,
         remind: Reminder,
         zone: str,
+        room: Room,
         stop: asyncio.Event | None,
     ) -> int:
         now, sent = self._clock(), 0
@@ -76,7 +90,7 @@ class Reminders:
         if local.hour < remind.hour:
             return 0
         day, more = calendar.period_number("day", now, calendar.zone(zone or program.timezone)), True
-        while more and not (stop is not None and stop.is_set()):
+        while more and not stopped(stop) and await room.has(project_id):
             async with conn.transaction():
                 after = await reminders.hold(conn, project_id, streak, zone, day)
                 if after is None:

@@ -30,7 +30,7 @@ from questline.processing import backfills
 from questline.processing.apply import Clock
 from questline.processing.histories import Histories, is_asked_for
 from questline.processing.programs import ProgramCache
-from questline.processing.services import keep_doing
+from questline.processing.services import apart, keep_doing, stopped
 from questline.store import dead_letters, outbox, replays, system_events, users
 from questline.store.dead_letters import Filter
 from questline.store.pool import Connection, close, connect
@@ -53,27 +53,35 @@ class Replays:
         await keep_doing("replays", lambda: self.run_once(stop), stop, REPLAYS_CHECKED_SECONDS)
 
     async def run_once(self, stop: asyncio.Event | None = None, batches: int | None = None) -> int:
-        """Work on all replays under way, and return in how many batches; it ends when too much waits in the queue."""
+        """Work on all replays under way, and return in how many batches; it ends when too much waits in the queue.
+
+        A replay that fails, or has nothing to do before its events are applied, leaves the others their turn.
+        """
         conn = await connect(self._dsn)
         done = 0
+        left: list[UUID] = []
         try:
-            while not (stop is not None and stop.is_set()) and done != batches:
+            while not stopped(stop) and done != batches:
                 waiting, _ = await outbox.backlog(conn, SWEEP_BACKLOG_MAX)
                 if waiting >= SWEEP_BACKLOG_MAX:  # customers' events come first
                     break
                 async with conn.transaction():
-                    if not await self._batch(conn):
+                    replay = await replays.hold_next(conn, left)
+                    if replay is None:
                         break
-                done += 1
+                    left.append(replay.id)
+                    with apart("replays", conn, project=replay.project_id, replay=str(replay.id)):
+                        async with conn.transaction():
+                            went_on = await self._batch(conn, replay)
+                        if went_on:
+                            left.pop()
+                            done += 1
         finally:
             await close(conn)
         return done
 
-    async def _batch(self, conn: Connection) -> bool:
-        """Do one batch of the next replay in the caller's transaction; False: there is nothing to be done now."""
-        replay = await replays.hold_next(conn)
-        if replay is None:
-            return False
+    async def _batch(self, conn: Connection, replay: Replay) -> bool:
+        """Do one batch of a replay that is held by the caller's transaction; False: there is nothing to be done now."""
         now = self._clock()
         step = await look(conn, self._programs, replay, now, lock=True)
         sent = await system_events.send(

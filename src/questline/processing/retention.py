@@ -24,6 +24,7 @@ from questline.model.limits import (
 )
 from questline.model.retention import Class, Retention, beginning, month_after
 from questline.processing.archive import Archive
+from questline.processing.services import stopped
 from questline.store import audit
 from questline.store import retention as store
 from questline.store.ids import received_at
@@ -126,10 +127,12 @@ async def _plan_pages(conn: Connection, made: Plan, retention: Retention, now: d
 
 async def prune(
     conn: Connection, made: Plan, retention: Retention, now: datetime, new_id: NewId, archive: Archive | None, tell: Tell,
+    stop: asyncio.Event | None = None,
 ) -> list[Kept]:  # fmt: skip
     """Take away what was planned, and return what had to be left after all; raises ArchiveFailed.
 
-    That it was begun is in every organization's log before anything is gone.
+    That it was begun is in every organization's log before anything is gone. With `stop` it ends after the rows, or the
+    month, that it is at; the next run goes on from there.
     """
     if archive is not None:
         archive.prepare()
@@ -139,6 +142,8 @@ async def prune(
     months_left: set[date] = set()
     events_left = any(kept.name.startswith("events_") for kept in made.kept)
     for step in made.steps:
+        if stopped(stop):
+            return left
         if step.month is not None:
             if step.table in ("decisions", "attempts") and step.month.first in months_left:
                 left.append(Kept(step.name, "the events of this month are kept"))
@@ -152,9 +157,11 @@ async def prune(
         elif step.what == "rest" and step.table in ("decisions", "attempts") and events_left:
             left.append(Kept(step.name, "events of older months are kept"))
         elif step.what == "rest":
-            await _take_rest(conn, step, now, archive, tell)
+            await _take_rest(conn, step, now, archive, tell, stop)
         else:
-            await _take_pages(conn, step, now, tell)
+            await _take_pages(conn, step, now, tell, stop)
+    if stopped(stop):
+        return left
     for class_ in Class:
         if retention.days(class_):
             await store.note(conn, class_, None, now)
@@ -202,7 +209,9 @@ async def _detach(conn: Connection, step: Step, month: Month, now: datetime) -> 
     return "its table was in use all the time: repeat it when less is going on"
 
 
-async def _take_rest(conn: Connection, step: Step, now: datetime, archive: Archive | None, tell: Tell) -> None:
+async def _take_rest(
+    conn: Connection, step: Step, now: datetime, archive: Archive | None, tell: Tell, stop: asyncio.Event | None
+) -> None:
     """Take old rows out of a default partition; what is archived is deleted by what the files say."""
     assert step.first is not None
     await store.note(conn, step.class_, beginning(step.first), now)
@@ -221,10 +230,14 @@ async def _take_rest(conn: Connection, step: Step, now: datetime, archive: Archi
             for keys in _batches(archive.keys(manifest)):
                 done += await store.delete_default(conn, step.table, keys)
                 tell(step.name, done, step.rows)
+                if stopped(stop):
+                    return
             if not again:
                 return
     key = (0, UUID(int=0))
-    while keys := await store.default_keys(conn, step.table, key, step.below, PRUNE_ROWS_AT_ONCE):
+    while not stopped(stop) and (
+        keys := await store.default_keys(conn, step.table, key, step.below, PRUNE_ROWS_AT_ONCE)
+    ):
         began = time.monotonic()
         done += await store.delete_default(conn, step.table, keys)
         tell(step.name, done, step.rows)
@@ -232,11 +245,13 @@ async def _take_rest(conn: Connection, step: Step, now: datetime, archive: Archi
         await _rest(began)
 
 
-async def _take_pages(conn: Connection, step: Step, now: datetime, tell: Tell) -> None:
+async def _take_pages(conn: Connection, step: Step, now: datetime, tell: Tell, stop: asyncio.Event | None) -> None:
     pages = await store.pages(conn, step.what)
     if step.class_ is Class.KEYS:
         await store.note(conn, step.class_, received_at(step.below), now)
     for page in range(0, pages, PRUNE_PAGES_AT_ONCE):
+        if stopped(stop):
+            return
         began = time.monotonic()
         await store.forget(conn, step.what, page, PRUNE_PAGES_AT_ONCE, step.below)
         tell(step.name, min(page + PRUNE_PAGES_AT_ONCE, pages), pages)

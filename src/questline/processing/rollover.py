@@ -6,6 +6,7 @@ tells each user, and how far the week is done. A worker that dies leaves whole b
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -17,8 +18,8 @@ from questline.model.event import LEAGUE_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, LEAGUES_CHECKED_SECONDS
 from questline.processing.apply import Clock
 from questline.processing.programs import ProgramCache
-from questline.processing.room import Waits, wait_for_room
-from questline.processing.services import keep_doing
+from questline.processing.room import Room, Waits
+from questline.processing.services import apart, keep_doing, stopped
 from questline.store import leagues, outbox, system_events, users
 from questline.store.leagues import DueWeek, Progress, Result, Score, Week
 from questline.store.pool import Connection, close, connect
@@ -40,8 +41,9 @@ class Rollover:
         every_seconds: float = LEAGUES_CHECKED_SECONDS,
         batch_users: int = CONTEST_BATCH_USERS,
         waits: Waits = outbox.waits_from_before,
+        room: Callable[[Connection], Room] = Room,
     ) -> None:
-        """`waits` tells whether an event of a project may wait that was received before a time."""
+        """`waits` tells whether an event of a project may wait that was received before a time; `room` whether more fit."""
         self._dsn = dsn
         self._programs = programs
         self._clock = clock
@@ -49,24 +51,32 @@ class Rollover:
         self._every_seconds = every_seconds
         self._batch_users = batch_users
         self._waits = waits
+        self._room = room
+        self._lacks_room = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
         # When it fails, weeks are settled later.
-        await keep_doing("rollover", lambda: self.run_once(stop), stop, self._every_seconds)
+        await keep_doing("rollover", lambda: self.run_once(stop), stop, self._every_seconds, lambda: self._lacks_room)
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
-        """Settle all that is due now, or as much as can be until `stop`; return how many users got a result."""
+        """Settle all that is due now, or as much as can be until `stop` and as the queue has room for.
+
+        Returns how many users got a result.
+        """
         conn = await connect(self._dsn)
+        room = self._room(conn)
         settled = 0
         try:
-            for week in await leagues.due(conn, self._clock() - _MARGIN):
-                settled += await self._week(conn, week, stop)
+            for due in await leagues.due(conn, self._clock() - _MARGIN):
+                with apart("rollover", conn, project=due.week.project_id, league=due.week.league):
+                    settled += await self._week(conn, due, room, stop)
         finally:
+            self._lacks_room = bool(room.full)
             await close(conn)
         return settled
 
-    async def _week(self, conn: Connection, due: DueWeek, stop: asyncio.Event | None) -> int:
+    async def _week(self, conn: Connection, due: DueWeek, room: Room, stop: asyncio.Event | None) -> int:
         week = due.week
         league = await self._league(conn, week)
         if league is None:
@@ -77,7 +87,7 @@ class Rollover:
             if not await leagues.close(conn, week, self._clock()):
                 return 0
         settled = 0
-        while await wait_for_room(conn, week.project_id, stop):
+        while not stopped(stop) and await room.has(week.project_id):
             async with conn.transaction():
                 batch = await self._batch(conn, week, league)
             if batch is None:

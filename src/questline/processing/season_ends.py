@@ -15,8 +15,8 @@ from questline.model.event import SEASON_RESULT
 from questline.model.limits import CONTEST_BATCH_USERS, CONTEST_MARGIN_SECONDS, SEASONS_CHECKED_SECONDS
 from questline.processing.apply import Clock
 from questline.processing.programs import Program, ProgramCache
-from questline.processing.room import Waits, wait_for_room
-from questline.processing.services import keep_doing
+from questline.processing.room import Room, Waits
+from questline.processing.services import apart, keep_doing, stopped
 from questline.store import outbox, seasons, system_events
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
@@ -45,25 +45,39 @@ class SeasonEnds:
         self._every_seconds = every_seconds
         self._batch_users = batch_users
         self._waits = waits
+        self._lacks_room = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; the batch under way is finished."""
         # When it fails, seasons end later.
-        await keep_doing("season_ends", lambda: self.run_once(stop), stop, self._every_seconds)
+        await keep_doing(
+            "season_ends", lambda: self.run_once(stop), stop, self._every_seconds, lambda: self._lacks_room
+        )
 
     async def run_once(self, stop: asyncio.Event | None = None) -> int:
-        """End all seasons that are due now, or as many as can be until `stop`; return how many results were sent."""
+        """End all seasons that are due now, or as many as can be until `stop` and as the queue has room for.
+
+        Returns how many results were sent.
+        """
         conn = await connect(self._dsn)
+        room = Room(conn)
         sent = 0
         try:
             for project_id in await seasons.projects(conn):
-                program = (await self._programs.in_force(conn, [project_id]))[project_id]
-                known = await seasons.ends(conn, project_id)
-                for name, season in program.document.seasons.items():
-                    if not known.get(name, False):
-                        sent += await self._season(conn, project_id, program, name, season, name in known, stop)
+                with apart("season_ends", conn, project=project_id):
+                    sent += await self._project(conn, project_id, room, stop)
         finally:
+            self._lacks_room = bool(room.full)
             await close(conn)
+        return sent
+
+    async def _project(self, conn: Connection, project_id: int, room: Room, stop: asyncio.Event | None) -> int:
+        program = (await self._programs.in_force(conn, [project_id]))[project_id]
+        known = await seasons.ends(conn, project_id)
+        sent = 0
+        for name, season in program.document.seasons.items():
+            if not known.get(name, False):
+                sent += await self._season(conn, project_id, program, name, season, name in known, room, stop)
         return sent
 
     async def _season(
@@ -74,12 +88,13 @@ class SeasonEnds:
         name: str,
         season: Season,
         closed: bool,
+        room: Room,
         stop: asyncio.Event | None,
     ) -> int:
         if not closed and not await self._close(conn, project_id, program, name, season):
             return 0
         sent = 0
-        while await wait_for_room(conn, project_id, stop):
+        while not stopped(stop) and await room.has(project_id):
             async with conn.transaction():
                 batch = await self._batch(conn, project_id, name)
             if batch is None:

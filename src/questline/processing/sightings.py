@@ -4,7 +4,7 @@ import asyncio
 
 from questline.model.limits import SIGHTINGS_SWEPT_ROWS, SIGHTINGS_SWEPT_SECONDS
 from questline.processing.apply import Clock
-from questline.processing.services import keep_doing
+from questline.processing.services import keep_doing, stopped
 from questline.store import sightings
 from questline.store.pool import connect
 
@@ -18,16 +18,16 @@ class Sightings:
         self._every_seconds = every_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set."""
+        """Work until `stop` is set; the transaction under way is finished."""
         # When it fails, the table grows.
-        await keep_doing("sightings", self.run_once, stop, self._every_seconds)
+        await keep_doing("sightings", lambda: self.run_once(stop), stop, self._every_seconds)
 
-    async def run_once(self) -> int:
-        """Sweep what is over now; return how many values were forgotten."""
+    async def run_once(self, stop: asyncio.Event | None = None) -> int:
+        """Sweep what is over now, or as much as can be until `stop`; return how many values were forgotten."""
         conn = await connect(self._dsn)
         try:
             swept = last = await sightings.sweep(conn, self._clock())
-            while last >= SIGHTINGS_SWEPT_ROWS:
+            while last >= SIGHTINGS_SWEPT_ROWS and not stopped(stop):
                 last = await sightings.sweep(conn, self._clock())
                 swept += last
             return swept

@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from questline.engine import choices, streaks
 from questline.engine.decide import decide
@@ -32,10 +33,12 @@ from questline.model.stocks import StockState
 from questline.model.sweeps import Sweep, SweepKind
 from questline.processing.apply import Clock
 from questline.processing.programs import Program, ProgramCache
-from questline.processing.services import keep_doing
+from questline.processing.services import apart, keep_doing, stopped
 from questline.store import outbox, state, stocks, sweeps, system_events
 from questline.store.pool import Connection, close, connect
 from questline.store.system_events import NewId, system_event
+
+log = structlog.get_logger(__name__)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -71,7 +74,8 @@ async def look(
 ) -> Look:
     """Decide a sweep's event for the next users after one, and keep nothing of it but what it would do.
 
-    What it would take of stocks is taken of `shared`, in place, so that the users after find what is left.
+    What it would take of stocks is taken of `shared`, in place, so that the users after find what is left. A user for whom
+    it fails is left out, with a line in the log.
     """
     named = None if sweep.kind is SweepKind.AWARD else sweep.payload.get("streaks") or list(program.streaks)
     users = await sweeps.users_after(conn, sweep.project_id, after, named, limit)
@@ -81,15 +85,22 @@ async def look(
     found = []
     for user in users:
         user.stocks = shared
-        event = Event(UUID(int=0), sweep.project_id, sweep.kind.event_type, user.user, sweep.payload, sweep.at)
-        decision = decide(program, user, event)
-        finding = (
-            _award(user, decision, sweep) if sweep.kind is SweepKind.AWARD else _mended(program, user, decision, now)
-        )
+        try:
+            finding, decision = _finding(program, sweep, user, now)
+        except Exception:
+            log.exception("sweeps.user_left_out", project=sweep.project_id, sweep=str(sweep.id), user_id=user.id)
+            continue
         if finding is not None:
             found.append(finding)
             move_stocks(shared, decision)
     return Look(len(users), users[-1].id if len(users) == limit else None, found)
+
+
+def _finding(program: Program, sweep: Sweep, user: UserState, now: datetime) -> tuple[Finding | None, Decision]:
+    event = Event(UUID(int=0), sweep.project_id, sweep.kind.event_type, user.user, sweep.payload, sweep.at)
+    decision = decide(program, user, event)
+    finding = _award(user, decision, sweep) if sweep.kind is SweepKind.AWARD else _mended(program, user, decision, now)
+    return finding, decision
 
 
 class Sweeps:
@@ -119,29 +130,33 @@ class Sweeps:
     async def run_once(self, stop: asyncio.Event | None = None, batches: int | None = None) -> int:
         """Work on all sweeps under way and return how many events were sent.
 
-        It ends when they do, when too many events wait, with `stop`, or after so many batches.
+        It ends when they do, when too many events wait, with `stop`, or after so many batches. A sweep that fails is not
+        gone on with before the next time, so that the others have their turn.
         """
         conn = await connect(self._dsn)
         sent, done = 0, 0
+        failed: list[UUID] = []
         try:
-            while not (stop is not None and stop.is_set()) and done != batches:
+            while not stopped(stop) and done != batches:
                 waiting, _ = await outbox.backlog(conn, SWEEP_BACKLOG_MAX)
                 if waiting >= SWEEP_BACKLOG_MAX:  # customers' events come first
                     break
                 async with conn.transaction():
-                    batch = await self._batch(conn)
-                if batch is None:
-                    break
-                sent, done = sent + batch, done + 1
+                    sweep = await sweeps.hold_next(conn, failed)
+                    if sweep is None:
+                        break
+                    failed.append(sweep.id)
+                    with apart("sweeps", conn, project=sweep.project_id, sweep=str(sweep.id)):
+                        async with conn.transaction():
+                            sent += await self._batch(conn, sweep)
+                        failed.pop()
+                done += 1
         finally:
             await close(conn)
         return sent
 
-    async def _batch(self, conn: Connection) -> int | None:
-        """Send one batch of the next sweep in the caller's transaction; None: there is none that nobody holds."""
-        sweep = await sweeps.hold_next(conn)
-        if sweep is None:
-            return None
+    async def _batch(self, conn: Connection, sweep: Sweep) -> int:
+        """Send one batch of a sweep that is held by the caller's transaction."""
         now = self._clock()
         program = (await self._programs.in_force(conn, [sweep.project_id]))[sweep.project_id]
         shared = await shared_stocks(conn, program, sweep)

@@ -21,6 +21,7 @@ TRANSIENT_FAULTS: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,  # shutdown, cancelled, cannot connect now
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a failover
     EntriesMoved,
     OSError,
     TimeoutError,
@@ -69,6 +70,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(Exception, (), Remedy.FINAL, _STORE, "anything else: a defect of ours"),
 )
 """The first row that fits counts. What the engine itself raises is final as well, with ENGINE_ERROR for its reason."""
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether a fault may be over when the same is tried again: nothing that was sent is to blame."""
+    return classify(error).remedy is not Remedy.FINAL
 
 
 def classify(error: BaseException) -> Fault:

@@ -1,6 +1,6 @@
 """Grants as they are listed and swept."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -49,6 +49,14 @@ async def given(conn: Connection, grants: Sequence[tuple[int, str]]) -> list[tup
     return [(user_id, {one.name for one in given_of(text) if one.kind == "currency"}) for user_id, text in rows]
 
 
-async def take_due(conn: Connection, now: datetime, limit: int) -> list[DueGrant]:
-    """Mark up to `limit` grants whose time is over, in the caller's transaction, and return them: each is taken once."""
-    return [DueGrant(*row) for row in await conn.fetch(SQL["take_due"], now, limit)]
+async def due_of(conn: Connection, now: datetime, limit: int, but: Collection[int]) -> list[int]:
+    """Return whose the next `limit` grants are whose time is over; the projects in `but` are passed by."""
+    return [row[0] for row in await conn.fetch(SQL["due_of"], now, limit, list(but))]
+
+
+async def take_due(conn: Connection, now: datetime, limit: int, but: Collection[int] = ()) -> list[DueGrant]:
+    """Mark up to `limit` grants whose time is over, in the caller's transaction, and return them: each is taken once.
+
+    The projects in `but` are passed by.
+    """
+    return [DueGrant(*row) for row in await conn.fetch(SQL["take_due"], now, limit, list(but))]

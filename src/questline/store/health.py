@@ -34,6 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
     backlog: Waiting | None = None
     parked_since: datetime | None = None
     workers: dict[str, int] = {}  # by version
+    api_processes: int = 0  # that live
     stuck_partitions: list[int] = []
     newest_received: datetime | None = None
     newest_occurred: datetime | None = None
@@ -42,9 +43,10 @@ class Facts(msgspec.Struct, frozen=True):
 async def check(pool: Pool) -> dict[str, str]:
     """Return what is wrong with each dependency, "ok" where nothing is; raises when the server cannot be reached."""
     async with pool.acquire(timeout=2) as conn:
-        await conn.fetchval("SELECT 1")
+        read_only = await conn.fetchval(SQL["takes_no_writes"])
         missing = await pending(conn)
-    return {"postgres": "ok", "migrations": "ok" if not missing else f"missing: {', '.join(missing)}"}
+    postgres = "takes no writes: a standby, or default_transaction_read_only" if read_only else "ok"
+    return {"postgres": postgres, "migrations": "ok" if not missing else f"missing: {', '.join(missing)}"}
 
 
 async def facts(conn: Connection, now: datetime) -> Facts:

@@ -24,16 +24,23 @@ _STATEMENTS_CACHED = 500
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _COMMAND_SECONDS = 60.0
+_STANDBY_KEPT_SECONDS = 1.0  # those who only read would else connect anew each time
 
 
 class _Kept(Connection):
-    """A connection that knows since when its plans have been kept."""
+    """A connection that knows its age, since when its plans have been kept, and whether it can write."""
 
-    __slots__ = ("plans_since",)
+    __slots__ = ("opened", "plans_since")
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.plans_since = time.monotonic()
+        self.opened = self.plans_since = time.monotonic()
+
+    @property
+    def takes_no_writes(self) -> bool:
+        """Whether it leads to a standby, or to who was told to be like one; PostgreSQL tells without being asked."""
+        told: Any = self.get_settings()  # type: ignore[no-untyped-call]
+        return "on" in (getattr(told, "in_hot_standby", ""), getattr(told, "default_transaction_read_only", ""))
 
     async def renew_plans(self) -> None:
         now = time.monotonic()
@@ -89,7 +96,7 @@ async def open_pool(dsn: str, *, max_size: int, min_size: int = 1) -> Pool:
         command_timeout=_COMMAND_SECONDS,
         init=use_arrays,
         setup=renew_plans,
-        reset=_leave_as_it_is,
+        reset=_leave_standby,
     )
     return pool
 
@@ -103,8 +110,15 @@ async def renew_plans(conn: Connection) -> None:
     await cast(_Kept, conn).renew_plans()  # a pool's proxy of the connection has it too
 
 
-async def _leave_as_it_is(_: Any) -> None:
-    """Save the trip that resets a session: whatever is set on a pool's connection ends with its transaction."""
+async def _leave_standby(conn: Connection) -> None:
+    """Close a connection whose server takes no writes: behind a proxy or a name, the next one may find one that does.
+
+    Nothing else is done, to save the trip that resets a session: whatever is set on a pool's connection ends with its
+    transaction.
+    """
+    kept = cast(_Kept, conn)
+    if kept.takes_no_writes and time.monotonic() - kept.opened > _STANDBY_KEPT_SECONDS:
+        await close(conn)
 
 
 @asynccontextmanager

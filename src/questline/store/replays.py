@@ -50,9 +50,9 @@ async def listed(conn: Connection | Pool, project_ids: Sequence[int], before: UU
     return [_replay(row) for row in await conn.fetch(SQL["listed"], project_ids, before, limit)]
 
 
-async def hold_next(conn: Connection) -> Replay | None:
-    """Lock a replay under way that no other worker has, until the transaction ends."""
-    row = await conn.fetchrow(SQL["hold_next"])
+async def hold_next(conn: Connection, but: Sequence[UUID]) -> Replay | None:
+    """Lock a replay under way that no other worker has, until the transaction ends; those in `but` are passed by."""
+    row = await conn.fetchrow(SQL["hold_next"], list(but))
     return None if row is None else _replay(row)
 
 

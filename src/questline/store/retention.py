@@ -194,7 +194,7 @@ async def forget(conn: Connection, of: str, page: int, pages: int, below: UUID) 
 
 
 async def note(conn: Connection, class_: Class, before: datetime | None, now: datetime) -> None:
-    """Remember that a class was gone over, and before when what was received may be gone."""
+    """Remember before when what was received may be gone; without that, that a class was gone over to its end."""
     await conn.execute(SQL["note"], class_.value, before, now)
 
 

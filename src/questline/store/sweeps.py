@@ -51,9 +51,12 @@ async def of_kind(conn: Connection, project_id: int, kind: SweepKind, before: UU
     return [_sweep(row) for row in await conn.fetch(SQL["of_kind"], project_id, kind, before, limit)]
 
 
-async def hold_next(conn: Connection) -> Sweep | None:
-    """Lock the sweep under way that has come least far, of those no other worker has, until the transaction ends."""
-    row = await conn.fetchrow(SQL["hold_next"])
+async def hold_next(conn: Connection, but: Sequence[UUID]) -> Sweep | None:
+    """Lock the sweep under way that has come least far, of those no other worker has, until the transaction ends.
+
+    Those in `but` are passed by.
+    """
+    row = await conn.fetchrow(SQL["hold_next"], list(but))
     return None if row is None else _sweep(row)
 
 

@@ -41,7 +41,7 @@ from questline.model.limits import REQUEST_BODY_BYTES_MAX, WAIT_SECONDS_MAX
 from questline.model.permissions import Scope as Permitted
 from questline.model.principal import KeyType, Principal
 from questline.model.rates import RouteClass
-from questline.model.reasons import REASONS, Reason
+from questline.model.reasons import NOT_STORED, REASONS, Reason
 from questline.processing import catch_up, commands
 from questline.processing.commands import CommandResult, Commands
 from questline.store.commands import PRUNED
@@ -231,7 +231,7 @@ class EventHandlers:
         if acceptance.status is Status.REPLAYED:
             raise replayed()
         if acceptance.status is Status.FAILED:
-            raise of_reason(Reason.STORE_ERROR, REASONS[Reason.STORE_ERROR])
+            raise of_reason(Reason.STORE_ERROR, NOT_STORED)
         await respond(
             send,
             202,

@@ -19,7 +19,7 @@ from questline.model.event import AcceptedEvent, Nonce
 from questline.model.hashing import part_key
 from questline.model.limits import ITEMS_BYTES_AT_ONCE, ITEMS_READ_AT_ONCE
 from questline.model.principal import Principal
-from questline.model.reasons import REASONS, Reason
+from questline.model.reasons import NOT_STORED, REASONS, Reason
 from questline.store.nonces import Replayed
 
 
@@ -116,10 +116,9 @@ def _accepted(event: AcceptedEvent, acceptance: Acceptance) -> ItemResult:
     if status is Status.ACCEPTED or status is Status.DUPLICATE:
         return ItemResult(None, None, status.value, acceptance.event_id, event.idempotency_key)
     if status is Status.REUSED:
-        reason, field = Reason.IDEMPOTENCY_KEY_REUSED, "idempotencyKey"
-    else:
-        reason, field = Reason.STORE_ERROR, ""
-    return _rejected(Rejection(reason, REASONS[reason], field))
+        reason = Reason.IDEMPOTENCY_KEY_REUSED
+        return _rejected(Rejection(reason, REASONS[reason], "idempotencyKey"))
+    return _rejected(Rejection(Reason.STORE_ERROR, NOT_STORED, ""))
 
 
 def _rejected(rejection: Rejection) -> ItemResult:

@@ -24,12 +24,19 @@ SELECT g.user_id, g.given
 FROM unnest($1::integer[], $2::text[]) AS i (project_id, grant_id)
 JOIN grants g ON g.project_id = i.project_id AND g.grant_id = i.grant_id;
 
+-- name: due_of
+-- Whose the next grants are whose time is over. $1 now, $2 limit, $3 projects that are passed by.
+SELECT DISTINCT project_id FROM (
+    SELECT project_id FROM grants
+    WHERE status = 'PENDING' AND NOT expiry_sent AND expires_at <= $1 AND project_id <> ALL($3::integer[])
+    ORDER BY expires_at LIMIT $2) AS due;
+
 -- name: take_due
 -- Mark grants whose time is over as being on their way to expire, and return them; those that somebody else is marking
--- or changing are left for the next time. $1 now, $2 limit. All projects: the sweep is one for all.
+-- or changing are left for the next time. $1 now, $2 limit, $3 projects that are passed by: the sweep is one for all others.
 WITH due AS (
     SELECT project_id, grant_id, user_id FROM grants
-    WHERE status = 'PENDING' AND NOT expiry_sent AND expires_at <= $1
+    WHERE status = 'PENDING' AND NOT expiry_sent AND expires_at <= $1 AND project_id <> ALL($3::integer[])
     ORDER BY expires_at LIMIT $2
     FOR NO KEY UPDATE SKIP LOCKED
 )

@@ -4,6 +4,10 @@ SELECT current_setting('server_version_num')::integer AS server_version, clock_t
        r.rolname AS role, r.rolsuper OR r.rolbypassrls AS role_is_unbound
 FROM pg_roles r WHERE r.rolname = current_user;
 
+-- name: takes_no_writes
+-- Whether the server takes no writes: it is a standby, or was told so.
+SELECT current_setting('transaction_read_only') = 'on';
+
 -- name: configuration
 -- Settings of the server that Questline's promises and its number of processes hang on.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
@@ -11,6 +15,7 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
        current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
            AS connections_max,
        (SELECT sum(numbackends)::integer FROM pg_stat_database) AS connections,
+       (SELECT count(*)::integer FROM api_processes WHERE expires_at > clock_timestamp()) AS api_processes,
        pg_database_size(current_database()) AS database_bytes;
 
 -- name: workers

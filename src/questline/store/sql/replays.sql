@@ -18,8 +18,9 @@ SELECT * FROM replays WHERE project_id = ANY($1::integer[]) AND id < $2 ORDER BY
 
 -- name: hold_next
 -- Of those under way, of whichever project, one that nobody else holds; in a project one after another, oldest first.
+-- $1 those that are passed by.
 SELECT r.* FROM replays r
-WHERE r.finished_at IS NULL
+WHERE r.finished_at IS NULL AND r.id <> ALL($1::uuid[])
     AND NOT EXISTS (SELECT FROM replays o WHERE o.project_id = r.project_id AND o.finished_at IS NULL AND o.id < r.id)
 ORDER BY r.examined, r.id LIMIT 1 FOR UPDATE SKIP LOCKED;
 

@@ -137,9 +137,13 @@ DELETE FROM anonymous_events WHERE ctid >= $1::tid AND ctid < $2::tid AND event_
 DELETE FROM deliveries WHERE ctid >= $1::tid AND ctid < $2::tid AND status <> 'PENDING' AND id < $3::uuid::text;
 
 -- name: note
--- Remember that a class was gone over, and before when it may be gone. $1 class, $2 before or NULL, $3 now.
-INSERT INTO pruned AS p (class, before, at) VALUES ($1, $2, $3)
-ON CONFLICT ON CONSTRAINT pruned_pk DO UPDATE SET before = greatest(p.before, excluded.before), at = excluded.at;
+-- Remember before when a class may be gone, or (NULL) that it was gone over to its end: what broke off in between is due
+-- still. $1 class, $2 before or NULL, $3 now.
+INSERT INTO pruned AS p (class, before, at)
+VALUES ($1, $2, CASE WHEN $2::timestamptz IS NULL THEN $3::timestamptz ELSE to_timestamp(0) END)
+ON CONFLICT ON CONSTRAINT pruned_pk DO UPDATE SET
+    before = greatest(p.before, excluded.before),
+    at = CASE WHEN excluded.before IS NULL THEN excluded.at ELSE p.at END;
 
 -- name: pruned
 -- Before when what was received may be gone. $1 class.

@@ -22,7 +22,9 @@ SELECT * FROM sweeps WHERE project_id = $1 AND kind = $2 AND id < $3 ORDER BY id
 
 -- name: hold_next
 -- Of those under way, of whichever project, the one that has come least far and that nobody else holds: they take turns.
-SELECT * FROM sweeps WHERE finished_at IS NULL ORDER BY examined, started_at, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+-- $1 those that are passed by.
+SELECT * FROM sweeps WHERE finished_at IS NULL AND id <> ALL($1::uuid[])
+ORDER BY examined, started_at, id LIMIT 1 FOR UPDATE SKIP LOCKED;
 
 -- name: advance
 -- $1 project, $2 id, $3 the last user looked at, $4 users looked at and $5 events sent in this batch, $6 now, if it is over.
