@@ -165,10 +165,10 @@ def waits_until(reading: Reading | None) -> Waits:
     """Return what tells whether an event of a project may wait that was received before a time: in the queue, or in the log."""
     if reading is None:
         return outbox.waits_from_before
-    topic = reading.feed.topic
+    topic, partitions = reading.feed.topic, reading.feed.partitions
 
     async def waits(conn: Connection, project_id: int, at: datetime) -> bool:
-        if await kafka_offsets.waits_from_before(conn, topic, at):
+        if await kafka_offsets.waits_from_before(conn, topic, partitions, at):
             return True
         return await outbox.waits_from_before(conn, project_id, at)
 
