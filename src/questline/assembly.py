@@ -120,7 +120,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         settings, pool, ring, rates, addresses, Operators(settings.admin_token, throttles.operators),
         throttles, passwords, sealer, tokens, Logins(pool, passwords, tokens, now, lifetimes),
         normaliser, commands, ProgramCache(), now, ids.new, registry,
-        Once(pool, settings.pool_connections), Mints(), None if redis is None else lambda: redis.usable,
+        Once(pool, settings.pool_connections), Mints(), asyncio.Lock(), None if redis is None else lambda: redis.usable,
         None if copied is None else copied.ranks,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is

@@ -24,6 +24,7 @@ from questline.model.event import WaitingEvent
 from questline.model.principal import Project
 from questline.processing.apply import Applier
 from questline.processing.programs import ProgramCache
+from questline.store import board_rebuild as board_rebuild_rows
 from questline.store import boards, standing, users
 from questline.store.boards import BoardRows
 from questline.store.ids import EventIds
@@ -158,6 +159,23 @@ async def test_a_rebuild_of_untouched_boards_changes_nothing(scene: Scene, seed:
     assert await board_rebuild.rebuild(scene.conn, scene.project, scene.program) == 0
     assert await scene.everything() == before
     assert await board_rebuild.compare(scene.conn, scene.project, scene.program) == []
+
+
+async def test_writers_do_not_wait_for_a_comparison_which_sees_none_of_what_they_write(
+    scene: Scene, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.apply(activity(5, 60))
+    settle, writer = board_rebuild_rows.settle, Scene(await connect(database.app_dsn, gives_way=True), scene.project)
+
+    async def settle_late(conn: Any) -> None:
+        await settle(conn)
+        await writer.apply(activity(6, 20))
+
+    monkeypatch.setattr(board_rebuild_rows, "settle", settle_late)
+    assert await board_rebuild.compare(scene.conn, scene.project, scene.program) == []
+    monkeypatch.undo()
+    assert await board_rebuild.compare(scene.conn, scene.project, scene.program) == []
+    await writer.conn.close()
 
 
 async def test_a_rebuild_mends_what_was_damaged(scene: Scene) -> None:

@@ -314,8 +314,18 @@ async def test_contests_wait_until_the_log_was_taken_in_up_to_their_end(questlin
     await questline.settle()
     await send_steps(app, 1)
     ended = await questline.owner.fetchval("SELECT clock_timestamp()")
-    topic = questline.topic.name
-    assert await kafka_offsets.waits_from_before(questline.owner, topic, ended)
+    assert not await _is_past(questline, ended)
+    async with questline.worker():
+        await until(lambda: _is_past(questline, ended))
+    assert await all_in_order(questline, app, 1)
+
+
+async def test_contests_wait_for_a_log_that_nobody_has_begun_to_read(questline: Logged) -> None:
+    app = await questline.app(TRAIL)
+    await send_steps(app, 1)
+    ended = await questline.owner.fetchval("SELECT clock_timestamp()")
+    await questline.owner.execute("DELETE FROM kafka_offsets WHERE topic = $1", questline.topic.name)
+    assert not await _is_past(questline, ended)
     async with questline.worker():
         await until(lambda: _is_past(questline, ended))
     assert await all_in_order(questline, app, 1)
@@ -430,4 +440,5 @@ async def _is_logged(logs: Any, event: str) -> bool:
 
 
 async def _is_past(questline: Logged, at: Any) -> bool:
-    return not await kafka_offsets.waits_from_before(questline.owner, questline.topic.name, at)
+    topic = questline.topic
+    return not await kafka_offsets.waits_from_before(questline.owner, topic.name, topic.partitions, at)

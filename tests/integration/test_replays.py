@@ -1,6 +1,7 @@
 """Replays: what was never applied is applied once; what was applied otherwise is compensated, once, and shown before."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from poison import Poison
 
 from questline.assembly import now
 from questline.control.board_rebuild import compare
+from questline.processing import replays as processing_replays
 from questline.processing.programs import ProgramCache
 from questline.processing.replays import Replays
-from questline.store import system_events
+from questline.store import replays, system_events
 from questline.store.ids import EventIds
 from questline.store.pool import connect
 from questline.store.projects import find
@@ -255,3 +257,88 @@ async def test_what_cannot_be_replayed_is_said(questline: Instance) -> None:
     assert (await other.get(f"/v1/admin/replays/{made}")).status_code == 404
     assert [r["id"] for r in (await app.get("/v1/admin/replays")).json()["items"]] == [made]
     await settled(questline)
+
+
+def happens_while_folding(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[Any]]) -> None:
+    """Let something happen once, when the first event of a history was read."""
+    history, done = replays.history, []
+
+    async def interrupted(*arguments: Any) -> AsyncGenerator[replays.Applied, None]:
+        async for applied in history(*arguments):
+            yield applied
+            if not done:
+                done.append(await happens())
+
+    monkeypatch.setattr(replays, "history", interrupted)
+
+
+async def one_batch(questline: Instance) -> None:
+    await Replays(questline.settings.dsn, ProgramCache(), now, EventIds().new).run_once(batches=1)
+
+
+@pytest.mark.parametrize(
+    "body", [{"mode": "reprocess"}, {"mode": "backfill", "metric": "tasks"}], ids=["reprocess", "backfill"]
+)
+async def test_nobody_is_locked_while_histories_are_folded(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    app = await played(questline)
+    free = []
+
+    async def can_be_locked() -> None:
+        async with questline.owner.transaction():
+            lock = "SELECT u.external_id FROM users u JOIN projects p ON p.id = u.project_id WHERE p.app_id = $1"
+            free.extend(await questline.owner.fetch(f"{lock} FOR UPDATE OF u SKIP LOCKED", app.app_id))
+
+    happens_while_folding(monkeypatch, can_be_locked)
+    assert (await app.post("/v1/admin/replay", json=body)).status_code == 202
+    await one_batch(questline)
+    assert sorted(user for (user,) in free) == ["ada", "bob"]
+    await settled(questline)
+
+
+async def test_what_is_applied_while_histories_are_folded_is_replayed_as_well(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await questline.app(PROGRAM)
+    await app.send("task", "ada")
+    await settled(questline)
+    await app.send("task", "ada")  # received before the replay, and applied when that has begun
+    for program in (changed(coins=20, xp=50), PROGRAM):
+        assert (await app.put("/v1/program", json=program)).status_code == 200
+    happens_while_folding(monkeypatch, questline.drain)
+    answer = await app.post("/v1/admin/replay", json={"mode": "reprocess", "version": 2})
+    assert answer.status_code == 202
+    await one_batch(questline)
+    await settled(questline)
+    assert (await balances(app, "ada"))["coins"] == 2 * 20 + 100
+
+
+async def test_a_batch_of_histories_ends_with_the_user_who_makes_it_long(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await played(questline)
+    monkeypatch.setattr(processing_replays, "REPLAY_FOLDED_EVENTS", 3)
+    first = await preview(app, mode="reprocess")
+    assert (first["examined"], first["events"]) == (1, 4)
+    rest = await preview(app, mode="reprocess", cursor=first["nextCursor"])
+    assert (rest["examined"], rest["events"], rest["nextCursor"]) == (1, 1, None)
+    view = await replay(questline, app, mode="reprocess")
+    assert (view["examined"], view["events"]) == (2, 5)
+
+
+async def test_one_dry_run_at_a_time_is_worked_on_and_others_are_told_so(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await played(questline)
+    told = []
+
+    async def another() -> None:
+        body = {"mode": "reprocess", "dryRun": True}
+        told.append(await app.post("/v1/admin/replay", json=body))
+        told.append(await app.post("/v1/admin/replay", json=body, headers={"Idempotency-Key": "k"}))
+
+    happens_while_folding(monkeypatch, another)
+    await preview(app, mode="reprocess")
+    assert [(answer.status_code, answer.json()["code"]) for answer in told] == [(503, "overloaded")] * 2
+    await preview(app, mode="reprocess")

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from questline import assembly_worker
 from questline.model.event import SPEND, AcceptedEvent
 from questline.model.hashing import content_hash, user_hash
-from questline.processing import commands, connected, lane, partitions
+from questline.processing import command_groups, commands, connected, lane, partitions
 from questline.processing.commands import CommandResult, Commands, Overloaded, Unavailable, UserParked
 from questline.processing.meters import ProcessingMeters
 from questline.settings import Settings
@@ -312,6 +312,8 @@ def under(monkeypatch: pytest.MonkeyPatch, running: Callable[[], Scheduler]) -> 
         process = current.get()
         if process is None:
             return await opened(*arguments, **more)
+        settings = {name: value for name, value in more["server_settings"].items() if name != "lock_timeout"}
+        more = {**more, "server_settings": settings}  # it is PostgreSQL's clock, which no seed reproduces
         conn = await process.scheduler.gated(process, None, "CONNECT", lambda: opened(*arguments, **more))
         process.connections.append(conn)
         return conn
@@ -341,9 +343,9 @@ def under(monkeypatch: pytest.MonkeyPatch, running: Callable[[], Scheduler]) -> 
     monkeypatch.setattr(asyncpg.Connection, "close", close_counted)
     waits = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: running().sleep(seconds)})
     watch = SimpleNamespace(monotonic=lambda: running().now, perf_counter_ns=lambda: 0, perf_counter=lambda: 0.0)
-    for module in (lane, partitions, stall, gathering, commands):
+    for module in (lane, partitions, stall, gathering, command_groups, commands):
         monkeypatch.setattr(module, "asyncio", waits)
-    for module in (lane, partitions, stall, gathering, commands, pool):
+    for module in (lane, partitions, stall, gathering, command_groups, pool):
         monkeypatch.setattr(module, "time", watch)
     for module in (connected, lane, partitions):
         monkeypatch.setattr(module, "pause", lambda stop, seconds: running().pause(stop, seconds))

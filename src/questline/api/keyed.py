@@ -1,15 +1,16 @@
 """Keyed requests carried out: what they change and their reply in one transaction."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from questline.api.asgi import Message, Receive, Scope
-from questline.api.problems import Problem
-from questline.model.limits import REPLY_BYTES_MAX
+from questline.api.problems import Problem, overloaded
+from questline.model.limits import POOL_WAIT_SECONDS, REPLY_BYTES_MAX
 from questline.model.reasons import REASONS, Reason
 from questline.store import replies
 from questline.store.pool import Connection, OneConnection, Pool, leave_tenant
@@ -30,7 +31,7 @@ class Once:
 
         The body of a reply that shows a `secret` is not stored.
         """
-        async with self._turns, self._pool.acquire() as conn:
+        async with self._turn() as conn:
             transaction = conn.transaction()
             await transaction.start()
             try:
@@ -44,6 +45,28 @@ class Once:
                     await transaction.rollback()
                 raise
         return reply, known
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Connection]:
+        """Yield a connection once it is the request's turn; a 503 problem where that takes too long."""
+        deadline = asyncio.get_running_loop().time() + POOL_WAIT_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise overloaded() from None
+        try:
+            left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+            try:
+                conn = await self._pool.acquire(timeout=left)
+            except TimeoutError:
+                raise overloaded() from None
+            try:
+                yield conn
+            finally:
+                await self._pool.release(conn)
+        finally:
+            self._turns.release()
 
     async def _answer(
         self, conn: Connection, place: Place, now: datetime, app: Any, scope: Scope, receive: Receive, secret: bool

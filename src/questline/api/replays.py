@@ -1,6 +1,8 @@
 """/v1/admin/replay: events put back, worked out again, or counted in a new metric; looked at first, then done."""
 
-from collections.abc import Sequence
+from asyncio import Lock
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -16,7 +18,13 @@ from questline.api.services import Services
 from questline.api.users import page
 from questline.control.events import EventStatus
 from questline.model.hashing import user_hash
-from questline.model.limits import PAGE_ITEMS_DEFAULT, REASON_CHARS_MAX, REPLAY_EVENTS_COUNTED, SHORT_TEXT_CHARS_MAX
+from questline.model.limits import (
+    PAGE_ITEMS_DEFAULT,
+    POOL_WAIT_SECONDS,
+    REASON_CHARS_MAX,
+    REPLAY_EVENTS_COUNTED,
+    SHORT_TEXT_CHARS_MAX,
+)
 from questline.model.permissions import Scope
 from questline.model.principal import Project
 from questline.model.replays import Difference, Replay, ReplayMode, Step
@@ -114,7 +122,8 @@ async def start_replay(
 ) -> Response[ReplayView | ReplayPreview]:
     """Replay events; workers do so in batches. With `dryRun`, show what a page of them would change (200)."""
     project = await steward.one_project(services, data.project)
-    async with services.pool.acquire() as conn:
+    alone = _alone(services.dry_runs) if data.dry_run else nullcontext()
+    async with alone, services.pool.acquire(timeout=POOL_WAIT_SECONDS) as conn:
         transaction = conn.transaction()
         await transaction.start()
         kept = False
@@ -132,6 +141,16 @@ async def start_replay(
             return Response(view_of(started), status_code=202)
         finally:
             await (transaction.commit() if kept else transaction.rollback())
+
+
+@asynccontextmanager
+async def _alone(dry_runs: Lock) -> AsyncIterator[None]:
+    """Let one dry run at a time hold a connection and work events out again; a 503 problem while there is another."""
+    if dry_runs.locked():
+        detail = "a dry run is under way, and one is worked on at a time; try again"
+        raise Problem(503, "overloaded", detail, headers={"Retry-After": "1"})
+    async with dry_runs:
+        yield
 
 
 @get("/admin/replays", tags=["operations"], opt=needs(Scope.OPERATIONS_READ))

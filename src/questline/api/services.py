@@ -1,5 +1,6 @@
 """What the handlers share: built by the composition root, received by each."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True):
     registry: CollectorRegistry
     once: Once
     mints: Mints
+    dry_runs: asyncio.Lock
     redis_usable: Callable[[], bool] | None = None  # None: it is not set
     ranks: Any = None  # cache.ranks.Ranks, where Redis is set: its client is optional
 

@@ -20,7 +20,7 @@ Work = Callable[[Any, Project, Any], Awaitable[T]]
 
 @app.command()
 def check(project: App) -> None:
-    """Compare every board with the ledger and the events. Writers of the project's boards wait meanwhile."""
+    """Compare every board with the ledger and the events, as they are at one moment. Nobody waits meanwhile."""
     from questline.control.board_rebuild import compare
 
     found = asyncio.run(_on(project, compare))

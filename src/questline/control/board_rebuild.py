@@ -44,12 +44,11 @@ async def rebuild(conn: Any, project: Project, program: Program) -> int:
 async def compare(conn: Any, project: Project, program: Program, limit: int = 100) -> list[Difference]:
     """Return up to `limit` differences between the boards and the ledger or the events, and as many wrong counts.
 
-    Nothing is kept of it. Writers of the project's boards wait meanwhile.
+    Nothing is kept of it, and nobody waits: boards, ledger and events are looked at as they were at one moment.
     """
-    transaction = conn.transaction()
+    transaction = conn.transaction(isolation="repeatable_read")
     await transaction.start()
     try:
-        await boards.lock_alone(conn, project.id)
         await _gather(conn, project, program)
         counts = await store.wrong_counts(conn, project.id, _names(program), limit)
         await store.show_hidden(conn, project.id)

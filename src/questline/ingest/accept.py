@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from questline.ingest.acceptance import Acceptance, Status, first_of, result_of
+from questline.ingest.acceptance import Acceptance, Overloaded, Status, Unavailable, first_of, result_of
 from questline.ingest.meters import IngestMeters
 from questline.ingest.replays import Burning
 from questline.ingest.turns import LANES, Broken, Turn
@@ -27,12 +27,13 @@ from questline.model.limits import (
     ACCEPT_TRIES_MAX,
     ACCEPT_WRITERS,
     LATENCY_SAMPLE,
+    LOCK_WAIT_MS,
     STALL_SECONDS,
 )
 from questline.store import accept, nonces
 from questline.store.faults import ROLLED_BACK, TRANSIENT_FAULTS, passes
 from questline.store.nonces import Replayed
-from questline.store.pool import Connection, Pool, connect, renew_plans
+from questline.store.pool import Connection, LockHeld, Pool, connect, hurried, renew_plans
 from questline.telemetry.tracing import Tracer
 from questline.transport.gathering import Gathering
 from questline.transport.stall import Stall
@@ -43,14 +44,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 __all__ = ["Acceptance", "Acceptor", "Overloaded", "Status", "Unavailable"]
-
-
-class Overloaded(Exception):
-    """More events wait than may, or for longer than they may; nothing of this call was stored. Try again in a second."""
-
-
-class Unavailable(Exception):
-    """The database could not be reached, so whether the event was stored is unknown. Send it again."""
 
 
 Burnt = TypeVar("Burnt")
@@ -222,9 +215,14 @@ class Acceptor:
             self._stall.begins(number)
             try:
                 if conn is None or conn.is_closed():
-                    conn = await connect(self._dsn)
+                    conn = await connect(self._dsn, gives_way=True)
                 await renew_plans(conn)
-                await self._write_group(conn, group)
+                try:
+                    await self._write_group(conn, group)
+                except LockHeld as fault:
+                    log.warning("accept.held", fault=repr(fault), events=len(group))
+                    async with hurried(conn):
+                        await self._write_free(conn, group, time.monotonic() + LOCK_WAIT_MS / 1000)
             except Exception as fault:
                 log.warning("accept.unavailable", fault=repr(fault), events=len(group))
                 self._meters.turned_away.labels("unavailable").inc(len(group))
@@ -238,6 +236,19 @@ class Acceptor:
             self._queue.done(group)
         if conn is not None:
             await conn.close()
+
+    async def _write_free(self, conn: Connection, group: Sequence[Waiting], until: float) -> None:
+        """Store what nobody holds the keys of, by halves; the others' callers are to send again. Looks for it `until` then."""
+        try:
+            await self._write_group(conn, group)
+        except LockHeld:
+            if len(group) > 1 and time.monotonic() < until:
+                middle = len(group) // 2
+                await self._write_free(conn, group[:middle], until)
+                await self._write_free(conn, group[middle:], until)
+            else:
+                self._meters.turned_away.labels("overloaded").inc(len(group))
+                _fail(group, Overloaded())
 
     async def _write_group(self, conn: Connection, group: Sequence[Waiting]) -> None:
         events = [event for event, _, _ in group]

@@ -11,6 +11,14 @@ from questline.model.event import AcceptedEvent
 from questline.store.accept import Key, Original
 
 
+class Overloaded(Exception):
+    """More events wait than may, or for longer than they may; nothing of this call was stored. Try again in a second."""
+
+
+class Unavailable(Exception):
+    """The database could not be reached, so whether the event was stored is unknown. Send it again."""
+
+
 class Status(StrEnum):
     ACCEPTED = "accepted"
     LOGGED = "logged"  # durable in a log that is read later: whether it is a duplicate, nobody knows yet

@@ -41,7 +41,7 @@ LOGIN_CHARS_MAX = 254
 REGISTRATIONS_PER_MINUTE = 5  # of an address
 USER_LOGINS_PER_MINUTE = 10  # of an address; passwords of one user are changed as often
 USER_SESSIONS_SWEPT_SECONDS = 300.0  # how often a worker forgets sessions that are over
-USER_SESSIONS_SWEPT_ROWS = 2_000  # forgotten in one transaction
+USER_SESSIONS_SWEPT_ROWS = SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction
 
 # ── ingest
 STREAM_GROUP_EVENTS = 3_000  # lines of a stream stored and committed together
@@ -58,7 +58,9 @@ ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other request
 ITEMS_BYTES_AT_ONCE = 256 * 1024  # likewise
 STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
-ACCEPT_GROUP_MIN = 4  # a group takes so many where they wait, and of more than twice as many the half
+ACCEPT_GROUP_MIN = COMMAND_GROUP_MIN = (
+    4  # a group takes so many where they wait, and of more than twice as many the half
+)
 ACCEPT_GATHER_SECONDS = 0.005  # for which a group waits until half of those who are likely to come are there, at most
 ACCEPT_WRITERS = 2
 ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
@@ -66,26 +68,28 @@ ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 wit
 ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of payloads of single events waiting, and of batches, likewise
 STALL_SECONDS = 5.0  # no writer was answered for so long: the store is slow, and what waits, or comes, is turned away
 STALL_CHECKED_SECONDS = 0.25
-KEY_ASKED_SECONDS = 5.0  # a request waits so long to learn whose its key is
 PLANS_KEPT_SECONDS = 5.0  # a connection plans its statements anew after this
-POOL_WAIT_SECONDS = 5.0  # a request waits so long for a connection
+POOL_WAIT_SECONDS = KEY_ASKED_SECONDS = 5.0  # a request waits so long for a connection, or to learn whose its key is
 BACKLOG_CHECKED_SECONDS = 1.0  # how often an API process looks whether too many events wait to be applied
 ACCEPT_BATCHES_AT_ONCE = 4  # batches and groups of streams being stored; they must leave connections to reads
 ACCEPT_LANE_EVENTS_MIN = 256  # a batch of fewer is stored on one connection
 ACCEPT_TRIES_MAX = 5  # of a group that PostgreSQL rolled back for a deadlock
 
 # ── processing
+LOCK_WAIT_MS = 1_500  # for what somebody else holds; longer than deadlock_timeout, which finds circles before
+LOCK_PROBE_MS = 50  # likewise, while it is found out what is held
+HELD_SECONDS = 3.0  # after a wait in vain nobody waits again for so long; a command is tried again for so long
+HELD_AGAIN_SECONDS = 0.1  # and so soon
 PARTITIONS = 64  # fixed: a user's partition must not move
 DEAD_LETTERS_AT_ONCE = 1_000  # put back or discarded by one request, in one transaction
 REASON_CHARS_MAX = 1_000  # of why an operator did something
 APPLY_BATCH_EVENTS = 1_000  # events applied in one transaction by a worker
 APPLY_BATCH_BYTES = 4 * 1024 * 1024  # of their payloads, which decoded take several times as much; one may have more
-APPLY_BATCH_SMALL = 50  # after a batch of fewer, a lane waits a moment for more to share its cost
+APPLY_BATCH_SMALL = RELAY_BATCH_SMALL = 50  # after a batch of fewer, one waits a moment for more to share its cost
 BATCH_SMALL_BYTES = 256 * 1024  # unless the few had so many bytes: then it may have been full. Of a relay likewise
 STATEMENT_COMBINATIONS_MAX = 256  # of statements sent as one, whose text a process keeps
 COMMAND_GROUP_MAX = 128  # commands that share one transaction
 COMMAND_GROUP_BYTES_MAX = 8 * 1024 * 1024  # of their payloads
-COMMAND_GROUP_MIN = 4  # a group takes so many where they wait, and of more than twice as many the half
 COMMAND_GATHER_SECONDS = 0.015  # for which a group waits until half of those who are likely to come are there, at most
 COMMAND_LANES = 6  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
@@ -97,7 +101,7 @@ CATCH_UP_USERS_AT_ONCE = 16  # whose events are applied together then
 CATCH_UP_COMMANDS_MAX = 256  # that wait so in a process; beyond, 503 at once
 DEV_WORKERS_MAX = 4  # that `questline dev` starts by itself, one for each processor
 LANES_PER_WORKER = 2  # one computes while the other waits for PostgreSQL; more only make batches smaller
-LEASE_SECONDS = 6.0  # a dead worker's partitions are free after this
+LEASE_SECONDS = RELAY_LEASE_SECONDS = 6.0  # what a dead worker held, or a relay had in flight, is free after this
 LEASE_RENEW_SECONDS = 2.0
 IDLE_POLL_SECONDS = 0.04  # how soon a lane looks again after a small batch
 IDLE_POLL_SECONDS_MAX = 0.16  # how late, when it has found nothing for a while: looking costs both sides
@@ -114,11 +118,9 @@ RETRY_BACKOFF_SECONDS_MAX = 5.0  # infrastructure faults, between tries
 RELAY_LANES = 2  # of one relay: one waits for the broker while the other asks PostgreSQL
 RELAY_BATCH_EVENTS = 2_000  # put in flight at once
 RELAY_BATCH_BYTES = 4 * 1024 * 1024  # of their payloads, which are there a second time in messages; one may have more
-RELAY_BATCH_SMALL = 50  # after fewer, a relay waits a moment for more to share a message
 RELAY_WINDOW_EVENTS = 16_384  # the broker holds about so many; the others wait in PostgreSQL, where projects take turns
 RELAY_LINE_EVENTS_MIN = 64  # of one project in one partition, however many others wait
 RELAY_LINE_EVENTS_MAX = 4_096  # of one project in one partition, however few others wait
-RELAY_LEASE_SECONDS = 6.0  # what a dead relay had in flight is free after this
 RELAY_UNAPPLIED_SECONDS = 60.0  # what was handed over and is not applied by then may come again; see unapplied.py
 RELAY_UNAPPLIED_SECONDS_MAX = 3_600.0  # each further wait is twice as long, up to this
 RELAY_UNAPPLIED_MESSAGES_MAX = 64  # behind more of its queue nothing comes again: they are to be read first
@@ -132,7 +134,6 @@ DLQ_MESSAGES_MAX = 100_000  # kept in events.dlq; then the oldest go, which Post
 RABBITMQ_PREFETCH = 16  # messages of one queue in a worker's hands
 RABBITMQ_ASSIGN_SECONDS = 0.1  # how often a worker compares the queues it consumes with the partitions it holds
 RABBITMQ_HEARTBEAT_SECONDS = 3  # who says nothing for some of these is gone: the broker, or a worker that stands still
-RABBITMQ_CONNECT_SECONDS = 5.0
 BROKER_BACKOFF_SECONDS_MAX = 2.0  # a broker that is gone is asked so often at least, by each relay and worker
 
 # ── deliveries
@@ -144,7 +145,7 @@ DELIVERY_PROJECTS_KNOWN = 10_000  # whose pace a process remembers
 DELIVERY_CONNECTIONS = 4  # of one process to PostgreSQL, beside the one that measures
 DELIVERY_CLAIM_SECONDS = 0.025  # between two looks, however much ends meanwhile: each walks the projects that wait
 DELIVERY_POLL_SECONDS = 0.5  # how often it is looked for what is due, while nothing is
-DELIVERY_CONNECT_SECONDS = 5.0
+DELIVERY_CONNECT_SECONDS = RABBITMQ_CONNECT_SECONDS = 5.0
 DELIVERY_SECONDS_MAX = 10.0  # of one try; a process that stops waits for it
 DELIVERY_ANSWER_BYTES_MAX = 16 * 1024  # read of an answer, so that the receiver can finish it; nobody looks at it
 DELIVERY_LEASE_SECONDS = 60.0  # what a dead process was sending is free after this
@@ -162,7 +163,8 @@ SWEEP_SAMPLE_USERS = 20  # shown of those a preview found
 REMINDERS_CHECKED_SECONDS = 60.0
 SWEEP_BACKLOG_MAX = 20_000  # events waiting; beyond, sweeps wait
 REPLAY_BATCH_EVENTS = 1_000  # looked at and put back in one transaction, or counted: no further user is begun then
-REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction, in which they are locked
+REPLAY_BATCH_USERS = 20  # whose histories are folded anew in one transaction
+REPLAY_FOLDED_EVENTS = 5_000  # of them; no further user is begun then
 REPLAY_EVENTS_AT_ONCE = 50  # worked out again before lanes or requests of the same loop get their turn
 REPLAYS_CHECKED_SECONDS = SWEEPS_CHECKED_SECONDS = 1.0  # how often a worker looks for them
 REPLAY_EVENTS_COUNTED = 1_000_000  # the total of a replay is counted so far
@@ -263,7 +265,7 @@ CORS_ORIGINS_MAX = 100  # pages' origins that a project names
 
 # ── replies kept under idempotency keys
 REPLIES_KEPT_SECONDS = 86_400  # a client that has not repeated a request within a day has given it up
-REPLIES_SWEPT_SECONDS = 60.0  # how often a worker forgets those that are older
+REPLIES_SWEPT_SECONDS = SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets those; values of guards likewise
 REPLIES_SWEPT_ROWS = 1_000  # forgotten in one transaction
 REPLY_BYTES_MAX = 1024 * 1024 + 64 * 1024  # of one reply: a program and what is said round it
 
@@ -348,8 +350,6 @@ CONTEST_BATCH_USERS = 1_000  # results worked out and sent in one transaction; m
 EXPIRIES_SECONDS = 5.0  # how often a worker looks for rewards that nobody claimed in time; reads need no sweep
 EXPIRIES_AT_ONCE = 500  # of them in one transaction
 PARTITIONS_CHECKED_SECONDS = 3600.0  # how often a worker sees to the months ahead
-SIGHTINGS_SWEPT_SECONDS = 60.0  # how often a worker forgets values that guards need no longer
-SIGHTINGS_SWEPT_ROWS = 2_000  # forgotten in one transaction
 QUEST_SWEEP_SECONDS = 5.0  # how often a worker looks for quests whose time is over
 QUEST_SWEEP_FULL_SECONDS = 1.0  # likewise, while more are over than one sweep takes
 QUEST_SWEEP_ROWS_MAX = 1_000  # quests one sweep expires: customers' events come first, and reads are right anyway

@@ -27,7 +27,7 @@ from questline.model.state import Number, UserState
 from questline.model.windows import window_name
 from questline.processing.histories import Histories, is_asked_for
 from questline.processing.programs import ProgramCache
-from questline.store import replays, users
+from questline.store import replays
 from questline.store.pool import Connection
 from questline.store.replays import Applied
 
@@ -60,16 +60,13 @@ async def look(conn: Connection, programs: ProgramCache, replay: Replay, now: da
         return nothing_more(replay)
     found = await replays.users_after(conn, replay, replay.after_user, REPLAY_BATCH_USERS)
     concerned = {id_: user for id_, user, has_events in found if has_events}
-    if lock and concerned:
-        await users.lock(conn, [(replay.project_id, user) for user in concerned.values()])
-    histories = await Histories.of(conn, programs, replay, concerned)
-    if _has_changed(histories):
+    counting, reached = await _counted(conn, programs, replay, concerned, now)
+    if lock and concerned and not await counting.histories.lock(conn, reached):
+        concerned = {id_: user for id_, user in concerned.items() if reached is None or id_ <= reached}
+        counting, _ = await _counted(conn, programs, replay, concerned, now)
+    if _has_changed(counting.histories):
         log.warning("replay.metric_changed", replay=str(replay.id), metric=replay.metric)
         return nothing_more(replay)
-    counting = _Counting(histories, now)
-    reached = None
-    if concerned:
-        reached = await counting.histories.follow(conn, counting.fold, counting.leave_out, counting.is_full)
     differences, follow_ups = await counting.worked_out(left)
     last = reached or (found[-1][0] if found else replay.after_user)
     examined = sum(id_ <= last for id_, _, _ in found)
@@ -77,6 +74,16 @@ async def look(conn: Connection, programs: ProgramCache, replay: Replay, now: da
     return Step(
         (replay.after_event, last), examined, len(counting.late()), len(follow_ups), over, differences, follow_ups
     )
+
+
+async def _counted(
+    conn: Connection, programs: ProgramCache, replay: Replay, users: dict[int, str], now: datetime
+) -> "tuple[_Counting, int | None]":
+    """Return the histories of users, followed, and the last of them if that are not all."""
+    counting = _Counting(await Histories.of(conn, programs, replay, users), now)
+    if not users or _has_changed(counting.histories):
+        return counting, None
+    return counting, await counting.histories.follow(conn, counting.fold, counting.leave_out, counting.is_full)
 
 
 def _has_changed(histories: Histories) -> bool:

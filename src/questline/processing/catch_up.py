@@ -23,7 +23,7 @@ from questline.processing.apply import Applier
 from questline.processing.meters import ProcessingMeters
 from questline.store import boards, outbox, users
 from questline.store.faults import Remedy, classify
-from questline.store.pool import Connection, close, connect, renew_plans
+from questline.store.pool import Connection, LockHeld, close, connect, renew_plans
 from questline.store.users import UserKey
 from questline.transport.pauses import backoff_seconds
 
@@ -105,7 +105,7 @@ class CatchUp:
                 keys = list(islice(self._waiting, CATCH_UP_USERS_AT_ONCE))
                 try:
                     if conn is None:
-                        conn = await connect(self._dsn)
+                        conn = await connect(self._dsn, gives_way=True)
                         shard = await boards.claim_shard(conn)
                     await renew_plans(conn)
                     await self._go_on(conn, shard, keys)
@@ -123,7 +123,10 @@ class CatchUp:
     async def _go_on(self, conn: Connection, shard: int, keys: Sequence[UserKey]) -> None:
         """Apply a part of what waits of these users; where the database refuses it, each user's by itself."""
         try:
-            behind = await self._apply(conn, shard, keys)
+            try:
+                behind = await self._apply(conn, shard, keys)
+            except LockHeld:
+                behind = await self._apply(conn, shard, keys, free=True)
         except Exception as fault:
             remedy = classify(fault).remedy
             if conn.is_closed() or remedy is Remedy.WAIT:
@@ -146,17 +149,20 @@ class CatchUp:
             elif key in self._waiting:  # the others' turn comes first
                 self._waiting[key] = self._waiting.pop(key)
 
-    async def _apply(self, conn: Connection, shard: int, keys: Sequence[UserKey]) -> set[UserKey]:
-        """Apply a part of what waits of these users, and return of whom more waits."""
+    async def _apply(
+        self, conn: Connection, shard: int, keys: Sequence[UserKey], *, free: bool = False
+    ) -> set[UserKey]:
+        """Apply a part of what waits of these users, or of those whom nobody holds; return of whom more waits."""
         hashes = {key: callers[0][0].user_hash for key in keys if (callers := self._waiting.get(key))}
         async with conn.transaction():
-            locked = await users.lock(conn, hashes)
-            hashes = {key: hashed for key, hashed in hashes.items() if not locked[key].parked}
+            locked = await users.lock(conn, hashes, hashes if free else ())
+            held = hashes.keys() - locked.keys()
+            hashes = {key: hashed for key, hashed in hashes.items() if key in locked and not locked[key].parked}
             events, behind = await outbox.drain(conn, hashes, DRAIN_EVENTS_MAX, DRAIN_BYTES_MAX)
             verdicts = await self._applier.apply(conn, shard, events, locked) if events else []
         self._applier.committed(events)
         self._meters.count(verdicts, self._applier.now())
-        return behind
+        return behind | held
 
     def _look_at(self, key: UserKey) -> None:
         """Turn away those of a user's commands that have waited for too long."""

@@ -18,16 +18,19 @@ async def keep_connected(
     work: Callable[[Connection, asyncio.Event], Awaitable[None]],
     stop: asyncio.Event,
     lost: Callable[[], object] | None = None,
+    *,
+    gives_way: bool = False,
     **told: object,
 ) -> None:
     """Do `work` on a connection until `stop` is set; infrastructure faults are waited out, and `lost` counts them.
 
-    What is logged bears the `name` of who works, and what is `told` of them.
+    What is logged bears the `name` of who works, and what is `told` of them. One that `gives_way`
+    waits for no lock for long (store/pool.py).
     """
     faults = 0
     while not stop.is_set():
         try:
-            conn = await connect(dsn)
+            conn = await connect(dsn, gives_way=gives_way)
             try:
                 faults = 0
                 await work(conn, stop)

@@ -1,6 +1,7 @@
 """Histories folded anew: each event of some users by the version that decided it, from the first one on."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -13,7 +14,7 @@ from questline.model.limits import REPLAY_EVENTS_AT_ONCE
 from questline.model.replays import Replay
 from questline.model.state import UserState
 from questline.processing.programs import Program, ProgramCache
-from questline.store import replays
+from questline.store import replays, users
 from questline.store.pool import Connection
 from questline.store.replays import Applied
 
@@ -28,6 +29,8 @@ class Histories:
         self.programs = programs
         self.in_force = in_force
         self.states = {id_: UserState(id_, user) for id_, user in users.items()}
+        self._read: Counter[int] = Counter()  # events, by user
+        self._left_out: set[int] = set()
 
     @classmethod
     async def of(cls, conn: Connection, programs: ProgramCache, replay: Replay, users: dict[int, str]) -> "Histories":
@@ -54,7 +57,6 @@ class Histories:
         """
         last: int | None = None
         events = 0
-        left_out: set[int] = set()
         async with aclosing(replays.history(conn, self.replay.project_id, list(self.states))) as history:
             async for applied in history:
                 events += 1
@@ -64,15 +66,29 @@ class Histories:
                 if last is not None and user_id != last and is_full():
                     return last
                 last = user_id
-                if user_id in left_out:
+                self._read[user_id] += 1
+                if user_id in self._left_out:
                     continue
                 try:
                     fold(applied)
                 except Exception:
                     log.exception("replay.user_left_out", user_id=user_id, event_id=str(applied.event.id))
-                    left_out.add(user_id)
+                    self._left_out.add(user_id)
                     leave_out(user_id)
         return None
+
+    async def lock(self, conn: Connection, reached: int | None) -> bool:
+        """Lock those whose histories were followed, up to the one that was reached; tell whether these are whole.
+
+        To follow them takes long, and nobody is locked meanwhile; it is done anew where one has grown, or could not be
+        followed, which may be because a program came in between.
+        """
+        keys = {
+            (self.replay.project_id, s.user): id_ for id_, s in self.states.items() if reached is None or id_ <= reached
+        }
+        await users.lock(conn, keys)
+        now = await replays.applied_of(conn, self.replay.project_id, list(keys.values()))
+        return not self._left_out and now == self._read
 
     def decide(self, applied: Applied, version: int) -> Decision:
         """Return what a version makes of an event, the user being as they were."""

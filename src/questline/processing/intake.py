@@ -47,6 +47,11 @@ class Batch:
         """Return whose rows the batch changes."""
         return {(e.project_id, e.user): None for e in (*new, *(event for event, _ in self.reused))}
 
+    def waiting_users(self, new: Sequence[AcceptedEvent]) -> dict[UserKey, None]:
+        """Return those of them of whom all can be queued: nothing of theirs is refused."""
+        refused = {(e.project_id, e.user) for e, _ in self.reused}
+        return {key: None for key in self.users(new) if key not in refused}
+
     def ends(self) -> Counter[str]:
         """Return how many records ended how."""
         rejected = len(self.unreadable) + self.rejected
@@ -102,16 +107,17 @@ class Intake:
     async def queue_behind(
         self, conn: Connection, batch: Batch, new: Sequence[AcceptedEvent], locked: Mapping[UserKey, UserState]
     ) -> list[AcceptedEvent]:
-        """Queue events whose users are parked or have events in the queue, behind those; return the others."""
+        """Queue events whose users are parked, not locked, or have events in the queue, behind those; return the others."""
         if not new:
             return []
         queued = await logged.queued_of(conn, {(e.project_id, e.user_hash) for e in new})
-        if not queued and not any(user.parked for user in locked.values()):
+        free = {key for key, user in locked.items() if not user.parked}
+        if not queued and all((e.project_id, e.user) in free for e in new):
             return list(new)
         behind: list[AcceptedEvent] = []
         due: list[AcceptedEvent] = []
         for event in new:
-            must_wait = (event.project_id, event.user_hash) in queued or locked[event.project_id, event.user].parked
+            must_wait = (event.project_id, event.user_hash) in queued or (event.project_id, event.user) not in free
             (behind if must_wait else due).append(event)
         if behind:
             await logged.queue(conn, behind)

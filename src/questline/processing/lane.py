@@ -12,6 +12,7 @@ from questline.model.limits import (
     APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
     BATCH_SMALL_BYTES,
+    HELD_SECONDS,
     IDLE_POLL_SECONDS,
     IDLE_POLL_SECONDS_MAX,
 )
@@ -21,7 +22,7 @@ from questline.processing.failures import Failures
 from questline.processing.meters import ProcessingMeters
 from questline.store import boards, users
 from questline.store.faults import Remedy, classify
-from questline.store.pool import Connection, renew_plans
+from questline.store.pool import Connection, LockHeld, hurried, renew_plans
 from questline.telemetry.tracing import Tracer
 from questline.transport.carrier import Transport
 from questline.transport.pauses import backoff_seconds, pause
@@ -54,11 +55,13 @@ class Lane:
         self._meters = meters
         self._poll_seconds = poll_seconds
         self._tracer = tracer
+        self._held_until = 0.0  # monotonic time, until which nobody who is held is waited for
         self.alive_at = 0.0  # monotonic time of the last finished round
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a batch under way is finished. Infrastructure faults are waited out, for ever."""
-        await keep_connected("lane", self._dsn, self._work, stop, self._meters.retries.inc, lane=self._number)
+        retried = self._meters.retries.inc
+        await keep_connected("lane", self._dsn, self._work, stop, retried, gives_way=True, lane=self._number)
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard, wait = await boards.claim_shard(conn), self._poll_seconds
@@ -66,22 +69,50 @@ class Lane:
             await renew_plans(conn)
             partitions = self._partitions()
             batch = await self._transport.receive(conn, partitions, APPLY_BATCH_EVENTS) if partitions else []
-            if batch:
-                await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
+            left = await self._settle(conn, shard, batch) if batch else 0
             self.alive_at = time.monotonic()
-            if len(batch) < APPLY_BATCH_SMALL and bytes_of(batch) < BATCH_SMALL_BYTES:
+            if left == len(batch) or (len(batch) < APPLY_BATCH_SMALL and bytes_of(batch) < BATCH_SMALL_BYTES):
                 wait = self._poll_seconds if batch else max(wait, min(2 * wait, IDLE_POLL_SECONDS_MAX))
                 await pause(stop, wait)
 
-    async def _apply(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], tries_max: int) -> None:
+    async def _settle(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> int:
+        """Apply a batch, and return how many of its events stay where they wait, because somebody holds what they need.
+
+        That is waited for once. From then on only what is free is applied, until nothing is found held for a while: one
+        project's held users, or boards, must not keep the others waiting, and no event is to blame for them.
+        """
+        if time.monotonic() >= self._held_until:
+            try:
+                return await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
+            except LockHeld as fault:
+                self._meters.retries.inc()
+                log.warning("lane.held", lane=self._number, fault=repr(fault), events=len(batch))
+                self._held_until = time.monotonic() + HELD_SECONDS
+        async with hurried(conn):
+            left = await self._apply(conn, shard, batch, APPLY_TRIES_MAX, free=True)
+        if left:
+            self._held_until = time.monotonic() + HELD_SECONDS
+        return left
+
+    async def _apply(
+        self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], tries_max: int, *, free: bool = False
+    ) -> int:
         """Apply a batch; when the database refuses it, take it apart until the event at fault stands alone.
 
-        The whole batch is tried several times where that may help, its parts once: others wait behind them.
+        The whole batch is tried several times where that may help, its parts once: others wait behind them. What is held
+        raises LockHeld; where only what is `free` is wanted it is left, and how many events that were is returned.
         """
         for tries in range(1, tries_max + 1):
             started = time.perf_counter_ns()
             try:
-                return await self._apply_once(conn, shard, batch)
+                return await self._apply_once(conn, shard, batch, free)
+            except LockHeld:
+                if not free:
+                    raise
+                parts = projects_of(batch)
+                if len(parts) == 1:
+                    return len(batch)
+                return sum([await self._apply(conn, shard, part, 1, free=True) for part in parts])
             except Exception as fault:
                 remedy, refusal = classify(fault).remedy, fault
                 if conn.is_closed() or remedy is Remedy.WAIT:
@@ -94,16 +125,24 @@ class Lane:
                     await asyncio.sleep(backoff_seconds(tries))
         if len(batch) == 1:
             duration_us = (time.perf_counter_ns() - started) // 1000
-            return await self._failures.settle(conn, self._transport, batch[0], refusal, duration_us)
-        for part in parts_of(batch):
-            await self._apply(conn, shard, part, 1)
-        return None
+            try:
+                await self._failures.settle(conn, self._transport, batch[0], refusal, duration_us)
+            except LockHeld:
+                if not free:
+                    raise
+                return 1
+            return 0
+        return sum([await self._apply(conn, shard, part, 1, free=free) for part in parts_of(batch)])
 
-    async def _apply_once(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> None:
+    async def _apply_once(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], free: bool) -> int:
         started = time.perf_counter()
+        events = len(batch)
         async with conn.transaction():
-            locked = await users.lock(conn, {(e.project_id, e.user): None for e in batch})
-            taken = await self._transport.take(conn, batch, locked)
+            keys = {(e.project_id, e.user): None for e in batch}
+            locked = await users.lock(conn, keys, keys if free else ())
+            if len(locked) < len(keys):
+                batch = [e for e in batch if (e.project_id, e.user) in locked]
+            taken = await self._transport.take(conn, batch, locked) if batch else []
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
         self._transport.settled(batch)
         self._applier.committed(taken)
@@ -113,6 +152,15 @@ class Lane:
         self._meters.count(verdicts, self._applier.now())
         if self._tracer is not None:
             self._tracer.batch("apply", seconds, [verdict.event.traceparent for verdict in verdicts])
+        return events - len(batch)
+
+
+def projects_of(batch: Sequence[WaitingEvent]) -> list[Sequence[WaitingEvent]]:
+    """Return a batch as its projects."""
+    projects: dict[int, list[WaitingEvent]] = {}
+    for event in batch:
+        projects.setdefault(event.project_id, []).append(event)
+    return list(projects.values())
 
 
 def parts_of(batch: Sequence[WaitingEvent]) -> list[Sequence[WaitingEvent]]:
@@ -120,10 +168,8 @@ def parts_of(batch: Sequence[WaitingEvent]) -> list[Sequence[WaitingEvent]]:
 
     So a project whose events are refused costs the others in its batch one more transaction, not one for each of its events.
     """
-    projects: dict[int, list[WaitingEvent]] = {}
-    for event in batch:
-        projects.setdefault(event.project_id, []).append(event)
+    projects = projects_of(batch)
     if len(projects) > 1:
-        return list(projects.values())
+        return projects
     middle = len(batch) // 2
     return [batch[:middle], batch[middle:]]

@@ -16,6 +16,7 @@ from questline.model.limits import (
     APPLY_BATCH_SMALL,
     APPLY_TRIES_MAX,
     BATCH_SMALL_BYTES,
+    HELD_SECONDS,
     IDLE_POLL_SECONDS,
 )
 from questline.processing.apply import Applier, Verdict
@@ -25,7 +26,7 @@ from questline.processing.meters import LogMeters, ProcessingMeters
 from questline.processing.room import Waits
 from questline.store import boards, kafka_offsets, outbox, users
 from questline.store.faults import Remedy, classify
-from questline.store.pool import Connection, renew_plans
+from questline.store.pool import Connection, LockHeld, renew_plans
 from questline.telemetry.tracing import Tracer
 from questline.transport.kafka_slices import Slice
 from questline.transport.pauses import backoff_seconds, pause
@@ -68,11 +69,13 @@ class LogLane:
         self._meters = meters
         self._log_meters = reading.meters
         self._tracer = tracer
+        self._held_until = 0.0  # monotonic time, until which no user who is held is waited for
         self.alive_at = 0.0  # monotonic time of the last finished round
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a batch under way is finished. Infrastructure faults are waited out, for ever."""
-        await keep_connected("log_lane", self._dsn, self._work, stop, self._meters.retries.inc, lane=self._number)
+        retried = self._meters.retries.inc
+        await keep_connected("log_lane", self._dsn, self._work, stop, retried, gives_way=True, lane=self._number)
 
     async def _work(self, conn: Connection, stop: asyncio.Event) -> None:
         shard = await boards.claim_shard(conn)
@@ -102,20 +105,25 @@ class LogLane:
             await self._feed.applied(slices)
 
     async def _try(self, conn: Connection, shard: int, batch: Batch) -> None:
-        """Apply the batch; where the database refuses it, queue it for the ordinary lanes, which find the event at fault."""
+        """Apply the batch; where the database refuses it, queue it for the ordinary lanes, which find the event at fault.
+
+        Of users whom somebody holds it is queued as well, so that others do not wait for them.
+        """
         for tries in range(1, APPLY_TRIES_MAX + 1):
             try:
                 return await self._apply(conn, shard, batch)
             except OffsetsMoved:
                 raise
             except Exception as fault:
+                if isinstance(fault, LockHeld):
+                    self._held_until = time.monotonic() + HELD_SECONDS
                 remedy = classify(fault).remedy
                 if conn.is_closed() or remedy is Remedy.WAIT:
                     raise
                 self._meters.retries.inc()
                 told = {"fault": repr(fault), "tries": tries, "events": len(batch.events)}
                 log.warning("log_lane.batch_refused", lane=self._number, **told)
-                if remedy is Remedy.FINAL:
+                if remedy is Remedy.FINAL or (isinstance(fault, LockHeld) and tries > 1):
                     break
                 await asyncio.sleep(backoff_seconds(tries))
         async with conn.transaction():
@@ -130,7 +138,8 @@ class LogLane:
         async with conn.transaction():
             await self._advance(conn, batch)
             new = await self._intake.store(conn, batch)
-            locked = await users.lock(conn, batch.users(new))
+            free = batch.waiting_users(new) if time.monotonic() < self._held_until else ()
+            locked = await users.lock(conn, batch.users(new), free)
             due = await self._intake.queue_behind(conn, batch, new, locked)
             await self._intake.refuse(conn, batch, locked)
             if due:
@@ -165,10 +174,10 @@ def waits_until(reading: Reading | None) -> Waits:
     """Return what tells whether an event of a project may wait that was received before a time: in the queue, or in the log."""
     if reading is None:
         return outbox.waits_from_before
-    topic = reading.feed.topic
+    topic, partitions = reading.feed.topic, reading.feed.partitions
 
     async def waits(conn: Connection, project_id: int, at: datetime) -> bool:
-        if await kafka_offsets.waits_from_before(conn, topic, at):
+        if await kafka_offsets.waits_from_before(conn, topic, partitions, at):
             return True
         return await outbox.waits_from_before(conn, project_id, at)
 

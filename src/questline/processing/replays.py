@@ -4,8 +4,9 @@ counted in a metric that came after them (backfills.py).
 To reprocess, a user's whole history is folded anew: the events in question by the other version, all others by the version
 that decided them. What the former give by rules and milestones of streaks, less what they gave (compensations of earlier
 replays included), is sent to the user as one `$compensate` event under a key of the replay and the event, and the lanes
-apply that as they apply all others. A batch and how far the replay has come are one transaction, and the users of the batch
-are locked: a worker that dies leaves whole batches, and nothing is paid twice.
+apply that as they apply all others. A batch and how far the replay has come are one transaction: a worker that dies leaves
+whole batches, and nothing is paid twice. The users of the batch are locked before anything is sent, and were not while their
+histories were folded; what came in between is found then, and all of the batch folded once more.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from questline.model.hashing import user_hash
 from questline.model.limits import (
     REPLAY_BATCH_EVENTS,
     REPLAY_BATCH_USERS,
+    REPLAY_FOLDED_EVENTS,
     REPLAYS_CHECKED_SECONDS,
     SWEEP_BACKLOG_MAX,
 )
@@ -31,7 +33,7 @@ from questline.processing.apply import Clock
 from questline.processing.histories import Histories, is_asked_for
 from questline.processing.programs import ProgramCache
 from questline.processing.services import apart, keep_doing, stopped
-from questline.store import dead_letters, outbox, replays, system_events, users
+from questline.store import dead_letters, outbox, replays, system_events
 from questline.store.dead_letters import Filter
 from questline.store.pool import Connection, close, connect
 from questline.store.replays import Applied
@@ -134,17 +136,26 @@ async def _reprocess(conn: Connection, programs: ProgramCache, replay: Replay, *
         return nothing_more(replay)
     found = await replays.users_after(conn, replay, replay.after_user, REPLAY_BATCH_USERS)
     concerned = {id_: user for id_, user, has_events in found if has_events}
-    if lock and concerned:
-        await users.lock(conn, [(replay.project_id, user) for user in concerned.values()])
-    folding = _Folding(await Histories.of(conn, programs, replay, concerned))
-    if concerned:
-        await folding.histories.follow(conn, folding.fold, folding.leave_out)
+    folding, reached = await _folded(conn, programs, replay, concerned)
+    if lock and concerned and not await folding.histories.lock(conn, reached):
+        concerned = {id_: user for id_, user in concerned.items() if reached is None or id_ <= reached}
+        folding, _ = await _folded(conn, programs, replay, concerned)
     differences = await folding.differences(conn)
-    last = found[-1][0] if found else replay.after_user
-    over = len(found) < REPLAY_BATCH_USERS or folding.left <= 0
+    last = reached or (found[-1][0] if found else replay.after_user)
+    over = (reached is None and len(found) < REPLAY_BATCH_USERS) or folding.left <= 0
     follow_ups = [_follow_up(replay, one) for one in differences]
-    counts = (len(found), len(folding.given), len(differences))
+    counts = (sum(id_ <= last for id_, _, _ in found), len(folding.given), len(differences))
     return Step((replay.after_event, last), *counts, over, differences, follow_ups)
+
+
+async def _folded(
+    conn: Connection, programs: ProgramCache, replay: Replay, users: dict[int, str]
+) -> "tuple[_Folding, int | None]":
+    """Return the histories of users, folded, and the last of them if that are not all."""
+    folding = _Folding(await Histories.of(conn, programs, replay, users))
+    if not users:
+        return folding, None
+    return folding, await folding.histories.follow(conn, folding.fold, folding.leave_out, folding.is_full)
 
 
 class _Folding:
@@ -156,10 +167,16 @@ class _Folding:
         self._compensated: dict[UUID, dict[str, int]] = {}
         self.given: dict[UUID, dict[str, int]] = {}  # by events in question, under the other version
         self.left = histories.replay.events_max - histories.replay.events
+        self._folded = 0
+
+    def is_full(self) -> bool:
+        """Tell whether no further user should be begun."""
+        return self._folded >= REPLAY_FOLDED_EVENTS
 
     def fold(self, applied: Applied) -> None:
         """Fold the next event of a user."""
         event, histories = applied.event, self.histories
+        self._folded += 1
         if event.type == BACKFILL and self._is_counted(event):
             return
         chosen = self._is_chosen(applied)

@@ -71,9 +71,9 @@ async def note_current(conn: Connection, topic: str, offsets: Mapping[int, int],
     await conn.execute(SQL["note_current"], topic, list(offsets), list(offsets.values()), at)
 
 
-async def waits_from_before(conn: Connection, topic: str, at: datetime) -> bool:
-    """Tell whether a record that was written before a time may be waiting in the log."""
-    found: bool = await conn.fetchval(SQL["waits_from_before"], topic, at)
+async def waits_from_before(conn: Connection, topic: str, partitions: int, at: datetime) -> bool:
+    """Tell whether a record that was written before a time may be waiting in the log, which has so many partitions."""
+    found: bool = await conn.fetchval(SQL["waits_from_before"], topic, partitions, at)
     return found
 
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 import asyncpg
 from asyncpg import Connection, Pool
 
-from questline.model.limits import PLANS_KEPT_SECONDS, POOL_WAIT_SECONDS
+from questline.model.limits import LOCK_PROBE_MS, LOCK_WAIT_MS, PLANS_KEPT_SECONDS, POOL_WAIT_SECONDS
 from questline.store.arrays import use_arrays
 from questline.store.faults import TRANSIENT_FAULTS
 
 __all__ = [  # nobody else names the driver
-    "Connection", "OneConnection", "Pool", "close", "close_pool", "connect", "leave_tenant", "open_pool", "renew_plans",
-    "service_transaction", "tenant_transaction",
+    "Connection", "LockHeld", "OneConnection", "Pool", "close", "close_pool", "connect", "hurried", "leave_tenant",
+    "open_pool", "renew_plans", "service_transaction", "tenant_transaction",
 ]  # fmt: skip
 
 # Plans are made once for a statement: its arrays grow and shrink, and the index look-ups they drive stay right.
@@ -25,6 +25,8 @@ _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _COMMAND_SECONDS = 60.0
 _STANDBY_KEPT_SECONDS = 1.0  # those who only read would else connect anew each time
+
+LockHeld = asyncpg.LockNotAvailableError  # somebody held for longer than one waits what a statement was to lock
 
 
 class _Kept(Connection):
@@ -49,12 +51,16 @@ class _Kept(Connection):
             await self.execute("DISCARD PLANS")
 
 
-async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS) -> Connection:
-    """Open one connection that its owner keeps; raises what asyncpg raises when the server cannot be reached."""
+async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS, gives_way: bool = False) -> Connection:
+    """Open one connection that its owner keeps; raises what asyncpg raises when the server cannot be reached.
+
+    One that `gives_way` waits for a lock for LOCK_WAIT_MS at most, and then raises LockHeld: what serves many projects must
+    not stand still because something of one of them is held.
+    """
     conn: Connection = await asyncpg.connect(
         dsn,
         connection_class=_Kept,
-        server_settings=_SESSION,
+        server_settings=_SESSION | {"lock_timeout": str(LOCK_WAIT_MS)} if gives_way else _SESSION,
         statement_cache_size=_STATEMENTS_CACHED,
         max_cached_statement_lifetime=0,
         timeout=_CONNECT_SECONDS,
@@ -62,6 +68,17 @@ async def connect(dsn: str, *, command_seconds: float | None = _COMMAND_SECONDS)
     )
     await use_arrays(conn)
     return conn
+
+
+@asynccontextmanager
+async def hurried(conn: Connection) -> AsyncIterator[None]:
+    """Let a connection that gives way do so almost at once, to find out what is held; enter it between transactions."""
+    await conn.execute(f"SET lock_timeout = {LOCK_PROBE_MS}")
+    try:
+        yield
+    finally:
+        if not conn.is_closed():
+            await conn.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
 
 
 async def close(conn: Connection) -> None:

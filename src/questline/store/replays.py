@@ -125,6 +125,11 @@ async def history(conn: Connection, project_id: int, user_ids: Sequence[int]) ->
         yield Applied(user_id, version, reviewed, event)
 
 
+async def applied_of(conn: Connection, project_id: int, user_ids: Sequence[int]) -> dict[int, int]:
+    """Return how many events each user's history has, of those that have any."""
+    return dict(await conn.fetch(SQL["applied_of"], project_id, user_ids))
+
+
 async def given(
     conn: Connection, project_id: int, event_ids: Sequence[UUID], causes: Sequence[str]
 ) -> dict[UUID, dict[str, int]]:

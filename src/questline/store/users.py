@@ -17,18 +17,25 @@ SQL = statements("users")
 UserKey = tuple[int, str]  # project id, customer's user id
 
 
-async def lock(conn: Connection, keys: Collection[UserKey]) -> dict[UserKey, UserState]:
+async def lock(conn: Connection, keys: Collection[UserKey], free: Collection[UserKey] = ()) -> dict[UserKey, UserState]:
     """Lock the users until the transaction ends, creating those that do not exist, and return them without state.
 
     Locks are taken in the order of ids, so two callers with the same users wait for, and never block, each other. Raises
     LockNotAvailableError, after which all may be tried again at once, where users were created in between and are in use.
+
+    Those of them that are also in `free` are not waited for: who is held by somebody else is left out.
     """
-    users = await _lock(conn, SQL["lock"], keys)
+    if free:
+        users = await _lock(conn, SQL["lock_free"], [key for key in keys if key in free])
+        if firm := [key for key in keys if key not in free]:
+            users.update(await _lock(conn, SQL["lock"], firm))
+    else:
+        users = await _lock(conn, SQL["lock"], keys)
     missing = [key for key in keys if key not in users]
     if missing:
         rows = await conn.fetch(SQL["create"], [key[0] for key in missing], [key[1] for key in missing])
         users.update(_entry(row) for row in rows)
-        late = [key for key in missing if key not in users]
+        late = [key for key in missing if key not in users and key not in free]
         if late:  # somebody else created them between our two statements
             users.update(await _lock(conn, SQL["lock_late"], late))
     return users

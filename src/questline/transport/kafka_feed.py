@@ -79,6 +79,11 @@ class Feed:
         """The topic's name."""
         return self._topic.name
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        return self._topic.partitions
+
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop` is set."""
         while not stop.is_set():

@@ -1,6 +1,5 @@
 """POST /v1/events, /v1/events/track and /v1/events/batch."""
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,7 +41,7 @@ from questline.model.permissions import Scope as Permitted
 from questline.model.principal import KeyType, Principal
 from questline.model.rates import RouteClass
 from questline.model.reasons import NOT_STORED, REASONS, Reason
-from questline.processing import catch_up, commands
+from questline.processing import catch_up, commands, held
 from questline.processing.commands import CommandResult, Commands
 from questline.store.commands import PRUNED
 from questline.store.nonces import Replayed
@@ -247,7 +246,7 @@ class EventHandlers:
 
     async def _wait(self, send: Send, event: AcceptedEvent, seconds: float) -> None:
         result = await run_command(self._commands, event, seconds)
-        if result is None:  # accepted now: it is still under way, or waits with the others of a parked user
+        if result is None:  # accepted now: its time was up, or it waits with the others of its user
             await self._accept(send, event)
             return
         id_ = str(result.event_id)
@@ -273,14 +272,17 @@ async def run_command(
 ) -> CommandResult | None:
     """Run a command; raises problems for what stopped it.
 
-    With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked or behind.
+    With `seconds`, None: it took longer than that, or it can only be stored now, because its user is parked, behind or held.
+    Nothing of it is stored then, nor under way.
     """
     try:
         if seconds is None:
             result = await runner.run(event, act)
         else:
-            async with asyncio.timeout(seconds):
-                result = await runner.run(event, act)
+            waited = await runner.run_for(event, seconds)
+            if waited is None:
+                return None
+            result = waited
     except commands.Overloaded as error:
         raise overloaded() from error
     except Replayed:
@@ -295,7 +297,9 @@ async def run_command(
         if seconds is None:
             raise user_behind(error.retry_after_seconds) from error
         return None
-    except TimeoutError:
+    except held.UserHeld as error:
+        if seconds is None:
+            raise overloaded() from error
         return None
     if result.reused:
         raise _reused(str(result.event_id))

@@ -36,8 +36,9 @@ FROM unnest($2::integer[], $3::bigint[]) AS i (partition, next_offset)
 WHERE o.topic = $1 AND o.partition = i.partition AND o.next_offset = i.next_offset;
 
 -- name: waits_from_before
--- Whether a partition may hold a record, not taken in yet, that was written before a time. $1 topic, $2 the time.
-SELECT EXISTS (SELECT FROM kafka_offsets WHERE topic = $1 AND (current_at IS NULL OR current_at < $2));
+-- Whether a partition may hold a record, not taken in yet, that was written before a time; one that has no row was never read,
+-- and may. $1 topic, $2 how many partitions it has, $3 the time.
+SELECT count(*) < $2::integer FROM kafka_offsets WHERE topic = $1 AND partition < $2::integer AND current_at >= $3;
 
 -- name: oldest
 -- Since when what was written may wait; NULL where nobody knows. $1 topic.

@@ -88,6 +88,11 @@ LEFT JOIN reviews r ON r.project_id = d.project_id AND r.event_id = d.event_id
 WHERE d.project_id = $1 AND d.user_id = ANY($2::bigint[]) AND d.status = 'processed'
 ORDER BY d.user_id, d.event_id;
 
+-- name: applied_of
+-- How many events were applied to the users, of those with any. $1 project, $2 users.
+SELECT d.user_id, count(*) FROM decisions d
+WHERE d.project_id = $1 AND d.user_id = ANY($2::bigint[]) AND d.status = 'processed' GROUP BY d.user_id;
+
 -- name: given
 -- What events gave their users, by currency, for causes that begin so. $1 project, $2 events, $3 patterns of causes.
 SELECT t.event_id, t.currency, sum(CASE WHEN t.credit = 'user' THEN t.amount ELSE -t.amount END)::bigint

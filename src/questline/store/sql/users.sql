@@ -16,6 +16,14 @@ JOIN users u ON u.project_id = i.project_id AND u.external_id = i.external_id
 ORDER BY u.id
 FOR NO KEY UPDATE OF u NOWAIT;
 
+-- name: lock_free
+-- Lock users as above, as far as nobody else holds them: it waits for none, so their order does not matter.
+SELECT u.id, u.project_id, u.external_id, u.attributes, u.display_name, u.timezone, u.zone_history, u.blocked_at, u.parked
+FROM unnest($1::integer[], $2::text[]) AS i (project_id, external_id)
+JOIN users u ON u.project_id = i.project_id AND u.external_id = i.external_id
+ORDER BY u.id
+FOR NO KEY UPDATE OF u SKIP LOCKED;
+
 -- name: create
 -- Create users first seen in an event; those created by somebody else meanwhile are left out. $1 projects, $2 ids.
 INSERT INTO users (project_id, external_id)
