@@ -17,9 +17,8 @@ WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── signed events
 SIGNATURE_TOLERANCE_SECONDS = 300  # (setting) how old a signature may be, or how far ahead its sender's clock
-SIGNATURE_NONCE_CHARS_MAX = 256
 SIGNING_SECRET_CHARS_MIN = 16  # of a secret that the customer brings; one of ours has 32 random bytes
-SIGNING_SECRET_CHARS_MAX = 256
+SIGNING_SECRET_CHARS_MAX = SIGNATURE_NONCE_CHARS_MAX = 256
 SIGNING_OVERLAP_SECONDS_DEFAULT = 86_400  # a secret that was rotated out stays valid for so long
 SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 SIGNED_STREAM_BYTES_IN_MEMORY = 1024 * 1024  # of a signed stream, until its end is seen; the rest waits in a file
@@ -36,8 +35,7 @@ USER_TOKEN_LEEWAY_SECONDS = 30  # by which the clock of the server that made a t
 USER_TOKENS_REMEMBERED = 20_000  # verified once by a process, and looked up from then on
 USER_TOKEN_BYTES_MAX = 2_048
 USER_PASSWORD_CHARS_MIN = 8
-LOGIN_CHARS_MIN = 3
-LOGIN_CHARS_MAX = 254
+LOGIN_CHARS_MIN, LOGIN_CHARS_MAX = 3, 254
 REGISTRATIONS_PER_MINUTE = 5  # of an address
 USER_LOGINS_PER_MINUTE = 10  # of an address; passwords of one user are changed as often
 USER_SESSIONS_SWEPT_SECONDS = 300.0  # how often a worker forgets sessions that are over
@@ -202,6 +200,9 @@ LEAGUES_MAX = 20  # of a program
 LEAGUE_TIERS_MAX = 50
 LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
+ATTRIBUTES_MAX = 500  # of one user; each event of theirs reads all of them
+ATTRIBUTES_BYTES_MAX = 64 * 1024  # of their JSON
+DISPLAY_NAME_CHARS_MAX = 256
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
 QUESTS_MAX = 500
@@ -220,7 +221,6 @@ EVENT_SCHEMA_PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled
 SCHEMA_MESSAGE_CHARS_MAX = 500  # of a violation
 UPCAST_STEPS_MAX = 100  # of all versions of one type
 UPCAST_ITEMS_MAX = 1_000  # elements of lists that one step goes through
-
 SEEN_TYPES_AT_ONCE = 10_000  # types that a process counts between two writes
 SEEN_TYPES_WRITTEN_SECONDS = 5.0
 SEEN_TYPES_LISTED = 2_000  # of a project, about: whoever makes types of ids shall not fill the list
