@@ -154,6 +154,12 @@ LONG = "x" * 1000
         (b'{"type":"t","userId":"u\\u0000"}', "INVALID_ENVELOPE", "userId", "NUL"),
         (b'{"type":"t","userId":"u","source":"\\u0000"}', "INVALID_ENVELOPE", "source", "NUL"),
         (b'{"type":"t","userId":"u","eventId":"\\u0000"}', "INVALID_ENVELOPE", "eventId", "NUL"),
+        (
+            b'{"type":"$profile_update","userId":"u","traits":{"displayName":"\\u0000"}}',
+            "INVALID_ENVELOPE",
+            "payload",
+            "NUL",
+        ),
         (b'{"type":"t","userId":"u","eventId":""}', "INVALID_ENVELOPE", "eventId", "leave it out"),
         (b'{"type":"t","userId":"u","idempotencyKey":""}', "INVALID_ENVELOPE", "idempotencyKey", "leave it out"),
         (b'{"type":"t","userId":"u","payload":[]}', "INVALID_ENVELOPE", "payload", "must be an object"),

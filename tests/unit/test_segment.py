@@ -55,6 +55,7 @@ def test_each_kind_of_message_is_an_event(message: dict[str, Any], type_: str, p
         ({"type": "track", "event": "e", "properties": []}, "properties: must be an object"),
         ({"type": "track", "event": "e", "context": 1}, "context: must be an object"), ({"type": "group"}, "groupId: is missing"),
         ({"type": "alias"}, "previousId: is missing"), ({"type": "alias", "previousId": "x", "userId": ""}, "userId: is missing"),
+        ({"type": "identify", "traits": {"a": [{"b\0": 1}]}}, "payload: of a profile must not hold a NUL"),
         ({"type": "track", "event": "e", "anonymousId": 7}, "anonymousId: must be text"),
         ({"type": "track", "event": "e", "anonymousId": "x\0"}, "anonymousId: must have"),
         ({"type": "track", "event": "e", "userId": None, "anonymousId": "x" * 300}, "userId: is longer"),

@@ -31,6 +31,7 @@ from questline.model.limits import (
     SHORT_TEXT_CHARS_MAX,
     USER_ID_CHARS_MAX,
 )
+from questline.model.nul import holds_nul, may_hold_nul
 from questline.model.principal import DedupeStrategy, Project
 from questline.model.reasons import Reason
 
@@ -95,6 +96,7 @@ class Invalid(Exception):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
@@ -353,7 +355,7 @@ def _text(field: str, value: Any, chars_max: int) -> str | None:
 
 
 def _check_texts(event: AcceptedEvent) -> None:
-    """Refuse NUL characters outside the payload: PostgreSQL holds none in a text."""
+    """Refuse NUL characters outside the payload, and in one that becomes a profile: PostgreSQL holds none in a text."""
     for field, text in (
         ("type", event.type), ("userId", event.user), ("eventId", event.external_id), ("source", event.source),
         ("idempotencyKey", event.idempotency_key), ("schemaVersion", event.schema_version),
@@ -362,6 +364,8 @@ def _check_texts(event: AcceptedEvent) -> None:
     ):  # fmt: skip
         if text is not None and "\0" in text:
             raise Invalid(field, "must not hold a NUL character")
+    if event.type == PROFILE_UPDATE and may_hold_nul(event.payload) and holds_nul(_decode_any(event.payload)):
+        raise Invalid("payload", "of a profile must not hold a NUL character")
 
 
 def _check_depth(envelope: Envelope) -> None:
