@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from questline.model.audit import Act
-from questline.model.event import AcceptedEvent
+from questline.model.event import AcceptedEvent, size_of
 from questline.model.event import waiting as waiting_event
 from questline.model.limits import (
     APPLY_TRIES_MAX,
@@ -133,7 +133,7 @@ class Commands:
         self._meters = meters
         self._tracer = tracer
         self._queue: Gathering[Waiting] = Gathering(
-            lambda waiting: len(waiting[0].payload),
+            lambda waiting: size_of(waiting[0]),
             least=COMMAND_GROUP_MIN,
             most=COMMAND_GROUP_MAX,
             bytes_most=COMMAND_GROUP_BYTES_MAX,

@@ -19,7 +19,7 @@ from questline.api.idempotency import request_key
 from questline.api.problems import Problem, of_reason
 from questline.ingest import segment
 from questline.ingest.anonymous import Visitors
-from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED
+from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED, SEGMENT_CONTEXT_BYTES_MAX
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import Reason
 
@@ -48,7 +48,7 @@ class TrackedBatch(msgspec.Struct, frozen=True, rename="camel"):
 class _Batch(msgspec.Struct, rename="camel"):
     batch: list[msgspec.Raw]
     sent_at: Any = None
-    context: Any = None
+    context: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Signed(msgspec.Struct, rename="camel"):
@@ -100,7 +100,7 @@ class SegmentHandlers:
                 raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
             if batch.batch:
                 await self._events.take(principal, scope, len(batch.batch))
-            form = partial(segment.read, None, batch.sent_at, batch.context)
+            form = partial(segment.read, None, batch.sent_at, _context_of(batch))
             given, key = correlation.given(scope["headers"]), request_key(scope["headers"])
             items = await self._items.read(principal, batch.batch, given, form, key)
             results = await self._items.store(items, partial(self._visitors.accept, believed=_is_believed(principal)))
@@ -146,12 +146,24 @@ def _is_believed(principal: Principal) -> bool:
 
 def _batch_of(body: bytes) -> _Batch:
     try:
-        batch = _decode_batch(body)
+        return _decode_batch(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "invalid-request", f"the body is no batch: {error}") from error
-    if batch.context is not None and not isinstance(batch.context, dict):
+
+
+def _context_of(batch: _Batch) -> dict[str, Any] | None:
+    """Return the context that all messages of a batch have: it is bounded, because each of them is stored with it."""
+    limit = min(SEGMENT_CONTEXT_BYTES_MAX, REQUEST_BODY_BYTES_MAX // max(len(batch.batch), 1))
+    if len(bytes(batch.context)) > limit:
+        detail = f"the context of a batch of {len(batch.batch)} messages may have {limit} bytes"
+        raise Problem(413, "payload-too-large", detail, limit=limit)
+    try:
+        context = msgspec.json.decode(batch.context)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "invalid-request", f"the body is no batch: {error}") from error
+    if context is not None and not isinstance(context, dict):
         raise Problem(400, "invalid-request", "the batch's context must be an object")
-    return batch
+    return context
 
 
 def _tell(problem: Problem) -> None:
