@@ -4,8 +4,9 @@
 EVENT_BYTES_MAX = 256 * 1024  # (setting) one event; a larger fact belongs in the customer's own storage
 BATCH_EVENTS_MAX = 1_000  # (setting) items in one POST /v1/events/batch
 STREAM_BYTES_MAX = 128 * 1024 * 1024  # (setting) one body on /v1/ingest/stream, before decompression is counted too
-COMMAND_BODY_BYTES_MAX = 64 * 1024  # one command
+COMMAND_BODY_BYTES_MAX = PUBLIC_BODY_BYTES_MAX = SMALL_BODY_BYTES = 64 * 1024  # a command; a login and the like
 REQUEST_BODY_BYTES_MAX = 8 * 1024 * 1024  # any other body
+STRANGERS_BODIES_BYTES_MAX = 64 * 1024 * 1024  # of larger bodies read together before it is known whose they are
 PROGRAM_BYTES_MAX = 1024 * 1024  # one program document
 USER_ID_CHARS_MAX = 256
 EVENT_TYPE_CHARS_MAX = 128
@@ -20,7 +21,6 @@ SIGNATURE_TOLERANCE_SECONDS = 300  # (setting) how old a signature may be, or ho
 SIGNING_SECRET_CHARS_MIN = 16  # of a secret that the customer brings; one of ours has 32 random bytes
 SIGNING_SECRET_CHARS_MAX = SIGNATURE_NONCE_CHARS_MAX = 256
 SIGNING_OVERLAP_SECONDS_DEFAULT = 86_400  # a secret that was rotated out stays valid for so long
-SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 SIGNED_STREAM_BYTES_IN_MEMORY = 1024 * 1024  # of a signed stream, until its end is seen; the rest waits in a file
 NONCE_MARGIN_SECONDS = 60  # a nonce is kept so much longer than its signature holds, for clocks that differ
 NONCES_SWEPT_SECONDS = 30.0  # how often a worker forgets nonces whose signatures are over
@@ -200,8 +200,7 @@ LEAGUES_MAX = 20  # of a program
 LEAGUE_TIERS_MAX = 50
 LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
-ATTRIBUTES_MAX = 500  # of one user; each event of theirs reads all of them
-ATTRIBUTES_BYTES_MAX = 64 * 1024  # of their JSON
+ATTRIBUTES_MAX, ATTRIBUTES_BYTES_MAX = 500, 64 * 1024  # of one user, and of their JSON; each event of theirs reads all
 DISPLAY_NAME_CHARS_MAX = 256
 ZONE_CHANGES_MAX = 32  # of one user's zone history; older ones are taken as the oldest kept
 RULES_MAX = 5_000
@@ -282,7 +281,7 @@ PASSWORDS_AT_ONCE = 2  # checked by one process; each takes 64 MiB and some 50 m
 MEMBER_REQUESTS_PER_MINUTE = 600  # of one member, to organizations; in projects the limits of keys hold
 LOGINS_PER_MINUTE = 10  # of one address, and for one email
 KEY_OVERLAP_SECONDS = 86_400  # a rotated key lives on for so long, unless its rotation says otherwise
-KEY_OVERLAP_SECONDS_MAX = 30 * 86_400
+KEY_OVERLAP_SECONDS_MAX = SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 ADMIN_TOKEN_CHARS_MIN = 16  # a shorter one could be guessed
 OPERATOR_REQUESTS_PER_MINUTE = 120  # of one address, with a right token or a wrong one
 LISTEN_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked so often whether it lives

@@ -12,7 +12,7 @@ import msgspec
 from questline.api import correlation
 from questline.api.asgi import Receive, Scope, Send
 from questline.api.auth import key_of
-from questline.api.hot.body import read_body
+from questline.api.hot.body import Rooms, read_body
 from questline.api.hot.events import EventHandlers, Handler, respond
 from questline.api.hot.items import ItemResult, Items
 from questline.api.idempotency import request_key
@@ -62,10 +62,13 @@ _decode_key = msgspec.json.Decoder(_Signed).decode
 class SegmentHandlers:
     """The handlers of one process, over what the ingest handlers share."""
 
-    def __init__(self, events: EventHandlers, items: Items, visitors: Visitors, batch_events_max: int) -> None:
+    def __init__(
+        self, events: EventHandlers, items: Items, visitors: Visitors, batch_events_max: int, rooms: Rooms
+    ) -> None:
         self._events = events
         self._items = items
         self._visitors = visitors
+        self._rooms = rooms
         self._batch_events_max = batch_events_max
         self.routes: dict[str, Handler] = {f"/{kind}": partial(self._one, kind) for kind in segment.KINDS}
         self.routes[BATCH_PATH] = self._batch
@@ -119,7 +122,7 @@ class SegmentHandlers:
         """Return who sends, and the body, its signature verified; the key may be in it."""
         if key_of(scope["headers"]) is not None:
             principal = await self._events.authenticate(scope, tokens=tokens)
-            body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX)
+            body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX, self._rooms.known)
         else:
             principal, body = await self._receive_keyed(scope, receive, tokens)
         await self._events.check_signature(principal, scope, body)
@@ -127,7 +130,7 @@ class SegmentHandlers:
 
     async def _receive_keyed(self, scope: Scope, receive: Receive, tokens: int) -> tuple[Principal, bytes]:
         """Return who sends by the key in the body."""
-        body = await read_body(scope, receive, SEGMENT_BODY_BYTES_UNSIGNED)
+        body = await read_body(scope, receive, SEGMENT_BODY_BYTES_UNSIGNED, self._rooms.strangers)
         try:
             key = _decode_key(body).write_key
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
