@@ -174,6 +174,8 @@ async def _unpacked_chunks(scope: Scope, messages: AsyncIterator[Message | None]
                 if unpacked > limit:
                     raise too_large(limit)
                 yield piece
+                if len(piece) == _PIECE_BYTES:  # there is more to unpack, and others wait
+                    await asyncio.sleep(0)
         if not message.get("more_body"):
             if unpack is not None and not unpack.complete:
                 raise Problem(400, "invalid-request", "the gzip body ends too early")

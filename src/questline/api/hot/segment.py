@@ -13,6 +13,7 @@ from questline.api import correlation
 from questline.api.asgi import Receive, Scope, Send
 from questline.api.auth import key_of
 from questline.api.hot.body import Rooms, read_body
+from questline.api.hot.counting import check_count, too_many
 from questline.api.hot.events import EventHandlers, Handler, respond
 from questline.api.hot.items import ItemResult, Items
 from questline.api.idempotency import request_key
@@ -97,10 +98,10 @@ class SegmentHandlers:
         """Accept many messages: 200 with a result for each, in order; one bad message stops no other."""
         try:
             principal, body = await self._receive(scope, receive, tokens=0)
+            check_count(body, self._batch_events_max, "messages")
             batch = _batch_of(body)
             if len(batch.batch) > self._batch_events_max:
-                detail = f"a batch may hold {self._batch_events_max} messages; this one has {len(batch.batch)}"
-                raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
+                raise too_many(self._batch_events_max, len(batch.batch), "messages")
             if batch.batch:
                 await self._events.take(principal, scope, len(batch.batch))
             form = partial(segment.read, None, batch.sent_at, _context_of(batch))
