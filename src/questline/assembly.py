@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from questline.api.addresses import Addresses
 from questline.api.app import build
 from questline.api.auth import Find, KeyRing
-from questline.api.hot.body import Room
+from questline.api.hot.body import Room, Rooms
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers
 from questline.api.hot.items import Items
@@ -53,6 +53,7 @@ from questline.model.limits import (
     REQUEST_BODY_BYTES_MAX,
     SHUTDOWN_SECONDS_MAX,
     START_SECONDS_MAX,
+    STRANGERS_BODIES_BYTES_MAX,
 )
 from questline.processing.commands import Commands
 from questline.processing.event_types import EventTypes
@@ -113,7 +114,7 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
     rates = _rates(settings, counted["callers"], counted["strangers"], addresses)
     tokens, passwords = build_tokens(settings), Passwords()
     ring, listener = _ring(settings, pool, shared, rates, tokens)
-    normaliser = Normaliser(ids.new, now, settings.event_future_seconds)
+    normaliser = Normaliser(ids.new, now, settings.event_future_seconds, settings.event_bytes_max)
     sealer = build_sealer(settings)
     lifetimes = Lifetimes(settings.user_token_seconds, settings.user_session_seconds)
     services = Services(
@@ -124,10 +125,11 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         None if copied is None else copied.ranks,
     )  # fmt: skip
     rest = cast(App, build(services))  # Litestar types ASGI more narrowly than it is
+    rooms = Rooms(Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)), Room(STRANGERS_BODIES_BYTES_MAX))
     items = Items(normaliser, acceptor, settings.event_bytes_max)
     events = EventHandlers(
         ring, rates, normaliser, acceptor, items, commands, Signatures(sealer, now, settings.signature_tolerance_seconds),
-        settings.event_bytes_max, settings.batch_events_max, Room(max(settings.accept_queue_bytes, REQUEST_BODY_BYTES_MAX)),
+        settings.event_bytes_max, settings.batch_events_max, rooms.known,
     )  # fmt: skip
     stream = StreamHandler(events, items, rates, settings.event_bytes_max, settings.stream_bytes_max)
     acceptor.start()
@@ -146,14 +148,10 @@ async def running_api(settings: Settings, clock: Callable[[], float] = time.mono
         beside.append(asyncio.create_task(_watch_backlog(acceptor, pool, settings.backlog_events_max)))
     try:
         router = HotRouter(
-            rest,
-            events,
-            stream,
-            SpendHandler(events, normaliser, commands),
-            CommandHandlers(events, normaliser, commands),
-            rates,
-            SegmentHandlers(events, items, Visitors(pool, acceptor, now), settings.batch_events_max),
-        )
+            rest, events, stream, SpendHandler(events, normaliser, commands), CommandHandlers(events, normaliser, commands),
+            rates, SegmentHandlers(events, items, Visitors(pool, acceptor, now), settings.batch_events_max, rooms),
+            rooms.strangers,
+        )  # fmt: skip
         yield router if tracer is None else Traced(router, tracer)
     finally:
         for task in beside:

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from conftest_api import PROGRAM, App, Instance
 
+from questline.api.hot import stream
 from questline.ingest.envelope import Normaliser
 from questline.model.event import AcceptedEvent, Nonce
-from questline.model.limits import ACCEPT_LANE_EVENTS_MIN, STREAM_GROUP_EVENTS
+from questline.model.limits import ACCEPT_LANE_EVENTS_MIN, STREAM_GROUP_EVENTS, STREAM_REJECTED_MAX
 from questline.model.principal import Project
 from questline.store import accept, commands, logged
 from questline.store.ids import EventIds
@@ -317,3 +318,40 @@ async def test_a_publishable_key_sends_behaviour_and_nothing_that_pays_out(quest
     assert (good.status_code, bad.status_code, bad.json()["code"]) == (202, 403, "untrusted-event-type")
     assert (batch.json()["accepted"], batch.json()["results"][0]["reason"]) == (1, "UNTRUSTED_EVENT_TYPE")
     assert (await app.get("/v1/program", key=key)).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/v1/events/batch", "/v1/events/track", "/v1/batch"])
+async def test_a_batch_of_millions_of_items_is_refused(questline: Instance, path: str) -> None:
+    app = await questline.app()
+    items = b"[" + b"0," * 2_000_000 + b"0]"
+    body = gzip.compress(b'{"batch":' + items + b"}")
+    answer = await app.post(path, content=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (413, "batch-too-large", 1_000)
+    assert "has more" in answer.json()["detail"]
+
+
+async def test_a_stream_of_what_are_no_events_stops_and_says_where_to_go_on(questline: Instance) -> None:
+    app = await questline.app()
+    first = '{"type": "t", "userId": "u", "eventId": "first"}\n'
+    body = gzip.compress((first + "0\n" * 1_000_000).encode())
+    answer = await app.post("/v1/ingest/stream", content=body, headers={"Content-Encoding": "gzip"})
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["limit"]) == (422, "too-many-rejected", STREAM_REJECTED_MAX)
+    assert told["summary"] == {"accepted": 1, "duplicate": 0, "rejected": told["lines"] - 1}
+    assert STREAM_REJECTED_MAX < told["lines"] <= STREAM_REJECTED_MAX + 4 * STREAM_GROUP_EVENTS
+    assert [r["line"] for r in told["results"]] == list(range(1, told["lines"] + 1))
+    assert len(answer.content) < 20_000_000
+
+
+async def test_a_stream_stops_where_its_results_are_more_than_an_answer_holds(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "STREAM_RESULT_BYTES_MAX", 1_000_000)
+    app = await questline.app()
+    lines = [json.dumps({"type": "t", "userId": "u", "eventId": str(n % 5)}) + "\n" for n in range(40_000)]
+    answer = await app.post("/v1/ingest/stream", content="".join(lines))
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (413, "too-many-results")
+    assert 5_000 < told["lines"] < 30_000
+    rest = await app.post("/v1/ingest/stream?results=errors", content="".join(lines[told["lines"] :]))
+    assert json.loads(rest.text)["summary"] == {"accepted": 0, "duplicate": 40_000 - told["lines"], "rejected": 0}

@@ -30,14 +30,20 @@ async def serving(database: Any, **settings: Any) -> AsyncIterator[App]:
             await owner.close()
 
 
+def event_of(number: int, large: dict[str, Any]) -> dict[str, Any]:
+    (field,) = large
+    return {"type": f"big {field}", "userId": "ada", "eventId": f"{field} {number}", **large}
+
+
 async def statuses(answers: list[httpx.Response]) -> dict[int, int]:
     turned_away = [a for a in answers if a.status_code == 503]
     assert {(a.json()["code"], a.headers["retry-after"]) for a in turned_away} <= {("overloaded", "1")}
     return {code: sum(a.status_code == code for a in answers) for code in (202, 503)}
 
 
+@pytest.mark.parametrize("field", ["payload", "context"])
 async def test_what_waits_for_a_locked_table_is_bounded_in_bytes_and_what_is_turned_away_was_not_stored(
-    database: Any,
+    database: Any, field: str
 ) -> None:
     async with serving(database, accept_queue_bytes=QUEUE_BYTES) as app:
         await app.send("warm", "ada")
@@ -45,8 +51,8 @@ async def test_what_waits_for_a_locked_table_is_bounded_in_bytes_and_what_is_tur
         lock = owner.transaction()
         await lock.start()
         await owner.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
-        payload = {"text": "x" * EVENT_BYTES}
-        sent = [asyncio.create_task(app.send("big", "ada", payload, eventId=str(n))) for n in range(80)]
+        large = {field: {"text": "x" * EVENT_BYTES}}
+        sent = [asyncio.create_task(app.post("/v1/events", json=event_of(n, large))) for n in range(80)]
 
         async def some_turned_away() -> bool:
             return sum(task.done() for task in sent) >= 20
@@ -54,14 +60,14 @@ async def test_what_waits_for_a_locked_table_is_bounded_in_bytes_and_what_is_tur
         await until(some_turned_away)
         await lock.rollback()
         counted = await statuses(await asyncio.gather(*sent))
-        stored = await owner.fetchval("SELECT count(*) FROM events WHERE type = 'big'")
+        stored = await owner.fetchval("SELECT count(*) FROM events WHERE type = $1", f"big {field}")
         assert stored == counted[202]
         assert 10 <= counted[202] <= 60  # the queue, and two groups of 2 MiB that wait for the lock
         for task in sent:
             number = sent.index(task)
             if task.result().status_code == 503:  # who obeys loses nothing
-                assert (await app.send("big", "ada", payload, eventId=str(number))).status_code == 202
-        assert await owner.fetchval("SELECT count(*) FROM events WHERE type = 'big'") == 80
+                assert (await app.post("/v1/events", json=event_of(number, large))).status_code == 202
+        assert await owner.fetchval("SELECT count(*) FROM events WHERE type = $1", f"big {field}") == 80
 
 
 async def test_a_request_waits_for_a_bounded_time_when_the_store_does_not_answer(

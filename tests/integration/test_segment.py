@@ -14,6 +14,7 @@ from conftest_served import NODE, losing, node, served
 from segment.analytics import Client
 
 from questline.assembly import running_api
+from questline.model.limits import SEGMENT_CONTEXT_BYTES_MAX
 from questline.model.rates import RateLimits
 from questline.settings import Settings
 
@@ -308,3 +309,29 @@ async def test_a_visitor_of_one_project_is_nobody_in_another(questline: Instance
     await questline.drain()
     assert await other.balance("ada", "coins") == 4
     assert (await mine.get("/v1/users/ada/profile")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("messages", "context", "status"),
+    [
+        (200, {"app": "x" * 8_000}, 200),
+        (2, {"app": "x" * (SEGMENT_CONTEXT_BYTES_MAX - 11)}, 200),
+        (2, {"app": "x" * SEGMENT_CONTEXT_BYTES_MAX}, 413),
+        (1_000, {"app": "x" * 9_000}, 413),
+        (0, {"app": "x" * SEGMENT_CONTEXT_BYTES_MAX}, 413),
+    ],
+)
+async def test_a_batchs_context_is_bounded_because_each_message_is_stored_with_it(
+    questline: Instance, messages: int, context: dict[str, Any], status: int
+) -> None:
+    app = await questline.app()
+    batch = [{"type": "track", "event": "x", "userId": f"u{n}"} for n in range(messages)]
+    packed = gzip.compress(json.dumps({"batch": batch, "context": context}).encode())
+    answer = await app.post("/v1/batch", content=packed, headers={"content-encoding": "gzip"})
+    assert answer.status_code == status, answer.text
+    if status == 413:
+        assert (answer.json()["code"], "bytes" in answer.json()["message"]) == ("payload-too-large", True)
+    stored = await questline.owner.fetchval(
+        "SELECT count(*) FROM events JOIN projects p ON p.id = project_id WHERE p.app_id = $1", app.app_id
+    )
+    assert stored == (messages if status == 200 else 0)

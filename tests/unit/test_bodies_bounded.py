@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from questline.api.asgi import Receive
-from questline.api.hot.body import Disconnected, chunks_of, read_body
+from questline.api.hot.body import Disconnected, Room, chunks_of, counted, read_body
 from questline.api.problems import Problem
+from questline.model.limits import SMALL_BODY_BYTES
 
 LIMIT = 100_000
 GZIP = [(b"content-encoding", b"gzip")]
@@ -98,3 +99,55 @@ async def test_a_client_that_goes_away_is_no_error_of_its_body() -> None:
     receive, _ = receiving(b"x", ends=False)
     with pytest.raises(Disconnected):
         await read_body(scope(), receive, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "headers"),
+    [
+        ([b"x" * 10_000] * 9, []),
+        ([b"x" * 10_000] * 9, [(b"content-length", b"90000")]),
+        ([gzip.compress(b"x" * 90_000)], GZIP),
+    ],
+    ids=["in pieces", "in pieces of a known length", "packed"],
+)
+async def test_a_body_takes_room_as_it_comes_and_gives_it_back_once_it_is_whole(
+    chunks: list[bytes], headers: list[tuple[bytes, bytes]]
+) -> None:
+    needed = 90_000 - SMALL_BODY_BYTES
+    room = Room(needed)
+    receive, _ = receiving(*chunks)
+    assert len(await read_body(scope(headers), receive, LIMIT, room)) == 90_000
+    assert room.left == needed
+    receive, calls = receiving(*chunks)
+    small = Room(needed - 1)
+    with pytest.raises(Problem) as caught:
+        await read_body(scope(headers), receive, LIMIT, small)
+    assert (caught.value.status, caught.value.code, len(calls)) == (
+        503,
+        "overloaded",
+        len(chunks),
+    )  # all was let pass by
+    assert small.left == needed - 1
+
+
+async def test_a_small_body_needs_no_room() -> None:
+    receive, _ = receiving(b"x" * 1_000, b"x" * (SMALL_BODY_BYTES - 1_000))
+    assert len(await read_body(scope(), receive, LIMIT, Room(0))) == SMALL_BODY_BYTES
+
+
+async def test_requests_share_a_room_for_as_long_as_they_hold_their_bodies() -> None:
+    room = Room(10_000)
+    pieces = [receiving(b"x" * SMALL_BODY_BYTES, b"x" * 6_000)[0] for _ in range(3)]
+    with room.share() as first:
+        one = counted(pieces[0], first)
+        assert [len((await one())["body"]) for _ in range(2)] == [SMALL_BODY_BYTES, 6_000]
+        with room.share() as second:
+            other = counted(pieces[1], second)
+            await other()
+            with pytest.raises(Problem) as caught:
+                await other()
+            assert caught.value.status == 503
+    with room.share() as third:
+        another = counted(pieces[2], third)
+        assert [len((await another())["body"]) for _ in range(2)] == [SMALL_BODY_BYTES, 6_000]
+    assert room.left == 10_000

@@ -12,9 +12,9 @@ from questline.transport.carried import Unreadable, events_of, messages_of
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 
 
-def event(seq: int, partition: int = 0, payload: str = "{}") -> WaitingEvent:
+def event(seq: int, partition: int = 0, payload: str = "{}", context: str = '{"ip":"::1"}') -> WaitingEvent:
     return WaitingEvent(
-        UUID(int=seq), 7, "task", "üser", payload, AT, AT, None, "2", -5 - seq, partition, seq, '{"ip":"::1"}', None, "00-1-2-00"
+        UUID(int=seq), 7, "task", "üser", payload, AT, AT, None, "2", -5 - seq, partition, seq, context, None, "00-1-2-00"
     )  # fmt: skip
 
 
@@ -46,7 +46,8 @@ def test_a_message_holds_events_of_one_partition_in_their_order_and_not_too_many
     ],
 )
 def test_large_events_part_a_message(sizes: tuple[int, ...], messages: int) -> None:
-    assert len(messages_of(event(n, payload="x" * size) for n, size in enumerate(sizes))) == messages
+    assert len(messages_of(event(n, payload="x" * size, context="") for n, size in enumerate(sizes))) == messages
+    assert len(messages_of(event(n, payload="", context="x" * size) for n, size in enumerate(sizes))) == messages
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{}", b"[]", b"\x91\x91\x01", messages_of([event(1)])[0].body()[:-1]])

@@ -14,7 +14,7 @@ from scenario import COINS, START, XP, Scenario, paid
 
 from questline.engine.decide import decide
 from questline.model.event import Event
-from questline.model.limits import AMOUNT_MAX
+from questline.model.limits import AMOUNT_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, DISPLAY_NAME_CHARS_MAX
 from questline.model.reasons import Reason
 
 
@@ -324,6 +324,59 @@ def test_a_profile_update_refuses_what_is_no_zone(zone: Any) -> None:
     scenario = Scenario(rule(), timezone="Asia/Tokyo")
     decision = scenario.play(0, "$profile_update", timezone=zone)
     assert (decision.reason, scenario.state.timezone) == (Reason.INVALID_COMMAND, "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("update", "reason"),
+    [
+        ({"displayName": "a\0b"}, Reason.INVALID_COMMAND),
+        ({"timezone": "UT\0C"}, Reason.INVALID_COMMAND),
+        ({"attributes": {"x": "a\0b"}}, Reason.INVALID_COMMAND),
+        ({"attributes": {"x\0": None}}, Reason.INVALID_COMMAND),
+        ({"attributes": {"x": {"y": [{"z\0": 1}]}}}, Reason.INVALID_COMMAND),
+        ({"attributes": {"x": "\\u0000"}}, Reason.PROCESSED),  # six characters, none of them NUL
+        ({"displayName": "x" * DISPLAY_NAME_CHARS_MAX}, Reason.PROCESSED),
+        ({"displayName": "x" * (DISPLAY_NAME_CHARS_MAX + 1)}, Reason.LIMIT_REACHED),
+        ({"attributes": {f"a{n}": n for n in range(ATTRIBUTES_MAX)}}, Reason.PROCESSED),
+        ({"attributes": {f"a{n}": n for n in range(ATTRIBUTES_MAX + 1)}}, Reason.LIMIT_REACHED),
+        ({"attributes": {f"a{n}": None for n in range(ATTRIBUTES_MAX + 1)}}, Reason.PROCESSED),
+        ({"attributes": {"x": "é" * (ATTRIBUTES_BYTES_MAX // 2 - 4)}}, Reason.PROCESSED),
+        ({"attributes": {"x": "é" * (ATTRIBUTES_BYTES_MAX // 2 - 3)}}, Reason.LIMIT_REACHED),
+    ],
+)
+def test_a_profile_holds_no_nul_and_no_more_than_its_bounds(update: dict[str, Any], reason: Reason) -> None:
+    scenario = Scenario(rule())
+    decision = scenario.play(0, "$profile_update", **update)
+    assert (decision.reason, decision.profile is None) == (reason, reason is not Reason.PROCESSED)
+
+
+def test_attributes_are_bounded_over_all_updates() -> None:
+    scenario = Scenario(rule())
+    for n in range(ATTRIBUTES_MAX):
+        assert scenario.play(n, "$profile_update", attributes={f"a{n}": n}).reason is Reason.PROCESSED
+    told = [
+        scenario.play(1_000, "$profile_update", attributes=attributes).reason
+        for attributes in ({"new": 1}, {"a1": 2}, {"new": 1, "a1": None})
+    ]
+    assert told == [Reason.LIMIT_REACHED, Reason.PROCESSED, Reason.PROCESSED]
+
+
+def test_who_has_more_attributes_than_the_bounds_from_before_may_change_them_but_not_add_to_them() -> None:
+    scenario = Scenario(rule())
+    scenario.state.attributes = {f"a{n}": "x" * 300 for n in range(2 * ATTRIBUTES_MAX)}
+    scenario.state.display_name = "x" * 1_000
+    told = [
+        scenario.play(n, "$profile_update", **update).reason
+        for n, update in enumerate((
+            {"attributes": {"new": 1}},
+            {"attributes": {"a1": "x" * 301}},
+            {"attributes": {"a1": "y" * 300}},
+            {"attributes": {"a1": None}, "displayName": "x" * 1_000},
+            {"displayName": "y" * 1_000},
+        ))
+    ]  # fmt: skip
+    limited, done = Reason.LIMIT_REACHED, Reason.PROCESSED
+    assert told == [limited, limited, done, done, limited]
 
 
 def test_a_late_change_of_zone_that_joins_two_runs_pays_their_milestone_once() -> None:

@@ -17,7 +17,14 @@ from questline.model.hashing import (
     intent_hash,
     public_hash,
 )
-from questline.model.limits import KEY_CHARS_MAX, PAYLOAD_DEPTH_MAX, SHORT_TEXT_CHARS_MAX, USER_ID_CHARS_MAX
+from questline.model.limits import (
+    COMMAND_BODY_BYTES_MAX,
+    EVENT_BYTES_MAX,
+    KEY_CHARS_MAX,
+    PAYLOAD_DEPTH_MAX,
+    SHORT_TEXT_CHARS_MAX,
+    USER_ID_CHARS_MAX,
+)
 from questline.model.principal import DedupeStrategy, Project
 from questline.model.reasons import Reason
 
@@ -128,6 +135,39 @@ def test_brackets_within_texts_are_no_depth(normaliser: Normaliser) -> None:
     assert json.loads(accepted(normaliser, {"payload": {"a": "[{" * 100}}).payload) == {"a": "[{" * 100}
 
 
+@pytest.mark.parametrize(
+    ("fields", "fits"),
+    [
+        ({"payload": {"a": "x" * (EVENT_BYTES_MAX - 8)}}, True),
+        ({"payload": {"a": "x" * (EVENT_BYTES_MAX - 7)}}, False),
+        ({"payload": {"a": "é" * (EVENT_BYTES_MAX // 2)}}, False),
+        ({"payload": {"a": "x" * 200_000}, "context": {"b": "x" * 60_000}}, True),
+        ({"payload": {"a": "x" * 200_000}, "context": {"b": "x" * 63_000}}, False),
+    ],
+)
+def test_what_is_stored_of_an_event_is_bounded_with_its_context(
+    normaliser: Normaliser, fields: dict[str, Any], fits: bool
+) -> None:
+    event = raw(normaliser, json.dumps({"type": "t", "userId": "u"} | fields).encode())
+    assert fits if isinstance(event, AcceptedEvent) else event.reason == "PAYLOAD_TOO_LARGE" and not fits
+
+
+def test_numbers_that_are_longer_once_they_are_written_out_are_bounded_as_they_are_stored(
+    normaliser: Normaliser,
+) -> None:
+    body = b'{"type":"t","userId":"u","payload":{"a":[' + b"1e9," * 50_000 + b"1]}}"
+    assert len(body) < EVENT_BYTES_MAX
+    message = "the event with its context is over 262144 bytes"
+    assert raw(normaliser, body) == Rejection("PAYLOAD_TOO_LARGE", message)
+
+
+def test_a_command_may_be_as_large_as_commands_are_however_small_events_must_be() -> None:
+    small = Normaliser(Ids(), lambda: NOW, 300, 1024)
+    assert len(small.command("$block", PROJECT, "u", {"reason": "x" * 2_000}, None, None).payload) > 2_000
+    with pytest.raises(Invalid):
+        small.command("$block", PROJECT, "u", {"reason": "x" * COMMAND_BODY_BYTES_MAX}, None, None)
+
+
 # ── what is refused
 
 
@@ -155,6 +195,12 @@ LONG = "x" * 1000
         (b'{"type":"t","userId":"u\\u0000"}', "INVALID_ENVELOPE", "userId", "NUL"),
         (b'{"type":"t","userId":"u","source":"\\u0000"}', "INVALID_ENVELOPE", "source", "NUL"),
         (b'{"type":"t","userId":"u","eventId":"\\u0000"}', "INVALID_ENVELOPE", "eventId", "NUL"),
+        (
+            b'{"type":"$profile_update","userId":"u","traits":{"displayName":"\\u0000"}}',
+            "INVALID_ENVELOPE",
+            "payload",
+            "NUL",
+        ),
         (b'{"type":"t","userId":"u","eventId":""}', "INVALID_ENVELOPE", "eventId", "leave it out"),
         (b'{"type":"t","userId":"u","idempotencyKey":""}', "INVALID_ENVELOPE", "idempotencyKey", "leave it out"),
         (b'{"type":"t","userId":"u","payload":[]}', "INVALID_ENVELOPE", "payload", "must be an object"),

@@ -11,6 +11,7 @@ import pytest
 from questline.ingest import segment
 from questline.ingest.envelope import Normaliser, Rejection
 from questline.model.event import AcceptedEvent
+from questline.model.limits import EVENT_BYTES_MAX
 from questline.model.principal import Project
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -55,6 +56,7 @@ def test_each_kind_of_message_is_an_event(message: dict[str, Any], type_: str, p
         ({"type": "track", "event": "e", "properties": []}, "properties: must be an object"),
         ({"type": "track", "event": "e", "context": 1}, "context: must be an object"), ({"type": "group"}, "groupId: is missing"),
         ({"type": "alias"}, "previousId: is missing"), ({"type": "alias", "previousId": "x", "userId": ""}, "userId: is missing"),
+        ({"type": "identify", "traits": {"a": [{"b\0": 1}]}}, "payload: of a profile must not hold a NUL"),
         ({"type": "track", "event": "e", "anonymousId": 7}, "anonymousId: must be text"),
         ({"type": "track", "event": "e", "anonymousId": "x\0"}, "anonymousId: must have"),
         ({"type": "track", "event": "e", "userId": None, "anonymousId": "x" * 300}, "userId: is longer"),
@@ -92,6 +94,14 @@ def test_a_repeat_that_was_sent_later_is_the_same_content() -> None:
 def test_the_context_is_kept_with_the_visitor_and_the_messages_own_counts_over_the_batchs() -> None:
     event = event_of({"type": "track", "event": "e", "anonymousId": "v", "context": {"a": 1}}, None, {"a": 0, "b": 2})
     assert json.loads(event.context or "") == {"a": 1, "b": 2, "anonymousId": "v"}
+
+
+def test_what_a_batchs_context_makes_of_a_message_is_bounded_as_any_event_is() -> None:
+    message = {"type": "track", "event": "e", "properties": {"x": "x" * (EVENT_BYTES_MAX - 10_000)}}
+    assert isinstance(read(message, None, {"a": "x" * 9_000}), AcceptedEvent)
+    rejected = read(message, None, {"a": "x" * 11_000})
+    assert isinstance(rejected, Rejection)
+    assert rejected.reason == "PAYLOAD_TOO_LARGE"
 
 
 def test_a_visitor_without_a_name_is_told_from_one_with() -> None:

@@ -54,10 +54,10 @@ from questline.api.hot.commands import HOT_COMMANDS
 from questline.api.hot.router import HOT_PATHS
 from questline.api.meters import ApiMeters
 from questline.api.methods import Methods
-from questline.api.once import once
+from questline.api.once import caller_of, once
 from questline.api.services import Services
 from questline.api.staff import STAFF_DEPENDENCIES
-from questline.model.limits import REQUEST_BODY_BYTES_MAX
+from questline.model.limits import PUBLIC_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX
 
 RESOURCES: list[Any] = [
     apps.create_an_app,
@@ -188,8 +188,13 @@ def description() -> dict[str, Any]:
     return document(Litestar(**_ROUTES, openapi_config=OpenAPIConfig(title="Questline", version="1")))
 
 
+_FOR_ANYBODY = [handler for handler in RESOURCES if caller_of(handler) is None]
 _ROUTES: dict[str, Any] = {
-    "route_handlers": [Router("/v1", route_handlers=RESOURCES), *SYSTEM],
+    "route_handlers": [
+        Router("/v1", route_handlers=[handler for handler in RESOURCES if caller_of(handler) is not None]),
+        Router("/v1", route_handlers=_FOR_ANYBODY, request_max_body_size=PUBLIC_BODY_BYTES_MAX),
+        *SYSTEM,
+    ],
     "dependencies": {**DEPENDENCIES, **STAFF_DEPENDENCIES, "chosen": Provide(audit.chosen_acts)},
     "exception_handlers": {Exception: handle},
     "middleware": [strangers, whole_ids, once],

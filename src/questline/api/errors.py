@@ -13,11 +13,12 @@ from litestar.exceptions import (
 )
 
 from questline.api.bodies import faults_of, invalid, message_of
-from questline.api.problems import CONTENT_TYPE, Problem, internal, unavailable
+from questline.api.problems import CONTENT_TYPE, Problem, internal, of_rejection, unavailable
 from questline.control.boards import BoardNotFound, BoardQueryInvalid
 from questline.control.programs import ProgramInvalid, StaleVersion
 from questline.control.user_tokens import TokensNotConfigured
 from questline.ingest.envelope import Invalid
+from questline.model.reasons import Reason
 from questline.store.faults import TRANSIENT_FAULTS
 from questline.store.sealing import CannotSeal
 
@@ -44,6 +45,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(404, "board-not-found", str(error))
         case BoardQueryInvalid():
             return Problem(400, "invalid-parameter", str(error), parameter=error.parameter)
+        case Invalid() if error.rejection.reason is Reason.PAYLOAD_TOO_LARGE:
+            return of_rejection(error.rejection)
         case Invalid():
             return Problem(422, "invalid-request", error.rejection.message, field=error.rejection.field)
         case InternalServerException() if error.detail == _LEFT:

@@ -98,6 +98,8 @@ TITLES = {
     "app-taken": "There is an app of that id",
     "stale-version": "The program has changed since",
     "batch-too-large": "The batch has too many events",
+    "too-many-rejected": "Too many lines of the stream were rejected",
+    "too-many-results": "The stream has more results than an answer holds",
     "tenant-mismatch": "The key belongs to another project",
     "tenant-not-allowed": "The project is not served here",
     "invalid-xml": "The XML is not well-formed",

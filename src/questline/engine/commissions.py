@@ -132,8 +132,9 @@ def _earner(draft: "Draft", commission: Commission) -> str | None:
         state = cast(ReferralState | None, draft.record(*KEY))
         return state.user if state is not None and _is_due(draft.event, commission, state) else None
     found = payload_field(commission.to)(draft.event)
-    valid = isinstance(found, str) and 0 < len(found) <= USER_ID_CHARS_MAX and found != draft.event.user
-    return str(found) if valid else None
+    if not isinstance(found, str) or not 0 < len(found) <= USER_ID_CHARS_MAX or "\0" in found:
+        return None  # no user can have such an id
+    return found if found != draft.event.user else None
 
 
 def _is_due(event: Event, commission: Commission, referral: ReferralState) -> bool:

@@ -1,7 +1,10 @@
 """`$profile_update`: attributes, name and zone of a user, as of when the customer said so."""
 
+from collections.abc import Mapping
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from questline.engine import streaks
 from questline.engine.choices import choices_of, day_start_hours
@@ -11,7 +14,8 @@ from questline.model import calendar
 from questline.model.calendar import ZoneHistory
 from questline.model.decision import ProfileChange
 from questline.model.event import PUBLISHABLE
-from questline.model.limits import ZONE_CHANGES_MAX
+from questline.model.limits import ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, DISPLAY_NAME_CHARS_MAX, ZONE_CHANGES_MAX
+from questline.model.nul import holds_nul
 from questline.model.reasons import Reason
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 _DATES_APART = timedelta(days=2)  # a date that one zone shows has come to all others within this: it takes 26 hours
 _NAMED_MAX = 20  # attributes in one message
+_encode = msgspec.json.Encoder().encode
 
 
 def update_profile(draft: "Draft") -> None:
@@ -28,12 +33,15 @@ def update_profile(draft: "Draft") -> None:
     the change itself skips, and no zone before has shown, is excused in every daily streak. A change that comes late may so
     join two runs, and what their length earns is paid like any other. What the sender may not set is left out, and the rest
     is done.
+
+    Each event of a user reads all of their attributes, so these are bounded. Who has more already may have less, or change
+    what they have.
     """
     payload, state, at = _settable(draft), draft.state, draft.event.occurred_at
-    attributes = _merged(dict(state.attributes), payload.get("attributes", {}))
+    attributes = _merged(state.attributes, payload.get("attributes", {}))
     name = payload.get("displayName", state.display_name)
-    if name is not None and not isinstance(name, str):
-        raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
+    if name != state.display_name:
+        _check_name(name)
     zone_name, history = payload.get("timezone", state.timezone), state.zone_history
     if zone_name != state.timezone:
         new = _zone(draft.program.timezone if zone_name is None else zone_name)
@@ -68,15 +76,33 @@ def _settable(draft: "Draft") -> dict[str, Any]:
     return payload
 
 
-def _merged(attributes: dict[str, Any], changes: Any) -> dict[str, Any]:
+def _merged(kept: Mapping[str, Any], changes: Any) -> dict[str, Any]:
     if not isinstance(changes, dict):
         raise Refusal(Reason.INVALID_COMMAND, "attributes: must be an object")
+    if holds_nul(changes):
+        raise Refusal(Reason.INVALID_COMMAND, "attributes: must not hold a NUL character")
+    attributes = {**kept, **changes}
     for key, value in changes.items():
         if value is None:
-            attributes.pop(key, None)
-        else:
-            attributes[key] = value
+            del attributes[key]
+    if len(attributes) > max(ATTRIBUTES_MAX, len(kept)):
+        raise Refusal(Reason.LIMIT_REACHED, f"attributes: a user has {ATTRIBUTES_MAX} at most; null removes one")
+    size = len(_encode(attributes))
+    if size > ATTRIBUTES_BYTES_MAX and size > len(_encode(kept)):
+        detail = f"attributes: those of a user have {ATTRIBUTES_BYTES_MAX} bytes of JSON at most; null removes one"
+        raise Refusal(Reason.LIMIT_REACHED, detail)
     return attributes
+
+
+def _check_name(name: Any) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str):
+        raise Refusal(Reason.INVALID_COMMAND, "displayName: must be text or null")
+    if "\0" in name:
+        raise Refusal(Reason.INVALID_COMMAND, "displayName: must not hold a NUL character")
+    if len(name) > DISPLAY_NAME_CHARS_MAX:
+        raise Refusal(Reason.LIMIT_REACHED, f"displayName: has {DISPLAY_NAME_CHARS_MAX} characters at most")
 
 
 def _zone(name: Any) -> Any:

@@ -14,7 +14,7 @@ from questline.ingest.acceptance import Acceptance, Overloaded, Status, Unavaila
 from questline.ingest.meters import IngestMeters
 from questline.ingest.replays import Burning
 from questline.ingest.turns import LANES, Broken, Turn
-from questline.model.event import AcceptedEvent, Nonce
+from questline.model.event import AcceptedEvent, Nonce, bytes_of, size_of
 from questline.model.limits import (
     ACCEPT_BATCHES_AT_ONCE,
     ACCEPT_GATHER_SECONDS,
@@ -63,14 +63,14 @@ class Acceptor:
         tracer: Tracer | None = None,
         seen: "Seen | None" = None,
     ) -> None:
-        """`queue_bytes_max` bounds payloads of single events that wait, and those of batches likewise."""
+        """`queue_bytes_max` bounds payloads and contexts of single events that wait, and those of batches likewise."""
         self._seen = seen
         self._dsn = dsn
         self._pool = pool
         self._meters = meters
         self._tracer = tracer
         self._queue: Gathering[Waiting] = Gathering(
-            lambda waiting: len(waiting[0].payload),
+            lambda waiting: size_of(waiting[0]),
             least=ACCEPT_GROUP_MIN,
             most=ACCEPT_GROUP_EVENTS_MAX,
             bytes_most=ACCEPT_GROUP_BYTES_MAX,
@@ -156,7 +156,7 @@ class Acceptor:
             raise Overloaded
         if self._tracer is not None:
             events = [self._tracer.mark(event) for event in events]
-        size = sum([len(event.payload) for event in events])
+        size = bytes_of(events)
         self._batched += len(events)
         self._batched_bytes += size
         try:

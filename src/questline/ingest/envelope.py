@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from questline.ingest.instants import NoInstant, instant, plausible
+from questline.ingest.payloads import is_too_deep, written
 from questline.model.event import PROFILE_UPDATE, SYSTEM_PREFIX, AcceptedEvent
 from questline.model.hashing import (
     command_key_hash,
@@ -25,12 +26,15 @@ from questline.model.hashing import (
     user_hash,
 )
 from questline.model.limits import (
+    COMMAND_BODY_BYTES_MAX,
+    EVENT_BYTES_MAX,
     EVENT_TYPE_CHARS_MAX,
     KEY_CHARS_MAX,
     PAYLOAD_DEPTH_MAX,
     SHORT_TEXT_CHARS_MAX,
     USER_ID_CHARS_MAX,
 )
+from questline.model.nul import holds_nul, may_hold_nul
 from questline.model.principal import DedupeStrategy, Project
 from questline.model.reasons import Reason
 
@@ -95,17 +99,23 @@ class Invalid(Exception):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
-_encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
 class Normaliser:
-    """Turns envelopes into accepted events. `new_id` makes event ids, `now` is the clock."""
+    """Turns envelopes into accepted events. `new_id` makes event ids, `now` is the clock.
 
-    def __init__(self, new_id: Callable[[], UUID], now: Callable[[], datetime], future_seconds: int) -> None:
+    `event_bytes_max` bounds what is stored, which may be more than was sent: by a batch's context, or numbers such as 1e9.
+    """
+
+    def __init__(
+        self, new_id: Callable[[], UUID], now: Callable[[], datetime], future_seconds: int,
+        event_bytes_max: int = EVENT_BYTES_MAX,
+    ) -> None:  # fmt: skip
         self._new_id = new_id
         self._now = now
         self._future = timedelta(seconds=future_seconds)
+        self._bytes_max = event_bytes_max
 
     def from_json(
         self,
@@ -212,7 +222,6 @@ class Normaliser:
             correlation_id = _optional("correlationId", e.correlation_id)
         context = e.context if e.context is None else _object("context", e.context)
         id_ = self._new_id()
-
         # Circumstances and the sender's clock are no part of the content: they may differ when a client tries again.
         identity = (type_, user, payload, partition_key, source, schema_version, spec_version)
         canonical = _canonical(identity if sent_at is None else (*identity, occurred_at))
@@ -243,12 +252,13 @@ class Normaliser:
             key = key_hash.hex()
         else:  # an event without a time of its own is of the moment it came: two such are two facts
             key, key_hash = str(id_), id_.bytes
+        stored, circumstances = self._written(payload, context, command)
         return AcceptedEvent(
             id_,
             project.id,
             type_,
             user,
-            _encode(payload).decode(),
+            stored,
             occurred_at,
             received_at,
             key_hash,
@@ -263,8 +273,14 @@ class Normaliser:
             spec_version,
             partition_key,
             correlation_id,
-            None if context is None else _encode(context).decode(),
+            circumstances,
         )
+
+    def _written(self, payload: Any, context: Any, command: str | None) -> tuple[str, str | None]:
+        stored, circumstances, size = written(payload, context)
+        if size > self._bytes_max and (command is None or size > COMMAND_BODY_BYTES_MAX):
+            raise Invalid("", f"the event with its context is over {self._bytes_max} bytes", Reason.PAYLOAD_TOO_LARGE)
+        return stored, circumstances
 
     def _late(self, sent_at: Any) -> timedelta | None:
         """Return how far a sender's clock is behind ours, the way included; a time that cannot be read says nothing."""
@@ -274,8 +290,7 @@ class Normaliser:
             return None
 
     def _in_future(self, occurred_at: datetime) -> Invalid:
-        seconds = int(self._future.total_seconds())
-        text = f"{occurred_at.isoformat()} lies more than {seconds} s ahead of our clock"
+        text = f"{occurred_at.isoformat()} lies more than {self._future.total_seconds():.0f} s ahead of our clock"
         return Invalid("occurredAt", text, Reason.EVENT_IN_FUTURE)
 
 
@@ -353,7 +368,7 @@ def _text(field: str, value: Any, chars_max: int) -> str | None:
 
 
 def _check_texts(event: AcceptedEvent) -> None:
-    """Refuse NUL characters outside the payload: PostgreSQL holds none in a text."""
+    """Refuse NUL characters outside the payload, and in one that becomes a profile: PostgreSQL holds none in a text."""
     for field, text in (
         ("type", event.type), ("userId", event.user), ("eventId", event.external_id), ("source", event.source),
         ("idempotencyKey", event.idempotency_key), ("schemaVersion", event.schema_version),
@@ -362,27 +377,15 @@ def _check_texts(event: AcceptedEvent) -> None:
     ):  # fmt: skip
         if text is not None and "\0" in text:
             raise Invalid(field, "must not hold a NUL character")
+    if event.type == PROFILE_UPDATE and may_hold_nul(event.payload) and holds_nul(msgspec.json.decode(event.payload)):
+        raise Invalid("payload", "of a profile must not hold a NUL character")
 
 
 def _check_depth(envelope: Envelope) -> None:
     payload = envelope.payload if type(envelope.payload) is dict else _payload(envelope)
-    _check_depth_of("payload", payload)
-    if type(envelope.context) is dict:
-        _check_depth_of("context", envelope.context)
-
-
-def _check_depth_of(field: str, value: Any) -> None:
-    nested: list[Any] = [value]
-    for _ in range(PAYLOAD_DEPTH_MAX):
-        nested = [
-            child
-            for item in nested
-            for child in (item.values() if type(item) is dict else item)
-            if type(child) is dict or type(child) is list
-        ]
-        if not nested:
-            return
-    raise Invalid(field, f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
+    for field, value in (("payload", payload), ("context", envelope.context)):
+        if type(value) is dict and is_too_deep(value):
+            raise Invalid(field, f"is nested deeper than {PAYLOAD_DEPTH_MAX} levels")
 
 
 def _why_unreadable(body: bytes, error: Exception) -> str:

@@ -144,9 +144,15 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
     tries: int = 0
 
 
-def bytes_of(events: Iterable[WaitingEvent]) -> int:
-    """Return about how many bytes the events' payloads have."""
-    return sum(len(event.payload) + len(event.context or "") for event in events)
+def size_of(event: AcceptedEvent | WaitingEvent) -> int:
+    """Return about how many bytes an event's payload and context have."""
+    context = event.context
+    return len(event.payload) if context is None else len(event.payload) + len(context)
+
+
+def bytes_of(events: Iterable[AcceptedEvent | WaitingEvent]) -> int:
+    """Return about how many bytes the events' payloads and contexts have."""
+    return sum([size_of(event) for event in events])
 
 
 def waiting(event: AcceptedEvent) -> WaitingEvent:

@@ -4,8 +4,9 @@
 EVENT_BYTES_MAX = 256 * 1024  # (setting) one event; a larger fact belongs in the customer's own storage
 BATCH_EVENTS_MAX = 1_000  # (setting) items in one POST /v1/events/batch
 STREAM_BYTES_MAX = 128 * 1024 * 1024  # (setting) one body on /v1/ingest/stream, before decompression is counted too
-COMMAND_BODY_BYTES_MAX = 64 * 1024  # one command
+COMMAND_BODY_BYTES_MAX = PUBLIC_BODY_BYTES_MAX = SMALL_BODY_BYTES = 64 * 1024  # a command; a login and the like
 REQUEST_BODY_BYTES_MAX = 8 * 1024 * 1024  # any other body
+STRANGERS_BODIES_BYTES_MAX = 64 * 1024 * 1024  # of larger bodies read together before it is known whose they are
 PROGRAM_BYTES_MAX = 1024 * 1024  # one program document
 USER_ID_CHARS_MAX = 256
 EVENT_TYPE_CHARS_MAX = 128
@@ -18,10 +19,9 @@ WAIT_SECONDS_MAX = 30  # `Prefer: wait=N` is cut to this
 
 # ── signed events
 SIGNATURE_TOLERANCE_SECONDS = 300  # (setting) how old a signature may be, or how far ahead its sender's clock
-SIGNATURE_NONCE_CHARS_MAX = 256
-SIGNING_SECRET_CHARS_MIN, SIGNING_SECRET_CHARS_MAX = 16, 256  # of the customer's own; one of ours has 32 random bytes
+SIGNING_SECRET_CHARS_MIN = 16  # of a secret that the customer brings; one of ours has 32 random bytes
+SIGNING_SECRET_CHARS_MAX = SIGNATURE_NONCE_CHARS_MAX = 256
 SIGNING_OVERLAP_SECONDS_DEFAULT = 86_400  # a secret that was rotated out stays valid for so long
-SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 SIGNED_STREAM_BYTES_IN_MEMORY = 1024 * 1024  # of a signed stream, until its end is seen; the rest waits in a file
 NONCE_MARGIN_SECONDS = 60  # a nonce is kept so much longer than its signature holds, for clocks that differ
 NONCES_SWEPT_SECONDS = 30.0  # how often a worker forgets nonces whose signatures are over
@@ -35,9 +35,7 @@ MINTS_REMEMBERED_MAX = 200_000  # tokens of users that a process has told the au
 USER_TOKEN_LEEWAY_SECONDS = 30  # by which the clock of the server that made a token may be ahead
 USER_TOKENS_REMEMBERED = 20_000  # verified once by a process, and looked up from then on
 USER_TOKEN_BYTES_MAX = 2_048
-USER_PASSWORD_CHARS_MIN = 8
-LOGIN_CHARS_MIN = 3
-LOGIN_CHARS_MAX = 254
+LOGIN_CHARS_MIN, LOGIN_CHARS_MAX = 3, 254
 REGISTRATIONS_PER_MINUTE = 5  # of an address
 USER_LOGINS_PER_MINUTE = 10  # of an address; passwords of one user are changed as often
 USER_SESSIONS_SWEPT_SECONDS = 300.0  # how often a worker forgets sessions that are over
@@ -53,19 +51,20 @@ XML_PIECE_BYTES = 64 * 1024  # parsed at once
 ANONYMOUS_EVENTS_AT_ONCE = 500  # events of a visitor stored together once somebody says who it is
 ANONYMOUS_LINKS_KNOWN = 100_000  # visitors whose user a process remembers
 SEGMENT_BODY_BYTES_UNSIGNED = 512 * 1024  # of a body read to find its writeKey; Segment's own clients send no more
+SEGMENT_CONTEXT_BYTES_MAX = 32 * 1024  # of a batch, with which each of its messages is stored
 STREAM_IDLE_SECONDS = 0.25  # a group is stored as it is when the sender pauses for so long
 ITEMS_READ_AT_ONCE = 250  # items of a batch or stream read before other requests get their turn
 ITEMS_BYTES_AT_ONCE = 256 * 1024  # likewise
+STREAM_REJECTED_MAX = 100_000  # lines of one stream; what has more is no stream of events
+STREAM_RESULT_BYTES_MAX = 256 * 1024 * 1024  # of a stream's answer: results of some two million lines
 STREAM_RESULT_BYTES_IN_MEMORY = 1024 * 1024  # of a stream's answer; the rest waits in a temporary file
 ACCEPT_GROUP_EVENTS_MAX = 500  # single events that share one commit
-ACCEPT_GROUP_MIN = COMMAND_GROUP_MIN = (
-    4  # a group takes so many where they wait, and of more than twice as many the half
-)
+ACCEPT_GROUP_MIN = COMMAND_GROUP_MIN = 4  # a group takes so many who wait, and of more than twice as many the half
 ACCEPT_GATHER_SECONDS = 0.005  # for which a group waits until half of those who are likely to come are there, at most
 ACCEPT_WRITERS = 2
-ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # of payloads in one statement, so that large events do not swell it
+ACCEPT_GROUP_BYTES_MAX = 2 * 1024 * 1024  # in one statement, so that large events do not swell it
 ACCEPT_QUEUE_EVENTS_MAX = 20_000  # events waiting for a commit; beyond, 503 with Retry-After
-ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of payloads of single events waiting, and of batches, likewise
+ACCEPT_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # (setting) of single events waiting, and of batches, likewise
 STALL_SECONDS = 5.0  # no writer was answered for so long: the store is slow, and what waits, or comes, is turned away
 STALL_CHECKED_SECONDS = 0.25
 PLANS_KEPT_SECONDS = 5.0  # a connection plans its statements anew after this
@@ -93,7 +92,7 @@ COMMAND_GROUP_BYTES_MAX = 8 * 1024 * 1024  # of their payloads
 COMMAND_GATHER_SECONDS = 0.015  # for which a group waits until half of those who are likely to come are there, at most
 COMMAND_LANES = 6  # groups of commands under way at once in a process
 COMMAND_QUEUE_MAX = 5_000  # commands waiting; beyond, 503 with Retry-After
-COMMAND_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of payloads of commands and waited events waiting, likewise
+COMMAND_QUEUE_BYTES_MAX = 64 * 1024 * 1024  # of commands and waited events waiting, likewise
 DRAIN_EVENTS_MAX = 2_000  # waiting events applied in one transaction before the commands that they precede
 DRAIN_BYTES_MAX = 4 * 1024 * 1024  # of their payloads; one event may have more
 CATCH_UP_SECONDS = 4.0  # a command waits so long for its user's events where more wait than that; then 503
@@ -207,6 +206,8 @@ LEAGUES_MAX = 20  # of a program
 LEAGUE_TIERS_MAX = 50
 LEAGUE_COHORT_MAX = 200  # users in a cohort: it is ranked and shown whole
 RANKS_MAX = 2_000_000_000  # of a range of rewards
+ATTRIBUTES_MAX, ATTRIBUTES_BYTES_MAX = 500, 64 * 1024  # of one user, and of their JSON; each event of theirs reads all
+DISPLAY_NAME_CHARS_MAX = 256
 RULES_MAX = 5_000
 QUESTS_MAX = 500
 QUEST_STEPS_MAX = 50  # of one quest; each is looked at whenever something the quest needs has changed
@@ -278,14 +279,13 @@ AUDIT_VALUE_BYTES_MAX = 16 * 1024  # of what an act changed, before and after; o
 AUDIT_EXPORT_ROWS = 1_000  # read at once, however long the export is
 MEMBER_SESSION_SECONDS = 12 * 3_600  # a working day; then a member logs in again
 INVITATION_DAYS = 7
-PASSWORD_CHARS_MIN = 12
-PASSWORD_CHARS_MAX = 256
+PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX, USER_PASSWORD_CHARS_MIN = 12, 256, 8  # of members; and of end users
 PASSWORD_RESET_SECONDS = 3_600  # a token for who forgot theirs holds so long: a mail is read within that
 PASSWORDS_AT_ONCE = 2  # checked by one process; each takes 64 MiB and some 50 ms of processor time
 MEMBER_REQUESTS_PER_MINUTE = 600  # of one member, to organizations; in projects the limits of keys hold
 LOGINS_PER_MINUTE = 10  # of one address, and for one email
 KEY_OVERLAP_SECONDS = 86_400  # a rotated key lives on for so long, unless its rotation says otherwise
-KEY_OVERLAP_SECONDS_MAX = 30 * 86_400
+KEY_OVERLAP_SECONDS_MAX = SIGNING_OVERLAP_SECONDS_MAX = 30 * 86_400
 ADMIN_TOKEN_CHARS_MIN = 16  # a shorter one could be guessed
 OPERATOR_REQUESTS_PER_MINUTE = 120  # of one address, with a right token or a wrong one
 LISTEN_PROBE_SECONDS = 1.0  # a connection that hears nothing is asked so often whether it lives

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from questline.model.audit import Act
-from questline.model.event import AcceptedEvent
+from questline.model.event import AcceptedEvent, size_of
 from questline.model.limits import (
     COMMAND_GATHER_SECONDS,
     COMMAND_GROUP_BYTES_MAX,
@@ -79,7 +79,7 @@ class Commands:
         self._meters = meters
         self._tracer = tracer
         self._queue: Gathering[Waiting] = Gathering(
-            lambda waiting: len(waiting[0].payload),
+            lambda waiting: size_of(waiting[0]),
             least=COMMAND_GROUP_MIN,
             most=COMMAND_GROUP_MAX,
             bytes_most=COMMAND_GROUP_BYTES_MAX,

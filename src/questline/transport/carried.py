@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from questline.model.event import WaitingEvent
+from questline.model.event import WaitingEvent, size_of
 from questline.model.limits import RELAY_MESSAGE_BYTES, RELAY_MESSAGE_EVENTS
 
 FORM = "questline.events.1"  # the message's type; another form gets another number, and old workers leave it alone
@@ -50,12 +50,13 @@ def messages_of(events: Iterable[WaitingEvent]) -> list[Message]:
     filling: dict[int, tuple[list[WaitingEvent], int]] = {}
     for event in events:
         batch, size = filling.get(event.partition, ([], 0))
-        if batch and (len(batch) == RELAY_MESSAGE_EVENTS or size + len(event.payload) > RELAY_MESSAGE_BYTES):
+        own = size_of(event)
+        if batch and (len(batch) == RELAY_MESSAGE_EVENTS or size + own > RELAY_MESSAGE_BYTES):
             batch, size = [], 0
         if not batch:
             messages.append(Message(event.partition, batch))
         batch.append(event)
-        filling[event.partition] = batch, size + len(event.payload)
+        filling[event.partition] = batch, size + own
     return messages
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import NoReturn
+from contextlib import contextmanager
+from typing import NamedTuple, NoReturn
 
 from questline.api.asgi import Message, Receive, Scope, header
 from questline.api.problems import Problem, overloaded
+from questline.model.limits import SMALL_BODY_BYTES
 
 _PIECE_BYTES = 256 * 1024  # unpacked at once, so that the loop is never held for long
 _GZIP = 31  # zlib's name for a gzip header and trailer round the data
@@ -23,29 +24,67 @@ def too_large(limit: int) -> Problem:
 
 
 class Room:
-    """How much of bodies that come in pieces may be held while the rest of them is awaited, in one process."""
+    """How much of bodies may be held while the rest of them is awaited, in one process."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._left = bytes_max
-
-    def holds(self, size: int) -> bool:
-        """Tell whether there is room for so much."""
-        return size <= self._left
+        self.left = bytes_max
 
     @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
-        """Hold so much for a while."""
-        self._left -= size
+    def share(self) -> Iterator["Share"]:
+        """Give one request a share, for as long as it holds its body."""
+        share = Share(self)
         try:
-            yield
+            yield share
         finally:
-            self._left += size
+            share.give_back()
+
+
+class Share:
+    """What one request holds of a room. Small bodies need none: a connection's buffer holds as much anyway."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._free = SMALL_BODY_BYTES
+        self._taken = 0
+
+    def takes(self, size: int) -> bool:
+        """Take so much more; False: there is no room for it."""
+        size, self._free = max(size - self._free, 0), max(self._free - size, 0)
+        if size > self._room.left:
+            return False
+        self._room.left -= size
+        self._taken += size
+        return True
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
+        self._room.left += self._taken
+        self._taken = 0
+
+
+class Rooms(NamedTuple):
+    """A room for bodies of those who are known before, and one for all others, who must not be able to fill the first."""
+
+    known: Room
+    strangers: Room
+
+
+def counted(receive: Receive, share: Share) -> Receive:
+    """Return a `receive` for whoever keeps a body whole; raises a 503 problem where there is no room for it."""
+
+    async def receive_counted() -> Message:
+        message = await receive()
+        if not share.takes(len(message.get("body", b""))):
+            raise overloaded()
+        return message
+
+    return receive_counted
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, room: Room | None = None) -> bytes:
     """Return the whole body, unpacked; raises a 413 problem past `limit` bytes, without having kept more than that.
 
-    One that comes in pieces needs `room`: else it is let pass by, and 503.
+    One that comes in pieces, or is packed, needs room, unless it is small: else the rest of it is let pass by, and 503.
     """
     length = declared = None
     for name, value in scope["headers"]:
@@ -61,11 +100,23 @@ async def read_body(scope: Scope, receive: Receive, limit: int, room: Room | Non
         if len(body) > limit:
             raise too_large(limit)
         return body
-    size = int(length) if declared is None and length is not None and length.isdigit() else limit
-    if room is not None and not room.holds(size):
-        await turn_away(receive, message)
-    with nullcontext() if room is None else room.taken(size):
-        return b"".join([chunk async for chunk in _unpacked_chunks(scope, _messages(receive, message), limit)])
+
+    async def messages() -> AsyncIterator[Message | None]:
+        nonlocal message
+        yield message
+        while True:
+            message = await receive()
+            yield message
+
+    kept: list[bytes] = []
+    with (room or Room(limit)).share() as share:
+        async for chunk in _unpacked_chunks(scope, messages(), limit):
+            if not share.takes(len(chunk)):
+                kept.clear()
+                share.give_back()
+                await turn_away(receive, message)
+            kept.append(chunk)
+    return b"".join(kept)
 
 
 async def turn_away(receive: Receive, message: Message | None = None) -> NoReturn:
@@ -85,12 +136,6 @@ def chunks_of(scope: Scope, receive: Receive, limit: int, idle_seconds: float) -
     Yields an empty chunk whenever the client has sent nothing for a while.
     """
     return _unpacked_chunks(scope, _timed_messages(receive, idle_seconds), limit)
-
-
-async def _messages(receive: Receive, first: Message) -> AsyncIterator[Message | None]:
-    yield first
-    while True:
-        yield await receive()
 
 
 async def _timed_messages(receive: Receive, idle_seconds: float) -> AsyncIterator[Message | None]:
@@ -129,6 +174,8 @@ async def _unpacked_chunks(scope: Scope, messages: AsyncIterator[Message | None]
                 if unpacked > limit:
                     raise too_large(limit)
                 yield piece
+                if len(piece) == _PIECE_BYTES:  # there is more to unpack, and others wait
+                    await asyncio.sleep(0)
         if not message.get("more_body"):
             if unpack is not None and not unpack.complete:
                 raise Problem(400, "invalid-request", "the gzip body ends too early")

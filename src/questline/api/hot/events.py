@@ -12,6 +12,7 @@ from questline.api.asgi import Header, Receive, Scope, Send, text_of
 from questline.api.auth import KeyRing, require
 from questline.api.hot.body import Room, read_body, turn_away
 from questline.api.hot.cloud import Mode, cloud_mode
+from questline.api.hot.counting import check_count, too_many
 from questline.api.hot.items import ItemResult, Items
 from questline.api.hot.signed import headers_unsigned, replayed, verified, verified_chunks
 from questline.api.notes import notes_of
@@ -133,6 +134,8 @@ class EventHandlers:
         if many:
             await self.take_many(receive)
         body = await read_body(scope, receive, limit, self._room)
+        if many:
+            check_count(body, self._batch_events_max)
         return self.verified(principal, scope, body), body
 
     def verified(self, principal: Principal, scope: Scope, body: bytes) -> Principal:
@@ -204,8 +207,7 @@ class EventHandlers:
         self, principal: Principal, scope: Scope, bodies: list[msgspec.Raw], send: Send, form: Form | None = None
     ) -> None:
         if len(bodies) > self._batch_events_max:
-            detail = f"a batch may hold {self._batch_events_max} events; this one has {len(bodies)}"
-            raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
+            raise too_many(self._batch_events_max, len(bodies))
         key = idempotency.request_key(scope["headers"])
         if bodies:
             await self.take(principal, scope, len(bodies))

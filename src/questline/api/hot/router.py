@@ -6,7 +6,7 @@ import structlog
 
 from questline.api import correlation
 from questline.api.asgi import Header, Receive, Scope, Send
-from questline.api.hot.body import Disconnected
+from questline.api.hot.body import Disconnected, Room, counted
 from questline.api.hot.commands import CommandHandlers
 from questline.api.hot.events import EventHandlers, Handler
 from questline.api.hot.segment import BATCH_PATH, SEGMENT_PATHS, SegmentHandlers
@@ -33,8 +33,10 @@ class HotRouter:
 
     def __init__(
         self, rest: App, events: EventHandlers, stream: StreamHandler, spends: SpendHandler, commands: CommandHandlers,
-        rates: Rates, segment: SegmentHandlers,
+        rates: Rates, segment: SegmentHandlers, room: Room,
     ) -> None:  # fmt: skip
+        """`room` is for bodies that the rest of the API reads, which it does before it asks who sends them."""
+        self._room = room
         self._rates = rates
         self._rest = rest
         self._commands = commands
@@ -59,15 +61,18 @@ class HotRouter:
                 return
             if origin is not None or self._rates.in_use:
                 send = take_notes(scope, send, origin)
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._rest(scope, receive, send)
+            return
+        if scope["method"] != "POST":
+            await self._pass_on(scope, receive, send)
             return
         try:
             route = self._routes.get(scope["path"])
             if route is not None:
                 await route(scope, receive, send)
             elif not await self._commands.answer(scope, receive, send):
-                await self._rest(scope, receive, send)
+                await self._pass_on(scope, receive, send)
         except Problem as problem:
             await send_problem(send, problem, _echo(scope))
         except Disconnected:
@@ -75,6 +80,10 @@ class HotRouter:
         except Exception:
             log.exception("request.failed", path=scope["path"], correlation_id=correlation.given(scope["headers"]))
             await send_problem(send, internal(), _echo(scope))
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._room.share() as share:
+            await self._rest(scope, counted(receive, share), send)
 
 
 def _echo(scope: Scope) -> list[Header]:

@@ -12,7 +12,8 @@ import msgspec
 from questline.api import correlation
 from questline.api.asgi import Receive, Scope, Send
 from questline.api.auth import key_of
-from questline.api.hot.body import read_body
+from questline.api.hot.body import Rooms, read_body
+from questline.api.hot.counting import check_count, too_many
 from questline.api.hot.events import EventHandlers, Handler, respond
 from questline.api.hot.items import ItemResult, Items
 from questline.api.idempotency import request_key
@@ -20,7 +21,7 @@ from questline.api.problems import Problem, of_reason
 from questline.ingest import segment
 from questline.ingest.accept import Status
 from questline.ingest.anonymous import Visitors
-from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED
+from questline.model.limits import REQUEST_BODY_BYTES_MAX, SEGMENT_BODY_BYTES_UNSIGNED, SEGMENT_CONTEXT_BYTES_MAX
 from questline.model.principal import KeyType, Principal
 from questline.model.reasons import Reason
 from questline.store.nonces import Replayed
@@ -50,7 +51,7 @@ class TrackedBatch(msgspec.Struct, frozen=True, rename="camel"):
 class _Batch(msgspec.Struct, rename="camel"):
     batch: list[msgspec.Raw]
     sent_at: Any = None
-    context: Any = None
+    context: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Signed(msgspec.Struct, rename="camel"):
@@ -64,10 +65,13 @@ _decode_key = msgspec.json.Decoder(_Signed).decode
 class SegmentHandlers:
     """The handlers of one process, over what the ingest handlers share."""
 
-    def __init__(self, events: EventHandlers, items: Items, visitors: Visitors, batch_events_max: int) -> None:
+    def __init__(
+        self, events: EventHandlers, items: Items, visitors: Visitors, batch_events_max: int, rooms: Rooms
+    ) -> None:
         self._events = events
         self._items = items
         self._visitors = visitors
+        self._rooms = rooms
         self._batch_events_max = batch_events_max
         self.routes: dict[str, Handler] = {f"/{kind}": partial(self._one, kind) for kind in segment.KINDS}
         self.routes[BATCH_PATH] = self._batch
@@ -96,13 +100,13 @@ class SegmentHandlers:
         """Accept many messages: 200 with a result for each, in order; one bad message stops no other."""
         try:
             principal, body = await self._receive(scope, receive, tokens=0)
+            check_count(body, self._batch_events_max, "messages")
             batch = _batch_of(body)
             if len(batch.batch) > self._batch_events_max:
-                detail = f"a batch may hold {self._batch_events_max} messages; this one has {len(batch.batch)}"
-                raise Problem(413, "batch-too-large", detail, limit=self._batch_events_max)
+                raise too_many(self._batch_events_max, len(batch.batch), "messages")
             if batch.batch:
                 await self._events.take(principal, scope, len(batch.batch))
-            form = partial(segment.read, None, batch.sent_at, batch.context)
+            form = partial(segment.read, None, batch.sent_at, _context_of(batch))
             given, key = correlation.given(scope["headers"]), request_key(scope["headers"])
             items = await self._items.read(principal, batch.batch, given, form, key)
             believed, nonce = _is_believed(principal), principal.nonce
@@ -122,14 +126,14 @@ class SegmentHandlers:
         """Return who sends, and the body, its signature verified; the key may be in it."""
         if key_of(scope["headers"]) is not None:
             principal = await self._events.authenticate(scope, tokens=tokens)
-            body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX)
+            body = await read_body(scope, receive, REQUEST_BODY_BYTES_MAX, self._rooms.known)
         else:
             principal, body = await self._receive_keyed(scope, receive, tokens)
         return self._events.verified(principal, scope, body), body
 
     async def _receive_keyed(self, scope: Scope, receive: Receive, tokens: int) -> tuple[Principal, bytes]:
         """Return who sends by the key in the body."""
-        body = await read_body(scope, receive, SEGMENT_BODY_BYTES_UNSIGNED)
+        body = await read_body(scope, receive, SEGMENT_BODY_BYTES_UNSIGNED, self._rooms.strangers)
         try:
             key = _decode_key(body).write_key
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -154,12 +158,24 @@ def _is_believed(principal: Principal) -> bool:
 
 def _batch_of(body: bytes) -> _Batch:
     try:
-        batch = _decode_batch(body)
+        return _decode_batch(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "invalid-request", f"the body is no batch: {error}") from error
-    if batch.context is not None and not isinstance(batch.context, dict):
+
+
+def _context_of(batch: _Batch) -> dict[str, Any] | None:
+    """Return the context that all messages of a batch have: it is bounded, because each of them is stored with it."""
+    limit = min(SEGMENT_CONTEXT_BYTES_MAX, REQUEST_BODY_BYTES_MAX // max(len(batch.batch), 1))
+    if len(bytes(batch.context)) > limit:
+        detail = f"the context of a batch of {len(batch.batch)} messages may have {limit} bytes"
+        raise Problem(413, "payload-too-large", detail, limit=limit)
+    try:
+        context = msgspec.json.decode(batch.context)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "invalid-request", f"the body is no batch: {error}") from error
+    if context is not None and not isinstance(context, dict):
         raise Problem(400, "invalid-request", "the batch's context must be an object")
-    return batch
+    return context
 
 
 def _tell(problem: Problem) -> None:

@@ -25,7 +25,13 @@ from questline.api.idempotency import request_key
 from questline.api.problems import CONTENT_TYPE, Problem
 from questline.api.rates import Rates
 from questline.ingest.turns import Turn
-from questline.model.limits import STREAM_GROUPS_AT_ONCE, STREAM_IDLE_SECONDS, STREAM_RESULT_BYTES_IN_MEMORY
+from questline.model.limits import (
+    STREAM_GROUPS_AT_ONCE,
+    STREAM_IDLE_SECONDS,
+    STREAM_REJECTED_MAX,
+    STREAM_RESULT_BYTES_IN_MEMORY,
+    STREAM_RESULT_BYTES_MAX,
+)
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -79,8 +85,13 @@ class StreamHandler:
                     read += len(bodies)
                     await storing.answer(left=STREAM_GROUPS_AT_ONCE - 1)
                     storing.begin(lines, items)
+                    problem = answer.over()
+                    if problem is not None:
+                        async for _ in chunks:
+                            pass  # most clients send everything before they read
+                        break
             except Problem as stopped:
-                problem = stopped
+                problem = problem or stopped
             except Disconnected:
                 await storing.give_up()
                 return
@@ -161,6 +172,17 @@ class _Answer:
     def begun(self) -> bool:
         """Whether any item was answered."""
         return self._lines > 0
+
+    def over(self) -> Problem | None:
+        """Return the problem that stops a stream of which there is more to say than an answer holds."""
+        goes_on = "`lines` is the last line that was looked at; send those after it"
+        if self._counts["rejected"] > STREAM_REJECTED_MAX:
+            detail = f"more than {STREAM_REJECTED_MAX} lines were rejected. {goes_on} once they are mended"
+            return Problem(422, "too-many-rejected", detail, limit=STREAM_REJECTED_MAX)
+        if self._file.tell() > STREAM_RESULT_BYTES_MAX:
+            detail = f"the results are over {STREAM_RESULT_BYTES_MAX} bytes. {goes_on}, or ask for ?results=errors"
+            return Problem(413, "too-many-results", detail, limit=STREAM_RESULT_BYTES_MAX)
+        return None
 
     def add(self, lines: list[Line], results: list[ItemResult]) -> None:
         """Keep the results of a group of lines."""
