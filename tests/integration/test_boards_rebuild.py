@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -178,6 +179,16 @@ async def test_writers_do_not_wait_for_a_comparison_which_sees_none_of_what_they
     await writer.conn.close()
 
 
+async def test_entries_of_periods_that_a_newer_program_has_no_more_are_no_damage(scene: Scene) -> None:
+    await scene.apply(activity(5, 60))
+    fewer = PROGRAM | {"boards": {name: board | {"periods": ["all-time"]} for name, board in PROGRAM["boards"].items()}}
+    newer = compile_program(fewer, 2)
+    assert await board_rebuild.compare(scene.conn, scene.project, newer) == []
+    await scene.conn.execute("UPDATE board_entries SET lead = lead - 5")
+    wrong = await board_rebuild.compare(scene.conn, scene.project, newer, limit=10_000)
+    assert {difference.period for difference in wrong} == {"all-time"}
+
+
 async def test_a_rebuild_mends_what_was_damaged(scene: Scene) -> None:
     await scene.apply(activity(9, 60))
     before = await scene.everything()
@@ -186,6 +197,9 @@ async def test_a_rebuild_mends_what_was_damaged(scene: Scene) -> None:
     await scene.conn.execute("UPDATE board_counts SET entries = entries + 1 WHERE bucket % 2 = 0")
     found = await board_rebuild.compare(scene.conn, scene.project, scene.program)
     assert {type(difference).__name__ for difference in found} == {"WrongEntry", "WrongCount"}
+    assert re.match(
+        r"board \w+, [\w-]+, user u\d+: has (-?\d+ since [\d:TZ-]+|no entry), should have -?\d+ since", str(found[0])
+    )
     assert await board_rebuild.rebuild(scene.conn, scene.project, scene.program) > 0
     assert await scene.everything() == before
     assert await board_rebuild.compare(scene.conn, scene.project, scene.program) == []

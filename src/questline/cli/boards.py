@@ -25,7 +25,7 @@ def check(project: App) -> None:
 
     found = asyncio.run(_on(project, compare))
     for difference in found:
-        console.print(difference, highlight=False, markup=False, soft_wrap=True)
+        print(difference, file=console.file)
     if found:
         raise fail("the boards differ from the ledger; questline boards rebuild mends them")
     console.print("every board is as the ledger says")

@@ -10,6 +10,7 @@ from questline.engine.boards import PeriodKeys
 from questline.engine.compile import Program
 from questline.engine.decide import decide_again
 from questline.engine.evolve import evolve
+from questline.model.calendar import period_of_key
 from questline.model.decision import BoardMode, BoardPoints
 from questline.model.principal import Project
 from questline.model.retention import Class
@@ -44,15 +45,22 @@ async def rebuild(conn: Any, project: Project, program: Program) -> int:
 async def compare(conn: Any, project: Project, program: Program, limit: int = 100) -> list[Difference]:
     """Return up to `limit` differences between the boards and the ledger or the events, and as many wrong counts.
 
-    Nothing is kept of it, and nobody waits: boards, ledger and events are looked at as they were at one moment.
+    Nothing is kept of it, and nobody waits: boards, ledger and events are looked at as they were at one moment. Entries of
+    periods that a board of the program has no more are dormant, and no difference: nobody can read them.
     """
     transaction = conn.transaction(isolation="repeatable_read")
     await transaction.start()
     try:
         await _gather(conn, project, program)
-        counts = await store.wrong_counts(conn, project.id, _names(program), limit)
+        names = _names(program)
+        dormant = [
+            number
+            for number, board, key in await store.periods(conn, project.id, list(program.boards))
+            if period_of_key(key) not in program.boards[board].periods
+        ]
+        counts = await store.wrong_counts(conn, project.id, names, limit, dormant)
         await store.show_hidden(conn, project.id)
-        entries = await store.wrong_entries(conn, project.id, _names(program), limit)
+        entries = await store.wrong_entries(conn, project.id, names, limit, dormant)
         return [*entries, *counts]
     finally:
         await transaction.rollback()

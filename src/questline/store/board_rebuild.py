@@ -34,6 +34,11 @@ class WrongEntry(msgspec.Struct, frozen=True):
     found_score: int | None
     found_reached_at: datetime | None
     found_rest: int | None
+    user: str | None
+
+    def __str__(self) -> str:
+        due, found = _said(self.score, self.reached_at), _said(self.found_score, self.found_reached_at)
+        return f"board {self.board}, {self.period}, user {self.user}: has {found}, should have {due}"
 
 
 class WrongCount(msgspec.Struct, frozen=True):
@@ -45,6 +50,14 @@ class WrongCount(msgspec.Struct, frozen=True):
     part: int
     entries: int
     counted: int
+
+    def __str__(self) -> str:
+        where = f"board {self.board}, {self.period}, range {self.bucket}.{self.part}"
+        return f"{where}: {self.entries} entries are counted as {self.counted}"
+
+
+def _said(score: int | None, reached_at: datetime | None) -> str:
+    return "no entry" if score is None or reached_at is None else f"{score} since {reached_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def open_gathering(conn: Connection) -> None:
@@ -126,17 +139,22 @@ async def show_hidden(conn: Connection, project_id: int) -> None:
     await conn.execute(SQL["show_hidden"], project_id, timeout=_SECONDS_MAX)
 
 
-async def wrong_entries(conn: Connection, project_id: int, boards: Sequence[str], limit: int) -> list[WrongEntry]:
-    """Return up to `limit` entries that differ from what was settled."""
-    return [
-        WrongEntry(*row)
-        for row in await conn.fetch(SQL["wrong_entries"], project_id, boards, limit, timeout=_SECONDS_MAX)
-    ]
+async def periods(conn: Connection, project_id: int, boards: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Return the periods that boards have entries of: number, board and key."""
+    return [tuple(row) for row in await conn.fetch(SQL["periods"], project_id, boards)]
 
 
-async def wrong_counts(conn: Connection, project_id: int, boards: Sequence[str], limit: int) -> list[WrongCount]:
-    """Return up to `limit` ranges whose count is wrong."""
-    return [
-        WrongCount(*row)
-        for row in await conn.fetch(SQL["wrong_counts"], project_id, boards, limit, timeout=_SECONDS_MAX)
-    ]
+async def wrong_entries(
+    conn: Connection, project_id: int, boards: Sequence[str], limit: int, dormant: Sequence[int]
+) -> list[WrongEntry]:
+    """Return up to `limit` entries that differ from what was settled, but for those of `dormant` periods."""
+    arguments = project_id, boards, limit, dormant
+    return [WrongEntry(*row) for row in await conn.fetch(SQL["wrong_entries"], *arguments, timeout=_SECONDS_MAX)]
+
+
+async def wrong_counts(
+    conn: Connection, project_id: int, boards: Sequence[str], limit: int, dormant: Sequence[int]
+) -> list[WrongCount]:
+    """Return up to `limit` ranges whose count is wrong, likewise."""
+    arguments = project_id, boards, limit, dormant
+    return [WrongCount(*row) for row in await conn.fetch(SQL["wrong_counts"], *arguments, timeout=_SECONDS_MAX)]

@@ -113,22 +113,29 @@ WITH counted AS (
 INSERT INTO board_crowds (project_id, board_period, bucket, part)
 SELECT project_id, board_period, bucket, part FROM counted WHERE entries > $3::bigint
 
+-- name: periods
+-- The periods that boards have entries of, as (number, board, period). $1 project, $2 boards.
+SELECT id, board, period FROM board_periods WHERE project_id = $1 AND board = ANY($2::text[])
+
 -- name: wrong_entries
--- Entries that differ from the truth, as (board, period, user, score, time and rest it should be, then those it has).
+-- Entries that differ from the truth, as (board, period, user, score, time and rest it should be, then those it has, and what
+-- the customer calls the user). $1 project, $2 boards, $3 limit, $4 periods that nobody can read.
 SELECT coalesce(t.board, f.board), coalesce(t.period, f.period), coalesce(t.user_id, f.user_id),
-    -t.lead, t.reached_at, t.rest, -f.lead, f.reached_at, f.rest
+    -t.lead, t.reached_at, t.rest, -f.lead, f.reached_at, f.rest,
+    (SELECT u.external_id FROM users u WHERE u.project_id = $1 AND u.id = coalesce(t.user_id, f.user_id))
 FROM board_truth t FULL JOIN (
     SELECT p.board, p.period, e.user_id, e.lead, e.reached_at, e.rest
     FROM board_periods p JOIN board_entries e ON e.project_id = p.project_id AND e.board_period = p.id
-    WHERE p.project_id = $1 AND p.board = ANY($2::text[])) AS f
+    WHERE p.project_id = $1 AND p.board = ANY($2::text[]) AND p.id <> ALL($4::integer[])) AS f
     ON f.board = t.board AND f.period = t.period AND f.user_id = t.user_id
 WHERE (t.lead, t.reached_at, t.rest) IS DISTINCT FROM (f.lead, f.reached_at, f.rest)
 ORDER BY 1, 2, 3 LIMIT $3::integer
 
 -- name: wrong_counts
--- Ranges whose count is not the number of their entries, as (board, period, bucket, part, entries, count).
+-- Ranges whose count is not the number of their entries, as (board, period, bucket, part, entries, count). As above.
 WITH own AS (
-    SELECT id, board, period FROM board_periods WHERE project_id = $1 AND board = ANY($2::text[])
+    SELECT id, board, period FROM board_periods
+    WHERE project_id = $1 AND board = ANY($2::text[]) AND id <> ALL($4::integer[])
 ), placed AS (
     SELECT e.board_period, board_bucket(-e.lead) AS bucket, coalesce((
         SELECT b.part FROM board_parts b
