@@ -42,13 +42,14 @@ def effect_outside_transaction() -> None:
         else:
             waiting.append(rows)
 
-    async def _apply_once(self: Lane, conn: Any, shard: int, batch: Any) -> None:
+    async def _apply_once(self: Lane, conn: Any, shard: int, batch: Any, free: bool) -> int:
         waiting: list[Any] = []
         owed.set(waiting)
-        await apply_once(self, conn, shard, batch)
+        left = await apply_once(self, conn, shard, batch, free)
         await asyncio.sleep(0.2)
         for rows in waiting:
             await write(conn, shard, *rows)
+        return left
 
     boards.add_points = add_points
     Lane._apply_once = _apply_once  # type: ignore[method-assign]
