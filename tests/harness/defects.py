@@ -42,7 +42,7 @@ def effect_outside_transaction() -> None:
         else:
             waiting.append(rows)
 
-    async def _apply_once(self: Lane, conn: Any, shard: int, batch: Any, free: bool) -> int:
+    async def _apply_once(self: Lane, conn: Any, shard: int, batch: Any, free: bool) -> Any:
         waiting: list[Any] = []
         owed.set(waiting)
         left = await apply_once(self, conn, shard, batch, free)

@@ -53,3 +53,17 @@ async def test_a_boost_that_holds_while_the_database_is_migrated_goes_on(questli
         assert ([t["amount"] for t in answer.json()["outcome"]["transfers"]], begun) == (paid, 200)
     assert await sent(app, "task", 0.5) == [30]
     assert await sent(app, "task", 0.7) == [10]
+
+
+async def test_a_boost_that_a_worker_of_an_older_release_gave_anew_did_not_hold_all_the_time_between(
+    questline: Instance,
+) -> None:
+    app = await questline.app(PROGRAM)
+    await sent(app, "gift", 24)
+    await questline.owner.execute(
+        "UPDATE boosts SET until = now() + interval '20 minutes'"
+        " WHERE project_id = (SELECT id FROM projects WHERE app_id = $1)",
+        app.app_id,
+    )
+    found = [await sent(app, "task", hours_ago) for hours_ago in (23.8, 12, 0.4, 0.1)]
+    assert found == [[30], [10], [10], [30]]

@@ -115,7 +115,7 @@ async def test_rows_of_an_older_release_are_marked_by_the_latest_program_that_ha
     assert (await gone.put("/v1/program", json={**OLD, "tiers": {}, "achievements": {}})).status_code == 200
     written = await marks(app), await marks(gone)
     await questline.owner.execute("UPDATE tiers SET marks = NULL; UPDATE achievements SET mark = NULL")
-    migration = files("questline.store").joinpath("migrations/0032_steps_by_name.sql").read_text(encoding="utf-8")
+    migration = files("questline.store").joinpath("migrations/0033_marks.sql").read_text(encoding="utf-8")
     await questline.owner.execute(migration[migration.index("WITH latest") :])
     assert (await marks(app), await marks(gone)) == written
     assert written[0] == written[1] == {"club": [[2, "gold", 1000], [2, "gold", 1000]], "doer": [2, 2.5]}

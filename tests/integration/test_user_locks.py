@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from conftest_api import Instance
+from conftest_api import Instance, several_wait_for
 
 from questline.store import users
 
@@ -51,6 +51,32 @@ async def test_who_meets_a_user_that_was_created_in_between_gives_way(questline:
         await holding.commit()
         async with first.transaction():
             assert set(await users.lock(first, [ada, bob])) == {ada, bob}
+    finally:
+        await first.close()
+        await second.close()
+
+
+async def test_who_is_not_waited_for_is_locked_last_so_that_nobody_waits_in_a_circle(
+    questline: Instance, database: Any
+) -> None:
+    await questline.app()
+    project: int = await questline.owner.fetchval("SELECT max(id) FROM projects")
+    ada, bob = (project, "ada"), (project, "bob")
+    first, second = [await asyncpg.connect(database.owner_dsn) for _ in range(2)]
+    try:
+        async with first.transaction():
+            await users.lock(first, [ada, bob])
+
+        async def lock_some() -> set[Any]:
+            async with first.transaction():
+                return set(await users.lock(first, [ada, bob], [bob]))
+
+        async with second.transaction():
+            await users.lock(second, [ada])
+            async with several_wait_for(questline.owner, "SELECT 1", 1):
+                waiting = asyncio.create_task(lock_some())
+            assert set(await users.lock(second, [ada, bob])) == {ada, bob}  # the first has not taken bob yet
+        assert await waiting == {ada, bob}
     finally:
         await first.close()
         await second.close()

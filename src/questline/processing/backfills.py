@@ -63,7 +63,8 @@ async def look(conn: Connection, programs: ProgramCache, replay: Replay, now: da
     counting, reached = await _counted(conn, programs, replay, concerned, now)
     if lock and concerned and not await counting.histories.lock(conn, reached):
         concerned = {id_: user for id_, user in concerned.items() if reached is None or id_ <= reached}
-        counting, _ = await _counted(conn, programs, replay, concerned, now)
+        counting, again = await _counted(conn, programs, replay, concerned, now)
+        reached = reached if again is None else again  # they have grown, and so a batch holds fewer of them
     if _has_changed(counting.histories):
         log.warning("replay.metric_changed", replay=str(replay.id), metric=replay.metric)
         return nothing_more(replay)

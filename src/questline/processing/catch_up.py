@@ -23,7 +23,7 @@ from questline.processing.apply import Applier
 from questline.processing.meters import ProcessingMeters
 from questline.store import boards, outbox, users
 from questline.store.faults import Remedy, classify
-from questline.store.pool import Connection, LockHeld, close, connect, renew_plans
+from questline.store.pool import Connection, LockHeld, close, connect, hurried, renew_plans
 from questline.store.users import UserKey
 from questline.transport.pauses import backoff_seconds
 
@@ -126,7 +126,7 @@ class CatchUp:
             try:
                 behind = await self._apply(conn, shard, keys)
             except LockHeld:
-                behind = await self._apply(conn, shard, keys, free=True)
+                behind = await self._apply_free(conn, shard, keys)
         except Exception as fault:
             remedy = classify(fault).remedy
             if conn.is_closed() or remedy is Remedy.WAIT:
@@ -148,6 +148,18 @@ class CatchUp:
                 self._release(key, None)
             elif key in self._waiting:  # the others' turn comes first
                 self._waiting[key] = self._waiting.pop(key)
+
+    async def _apply_free(self, conn: Connection, shard: int, keys: Sequence[UserKey]) -> set[UserKey]:
+        """Apply, project by project, what waits of those whom nobody holds, nor what they need; return who is left."""
+        behind: set[UserKey] = set()
+        async with hurried(conn):
+            for project in {key[0] for key in keys}:
+                own = [key for key in keys if key[0] == project]
+                try:
+                    behind |= await self._apply(conn, shard, own, free=True)
+                except LockHeld:
+                    behind.update(own)
+        return behind
 
     async def _apply(
         self, conn: Connection, shard: int, keys: Sequence[UserKey], *, free: bool = False

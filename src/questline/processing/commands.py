@@ -169,9 +169,9 @@ class Commands:
                 if conn is not None:
                     conn.terminate()
                     conn = None
-            for waiting in group if self._acts else ():
-                if waiting not in behind and not self._held.has(waiting):
-                    self._acts.pop(waiting[0].id, None)
+            for event, future in group if self._acts else ():
+                if future.done():  # else it waits for another try
+                    self._acts.pop(event.id, None)
             for _, future in group:
                 if self._under_way.get(future) is ended:  # else it is tried again already
                     del self._under_way[future]

@@ -45,10 +45,6 @@ class Held:
             else:
                 self._users[key] = now + HELD_SECONDS
 
-    def has(self, caller: Caller) -> bool:
-        """Tell whether a command waits here."""
-        return caller[1] in self._waiting
-
     def add(self, caller: Caller) -> None:
         """Let a command wait for its next try; it is turned away once it has been tried for long enough."""
         future, now = caller[1], time.monotonic()

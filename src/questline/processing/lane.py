@@ -78,29 +78,27 @@ class Lane:
     async def _settle(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent]) -> int:
         """Apply a batch, and return how many of its events stay where they wait, because somebody holds what they need.
 
-        That is waited for once. From then on only what is free is applied, until nothing is found held for a while: one
-        project's held users, or boards, must not keep the others waiting, and no event is to blame for them.
+        That is waited for once in a while, since who never waits gets no turn at what others are busy with; in between only
+        what is free is applied. One project's held users, or boards, must not keep the others waiting, and no event is to
+        blame for them.
         """
         if time.monotonic() >= self._held_until:
             try:
-                return await self._apply(conn, shard, batch, APPLY_TRIES_MAX)
+                return len(await self._apply(conn, shard, batch, APPLY_TRIES_MAX))
             except LockHeld as fault:
                 self._meters.retries.inc()
                 log.warning("lane.held", lane=self._number, fault=repr(fault), events=len(batch))
                 self._held_until = time.monotonic() + HELD_SECONDS
         async with hurried(conn):
-            left = await self._apply(conn, shard, batch, APPLY_TRIES_MAX, free=True)
-        if left:
-            self._held_until = time.monotonic() + HELD_SECONDS
-        return left
+            return len(await self._apply(conn, shard, batch, APPLY_TRIES_MAX, free=True))
 
     async def _apply(
         self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], tries_max: int, *, free: bool = False
-    ) -> int:
+    ) -> list[WaitingEvent]:
         """Apply a batch; when the database refuses it, take it apart until the event at fault stands alone.
 
         The whole batch is tried several times where that may help, its parts once: others wait behind them. What is held
-        raises LockHeld; where only what is `free` is wanted it is left, and how many events that were is returned.
+        raises LockHeld; where only what is `free` is wanted it is left and returned, with what comes after it of its users.
         """
         for tries in range(1, tries_max + 1):
             started = time.perf_counter_ns()
@@ -110,9 +108,7 @@ class Lane:
                 if not free:
                     raise
                 parts = projects_of(batch)
-                if len(parts) == 1:
-                    return len(batch)
-                return sum([await self._apply(conn, shard, part, 1, free=True) for part in parts])
+                return list(batch) if len(parts) == 1 else await self._apply_parts(conn, shard, parts, free)
             except Exception as fault:
                 remedy, refusal = classify(fault).remedy, fault
                 if conn.is_closed() or remedy is Remedy.WAIT:
@@ -130,17 +126,32 @@ class Lane:
             except LockHeld:
                 if not free:
                     raise
-                return 1
-            return 0
-        return sum([await self._apply(conn, shard, part, 1, free=free) for part in parts_of(batch)])
+                return list(batch)
+            return []
+        return await self._apply_parts(conn, shard, parts_of(batch), free)
 
-    async def _apply_once(self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], free: bool) -> int:
+    async def _apply_parts(
+        self, conn: Connection, shard: int, parts: Sequence[Sequence[WaitingEvent]], free: bool
+    ) -> list[WaitingEvent]:
+        """Apply the parts of a batch, one after the other, and return what is left: of one user, all behind what is."""
+        left: list[WaitingEvent] = []
+        for part in parts:
+            stuck = {(event.project_id, event.user) for event in left}
+            left += [event for event in part if (event.project_id, event.user) in stuck]
+            if rest := [event for event in part if (event.project_id, event.user) not in stuck]:
+                left += await self._apply(conn, shard, rest, 1, free=free)
+        return left
+
+    async def _apply_once(
+        self, conn: Connection, shard: int, batch: Sequence[WaitingEvent], free: bool
+    ) -> list[WaitingEvent]:
         started = time.perf_counter()
-        events = len(batch)
+        left: list[WaitingEvent] = []
         async with conn.transaction():
             keys = {(e.project_id, e.user): None for e in batch}
             locked = await users.lock(conn, keys, keys if free else ())
             if len(locked) < len(keys):
+                left = [e for e in batch if (e.project_id, e.user) not in locked]
                 batch = [e for e in batch if (e.project_id, e.user) in locked]
             taken = await self._transport.take(conn, batch, locked) if batch else []
             verdicts = await self._applier.apply(conn, shard, taken, locked) if taken else []
@@ -152,7 +163,7 @@ class Lane:
         self._meters.count(verdicts, self._applier.now())
         if self._tracer is not None:
             self._tracer.batch("apply", seconds, [verdict.event.traceparent for verdict in verdicts])
-        return events - len(batch)
+        return left
 
 
 def projects_of(batch: Sequence[WaitingEvent]) -> list[Sequence[WaitingEvent]]:

@@ -139,7 +139,8 @@ async def _reprocess(conn: Connection, programs: ProgramCache, replay: Replay, *
     folding, reached = await _folded(conn, programs, replay, concerned)
     if lock and concerned and not await folding.histories.lock(conn, reached):
         concerned = {id_: user for id_, user in concerned.items() if reached is None or id_ <= reached}
-        folding, _ = await _folded(conn, programs, replay, concerned)
+        folding, again = await _folded(conn, programs, replay, concerned)
+        reached = reached if again is None else again  # they have grown, and so a batch holds fewer of them
     differences = await folding.differences(conn)
     last = reached or (found[-1][0] if found else replay.after_user)
     over = (reached is None and len(found) < REPLAY_BATCH_USERS) or folding.left <= 0

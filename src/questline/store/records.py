@@ -46,6 +46,20 @@ _encode = msgspec.json.encode
 _decode_targets = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 _decode_starts = msgspec.json.Decoder(tuple[tuple[datetime, int], ...]).decode
 _decode_spans = msgspec.json.Decoder(tuple[Held, ...]).decode
+
+
+def _boost_of(until: datetime, since: datetime | None, kept: str) -> BoostState:
+    """Return a boost; where a worker of an older release moved its end alone, `since` is of a span that is over."""
+    spans = _decode_spans(kept)
+    if since is None or not spans or spans[-1] != (since, until):
+        return BoostState(until, None, spans)
+    return BoostState(until, since, spans[:-1])
+
+
+def _spans_of(boost: BoostState) -> tuple[Held, ...]:
+    return boost.earlier if boost.since is None else (*boost.earlier, (boost.since, boost.until))
+
+
 _decode_buckets = msgspec.json.Decoder(tuple[Bucket, ...]).decode
 _encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -159,8 +173,8 @@ _TABLES: dict[RecordKind, _Table] = {
     RecordKind.BOOST: _Table(
         "load_boosts",
         "put_boosts",
-        lambda until, since, earlier: BoostState(until, since, _decode_spans(earlier)),
-        lambda boost: (boost.until, boost.since, _encode(boost.earlier).decode()),
+        _boost_of,
+        lambda boost: (boost.until, boost.since, _encode(_spans_of(boost)).decode()),
         "boosts_of_user",
     ),
     RecordKind.TIER: _Table(

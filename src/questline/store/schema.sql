@@ -376,7 +376,7 @@ CREATE TABLE boosts (
     boost       text COLLATE "C" NOT NULL,
     until       timestamptz NOT NULL,
     since       timestamptz,                          -- null: as long before `until` as the boost lasts; an old row
-    earlier     json NOT NULL DEFAULT '[]',           -- [[since, until], ...] the oldest first; bounded
+    earlier     json NOT NULL DEFAULT '[]',           -- [[since, until], ...] the oldest first, the present one last
     CONSTRAINT boosts_pk PRIMARY KEY (project_id, user_id, boost)
 ) WITH (fillfactor = 80);
 

@@ -25,10 +25,10 @@ async def lock(conn: Connection, keys: Collection[UserKey], free: Collection[Use
 
     Those of them that are also in `free` are not waited for: who is held by somebody else is left out.
     """
-    if free:
-        users = await _lock(conn, SQL["lock_free"], [key for key in keys if key in free])
-        if firm := [key for key in keys if key not in free]:
-            users.update(await _lock(conn, SQL["lock"], firm))
+    if free:  # these come last: who waits for nobody may come out of turn
+        firm = [key for key in keys if key not in free]
+        users = await _lock(conn, SQL["lock"], firm) if firm else {}
+        users.update(await _lock(conn, SQL["lock_free"], [key for key in keys if key in free]))
     else:
         users = await _lock(conn, SQL["lock"], keys)
     missing = [key for key in keys if key not in users]

@@ -4,4 +4,4 @@ ALTER TABLE boosts ADD COLUMN since timestamptz;  -- null: as long before `until
 ALTER TABLE boosts ADD COLUMN earlier json NOT NULL DEFAULT '[]';
 
 -- One that holds now may have been prolonged, and then as long ago as it lasts lies ahead: it goes on, from now.
-UPDATE boosts SET since = now() WHERE until > now();
+UPDATE boosts SET since = now(), earlier = json_build_array(json_build_array(now(), until)) WHERE until > now();
