@@ -314,6 +314,27 @@ async def test_what_is_applied_while_histories_are_folded_is_replayed_as_well(
     assert (await balances(app, "ada"))["coins"] == 2 * 20 + 100
 
 
+async def test_nobody_is_passed_over_behind_a_history_that_grew_while_it_was_folded(
+    questline: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await questline.app(PROGRAM)
+    for user in ("ada", "bob"):
+        await app.send("task", user)
+    await settled(questline)
+    before = await balances(app, "bob")
+    await app.send("task", "ada")
+    for program in (changed(coins=20, xp=50), PROGRAM):
+        assert (await app.put("/v1/program", json=program)).status_code == 200
+    monkeypatch.setattr(processing_replays, "REPLAY_FOLDED_EVENTS", 2)  # one of each fits, and not two and one
+    happens_while_folding(monkeypatch, questline.drain)
+    assert (await app.post("/v1/admin/replay", json={"mode": "reprocess", "version": 2})).status_code == 202
+    for _ in range(3):
+        await one_batch(questline)
+        await settled(questline)
+    assert (await balances(app, "bob"))["coins"] == before["coins"] + 10
+    assert (await balances(app, "ada"))["coins"] == 2 * 20 + 100
+
+
 async def test_a_batch_of_histories_ends_with_the_user_who_makes_it_long(
     questline: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
