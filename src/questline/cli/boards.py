@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from questline.cli.database import NOT_REACHED, NoDatabase, app_dsn, not_reached
+from questline.cli.database import NoDatabase, app_dsn, not_reached
 from questline.cli.output import console, fail
 from questline.model.principal import Project
 from questline.settings import SettingError, load
@@ -44,13 +44,14 @@ async def _on(app_id: str, work: Work[T]) -> T:
     from questline.control.board_rebuild import EventsPruned
     from questline.processing.programs import ProgramCache
     from questline.store import projects
+    from questline.store.faults import OUTSIDE_FAULTS
     from questline.store.pool import connect
 
     try:
         conn = await connect(app_dsn(load()), command_seconds=None)
     except (NoDatabase, SettingError) as error:
         raise fail(str(error)) from error
-    except NOT_REACHED as error:
+    except OUTSIDE_FAULTS as error:
         raise fail(not_reached(error)) from error
     try:
         row = await projects.find(conn, app_id)

@@ -2,10 +2,8 @@
 
 from questline.settings import Settings
 from questline.store.embedded import EmbeddedPostgres
-from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
+from questline.store.faults import NOT_LET_IN
 from questline.store.roles import APP_ROLE
-
-NOT_REACHED = (*TRANSIENT_FAULTS, *NOT_LET_IN)
 
 
 class NoDatabase(Exception):
@@ -33,7 +31,7 @@ def owner_dsn(settings: Settings) -> str:
 
 
 def not_reached(fault: BaseException) -> str:
-    """Return what to tell an operator of one of NOT_REACHED."""
+    """Return what to tell an operator of one of OUTSIDE_FAULTS."""
     if isinstance(fault, NOT_LET_IN):
         return f"PostgreSQL lets nobody in who comes like that: {fault}; correct the DSN, or make the role and the database"
     return f"PostgreSQL cannot be reached: {fault}"

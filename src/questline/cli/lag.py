@@ -8,11 +8,12 @@ import msgspec
 import typer
 
 from questline.assembly_kafka import topic_of
-from questline.cli.database import NOT_REACHED, NoDatabase, app_dsn, not_reached
+from questline.cli.database import NoDatabase, app_dsn, not_reached
 from questline.cli.output import console, errors, fail
 from questline.model.limits import BACKLOG_COUNTED_MAX
 from questline.settings import CannotStart, SettingError, Settings, load
 from questline.store import kafka_offsets, outbox
+from questline.store.faults import OUTSIDE_FAULTS
 from questline.store.pool import close, connect
 
 _LOOK_AGAIN_SECONDS = 0.5
@@ -69,7 +70,7 @@ def lag(
             found = asyncio.run(measure(settings))
         except (NoDatabase, CannotStart) as error:
             raise fail(str(error)) from error
-        except NOT_REACHED as error:
+        except OUTSIDE_FAULTS as error:
             raise fail(not_reached(error)) from error
         except Exception as error:
             if time.monotonic() >= deadline:

@@ -154,7 +154,8 @@ def deliver(parent_pipe: ParentPipe = None, listen_fd: ListenFd = None) -> None:
 def migrate() -> None:
     """Bring the database to this release's schema, and make the partitions of the months ahead."""
     from questline.assembly_worker import now
-    from questline.cli.database import NOT_REACHED, not_reached
+    from questline.cli.database import not_reached
+    from questline.store.faults import OUTSIDE_FAULTS
     from questline.store.migrate import MigrationChanged
     from questline.store.migrate import migrate as bring_up
 
@@ -166,7 +167,7 @@ def migrate() -> None:
         applied = asyncio.run(bring_up(dsn, now()))
     except MigrationChanged as error:
         raise fail(str(error)) from error
-    except NOT_REACHED as error:
+    except OUTSIDE_FAULTS as error:
         raise fail(not_reached(error)) from error
     console.print(f"applied: {', '.join(applied)}" if applied else "nothing to apply", highlight=False)
 

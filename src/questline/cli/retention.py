@@ -11,10 +11,11 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from questline.cli.database import NOT_REACHED, NoDatabase, not_reached, owner_dsn
+from questline.cli.database import NoDatabase, not_reached, owner_dsn
 from questline.cli.output import console, fail
 from questline.model.retention import Retention
 from questline.settings import SettingError, Settings, load, retention_of
+from questline.store.faults import OUTSIDE_FAULTS
 
 
 def prune(
@@ -144,7 +145,7 @@ async def _as_owner(settings: Settings, work: Callable[[Any], Awaitable[None]]) 
         conn = await connect(owner_dsn(settings))
     except NoDatabase as error:
         raise fail(str(error)) from error
-    except NOT_REACHED as error:
+    except OUTSIDE_FAULTS as error:
         raise fail(not_reached(error)) from error
     try:
         if not await store.is_owner(conn):

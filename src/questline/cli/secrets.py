@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from questline.cli.database import NOT_REACHED, NoDatabase, app_dsn, not_reached
+from questline.cli.database import NoDatabase, app_dsn, not_reached
 from questline.cli.dev_keys import dev_keys
 from questline.cli.output import console, fail
 from questline.control.resealing import Resealed
 from questline.control.resealing import reseal as seal_anew
 from questline.settings import Settings, load
+from questline.store.faults import OUTSIDE_FAULTS
 from questline.store.pool import connect
 from questline.store.sealing import CannotSeal, Sealer, keys_of
 
@@ -35,7 +36,7 @@ def reseal(
         done = asyncio.run(_reseal(settings, Sealer(keys_of(keys))))
     except (NoDatabase, CannotSeal, ValueError) as error:
         raise fail(str(error)) from error
-    except NOT_REACHED as fault:
+    except OUTSIDE_FAULTS as fault:
         raise fail(not_reached(fault)) from fault
     if not quiet:
         console.print(

@@ -33,7 +33,7 @@ from questline.outward.receivers import Answer, Receivers
 from questline.outward.webhooks import wait_seconds
 from questline.store import deliveries, system_events
 from questline.store.deliveries import Message, Room
-from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
+from questline.store.faults import OUTSIDE_FAULTS, TRANSIENT_FAULTS
 from questline.store.pool import Connection, Pool, close_pool, open_pool, service_transaction
 from questline.store.system_events import NewId, system_event
 from questline.transport.pauses import backoff_seconds, pause
@@ -88,7 +88,7 @@ class Deliverer:
                     found = await self._claim(pool)
                 except Exception as fault:
                     faults += 1
-                    if isinstance(fault, (*TRANSIENT_FAULTS, *NOT_LET_IN)):
+                    if isinstance(fault, OUTSIDE_FAULTS):
                         log.warning("deliver.waiting", fault=repr(fault))
                     else:  # a defect: it is told of, and what is under way is not lost with it
                         log.exception("deliver.not_claimed")

@@ -50,28 +50,24 @@ class UserParked(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class _Parked(Exception):
-    """These commands are new and their users parked: the transaction is given up, and the others go on without them."""
+class _LeftOut(Exception):
+    """These commands are new and cannot be done now: the transaction is given up, and the others go on without them."""
 
     def __init__(self, keys: set[tuple[int, bytes]]) -> None:
         super().__init__()
         self.keys = keys
 
 
-class _Behind(Exception):
-    """These commands are new and more waits of their users than was taken: likewise, until that is applied."""
-
-    def __init__(self, keys: set[tuple[int, bytes]]) -> None:
-        super().__init__()
-        self.keys = keys
+class _Parked(_LeftOut):
+    """Their users are parked."""
 
 
-class _Held(Exception):
-    """These commands are new and somebody holds their users: likewise, and they are tried again in a while."""
+class _Behind(_LeftOut):
+    """More waits of their users than was taken: until that is applied."""
 
-    def __init__(self, keys: set[tuple[int, bytes]]) -> None:
-        super().__init__()
-        self.keys = keys
+
+class _Held(_LeftOut):
+    """Somebody holds their users: they are tried again in a while."""
 
 
 class CommandResult(msgspec.Struct, frozen=True):

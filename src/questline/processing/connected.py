@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS
+from questline.store.faults import OUTSIDE_FAULTS
 from questline.store.pool import Connection, close, connect
 from questline.transport.pauses import backoff_seconds, pause
 
@@ -38,7 +38,7 @@ async def keep_connected(
                 await close(conn)
         except Exception as fault:
             faults += 1
-            if isinstance(fault, (*TRANSIENT_FAULTS, *NOT_LET_IN)):
+            if isinstance(fault, OUTSIDE_FAULTS):
                 if lost is not None:
                     lost()
                 log.warning(f"{name}.lost_connection", **told, fault=repr(fault), tries=faults)

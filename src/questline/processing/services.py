@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from questline.model.limits import ROOM_POLL_SECONDS
-from questline.store.faults import NOT_LET_IN, TRANSIENT_FAULTS, Remedy, classify
+from questline.store.faults import OUTSIDE_FAULTS, Remedy, classify
 from questline.store.pool import Connection
 from questline.transport.pauses import pause
 
@@ -29,7 +29,7 @@ async def keep_doing(
     while not stop.is_set():
         try:
             await work()
-        except (*TRANSIENT_FAULTS, *NOT_LET_IN) as fault:
+        except OUTSIDE_FAULTS as fault:
             log.warning(f"{name}.waiting", fault=repr(fault))
         except Exception:
             log.exception(f"{name}.failed")

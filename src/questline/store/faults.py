@@ -91,3 +91,6 @@ NOT_LET_IN: tuple[type[BaseException], ...] = (
     asyncpg.InvalidCatalogNameError,
 )
 """PostgreSQL answers, and knows no such role, password or database: settings are wrong, or it is not set up yet."""
+
+OUTSIDE_FAULTS = (*TRANSIENT_FAULTS, *NOT_LET_IN)
+"""Faults of what is around us: told in a line, where a defect of ours is told with its stack."""
